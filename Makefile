@@ -1,0 +1,25 @@
+# Every target sets up .venv when it is missing and reuses it when it is there.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test lint check
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c .ci/constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/sam3-agent ask evals/demo/scene_00.png "the leftmost red car" --out out/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy sam3_agent tests
+
+check: lint test

@@ -1,0 +1,1 @@
+"""The models behind the seams: SAM 3 segmenters and planners."""

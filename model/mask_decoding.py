@@ -1,0 +1,50 @@
+"""From the low-resolution mask probabilities of a model to masks at image resolution.
+
+The original enlarges every mask to the whole image. Here only the rectangle in which a mask can be
+true is enlarged; the values inside are the same: bilinear interpolation of the probabilities,
+pixel centres aligned (torch's `align_corners=False`), true above 0.5.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_agent.masks import RLE, BoolArray, encode_crop
+
+FloatGrid: TypeAlias = npt.NDArray[np.float32]
+
+
+def decode_mask(probabilities: FloatGrid, size: tuple[int, int]) -> RLE | None:
+    """The RLE at image size (H, W) of one mask given as (h, w) probabilities; None when empty."""
+    above = probabilities > 0.5
+    if not above.any():
+        return None
+    rows = _Enlarger(size[0], above.max(axis=1))
+    columns = _Enlarger(size[1], above.max(axis=0))
+    crop: BoolArray = rows.apply(columns.apply(probabilities.T).T) > 0.5
+    if not crop.any():
+        return None
+    return encode_crop(crop, (columns.start, rows.start), size)
+
+
+class _Enlarger:
+    """Linear interpolation along one axis, for the output positions that a mask can reach."""
+
+    def __init__(self, target: int, occupied: npt.NDArray[np.bool_]) -> None:
+        length = len(occupied)
+        first, last = np.flatnonzero(occupied)[[0, -1]]
+        scale = target / length
+        # a value above 0.5 needs a neighbour above 0.5, at most one cell away
+        self.start = max(0, int(np.floor((first - 0.5) * scale)) - 1)
+        stop = min(target, int(np.ceil((last + 1.5) * scale)) + 1)
+        source = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5
+        source = source.clip(0, length - 1)
+        self.low = source.astype(np.intp)
+        self.high = np.minimum(self.low + 1, length - 1)
+        self.weight = (source - self.low).astype(np.float32)[:, None]
+
+    def apply(self, values: FloatGrid) -> FloatGrid:
+        """(length, n) to (stop - start, n)."""
+        between: FloatGrid = values[self.low] * (1 - self.weight) + values[self.high] * self.weight
+        return between

@@ -1,0 +1,87 @@
+"""A segmenter that knows where things are: for tests, demonstrations and recorded runs."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_agent.errors import PhraseError, SegmenterError
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks, encode_crop
+from sam3_agent.segmenter import Detection
+
+Size = tuple[int, int]
+
+
+class PlacedSegmenter:
+    """Finds what was placed, without a model: `PlacedSegmenter({"dog": [(10, 20, 60, 50)]})`.
+
+    things: concept phrase -> N boxes (x0, y0, x1, y1) in pixels, filled as masks, or an (N, H, W)
+        bool array of masks. A thing answers to every phrase that it is placed under; a phrase that
+        is not here is found nowhere.
+    scores: concept phrase -> N scores in 0..1; 0.9 where nothing is said.
+    threshold: the least score of a mask that is kept, as in SAM 3.
+    max_words: a longer phrase raises PhraseError.
+
+    encoded: how many images were encoded. asked: every phrase that was asked, in order.
+    """
+
+    name = "placed"
+
+    def __init__(
+        self,
+        things: Mapping[str, Sequence[Sequence[float]] | npt.NDArray[np.bool_]],
+        scores: Mapping[str, Sequence[float]] | None = None,
+        *,
+        threshold: float = 0.5,
+        max_words: int = 24,
+    ) -> None:
+        self.things = dict(things)
+        self.scores = dict(scores or {})
+        self.threshold = threshold
+        self.max_words = max_words
+        self.encoded = 0
+        self.asked: list[str] = []
+
+    def encode(self, image: Pixels) -> Size:
+        """The (height, width) of an (H, W, 3) uint8 image: all that this segmenter needs of it."""
+        self.encoded += 1
+        return int(image.shape[0]), int(image.shape[1])
+
+    def detect(
+        self, features: Size, phrases: Sequence[str], threshold: float | None = None
+    ) -> list[Detection]:
+        """One Detection per phrase; SegmenterError when a placed mask is not of the image's size."""
+        for phrase in phrases:
+            if not 1 <= len(phrase.split()) <= self.max_words:
+                raise PhraseError(
+                    f"the phrase {phrase!r} does not have 1 to {self.max_words} words"
+                )
+        self.asked.extend(phrases)
+        least = self.threshold if threshold is None else threshold
+        return [self._detect_one(features, phrase, least) for phrase in phrases]
+
+    def _detect_one(self, size: Size, phrase: str, threshold: float) -> Detection:
+        placed = self.things.get(phrase, ())
+        masks = _filled(placed, size) if len(placed) else Masks.empty(size)
+        scores = np.array(self.scores.get(phrase, [0.9] * len(placed)), np.float32)
+        masks = Masks(size, masks.boxes, scores, (phrase,) * len(masks), masks.rles)
+        best_first = [int(i) for i in np.argsort(-scores, kind="stable") if scores[i] >= threshold]
+        presence = float(scores.max(initial=0.02))
+        return Detection(phrase, presence, masks[best_first])
+
+
+def _filled(placed: Sequence[Sequence[float]] | npt.NDArray[np.bool_], size: Size) -> Masks:
+    """The masks of boxes, or of an (N, H, W) array."""
+    height, width = size
+    if isinstance(placed, np.ndarray) and placed.ndim == 3:
+        if placed.shape[1:] != size:
+            raise SegmenterError(f"the masks placed are {placed.shape[1:]}, the image is {size}")
+        return Masks.from_dense(placed.astype(np.bool_))
+    boxes = np.array(placed, np.float32).reshape(-1, 4)
+    if not (0 <= boxes).all() or not (boxes <= [width, height, width, height]).all():
+        raise SegmenterError(f"a box placed is outside the image of {width}x{height}")
+    rles = []
+    for x0, y0, x1, y1 in boxes.round().astype(int):
+        rles.append(encode_crop(np.ones((y1 - y0, x1 - x0), np.bool_), (x0, y0), size))
+    return Masks(size, boxes, np.ones(len(boxes)), ("",) * len(boxes), tuple(rles))

@@ -1,0 +1,61 @@
+"""sam3-agent: ask a picture a question in plain language; get words and pixel-exact masks."""
+
+from sam3_agent.agent import Agent
+from sam3_agent.answer import Answer, Usage
+from sam3_agent.errors import (
+    ImageError,
+    InputError,
+    ModelError,
+    PhraseError,
+    PlannerError,
+    Sam3AgentError,
+    SegmenterError,
+    ToolError,
+)
+from sam3_agent.events import (
+    Event,
+    Finished,
+    PlannerReplied,
+    ToolFinished,
+    ToolStarted,
+    TurnStarted,
+)
+from sam3_agent.images import load_image
+from sam3_agent.masks import Masks
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.planner import Planner
+from sam3_agent.scene import Finding, Scene
+from sam3_agent.segmenter import Detection, Segmenter
+from sam3_agent.tool import Conclusion, Observation, Tool
+
+__all__ = [
+    "Agent",
+    "Answer",
+    "Conclusion",
+    "Detection",
+    "Event",
+    "Finding",
+    "Finished",
+    "ImageError",
+    "InputError",
+    "Masks",
+    "Message",
+    "ModelError",
+    "Observation",
+    "PhraseError",
+    "Planner",
+    "PlannerError",
+    "PlannerReplied",
+    "Sam3AgentError",
+    "Scene",
+    "Segmenter",
+    "SegmenterError",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnStarted",
+    "Usage",
+    "load_image",
+]

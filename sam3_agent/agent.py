@@ -1,0 +1,202 @@
+"""The agent: ask a planner, run its tools on the scene, until it answers."""
+
+import asyncio
+import time
+from collections.abc import Generator, Sequence
+
+from sam3_agent import load
+from sam3_agent.answer import Answer, Status, Usage
+from sam3_agent.errors import InputError, PhraseError, ToolError
+from sam3_agent.events import (
+    Event,
+    Finished,
+    PlannerReplied,
+    ToolFinished,
+    ToolStarted,
+    TurnStarted,
+)
+from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.planner import Planner
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import Segmenter
+from sam3_agent.tool import Conclusion, Tool
+
+MAX_QUERY_CHARACTERS = 4000
+"""A question longer than this is refused: it would crowd out the conversation."""
+
+
+class Agent:
+    """Grounds questions about images: words and masks.
+
+    planner, segmenter: an object or a name (see `load`); None takes the environment's choice,
+        else `offline` and `tiny`.
+    tools: what the planner may call, by default `load.tools()`.
+    max_turns: how many replies the planner has for one question.
+    max_megapixels: a larger image is refused.
+
+    An agent keeps nothing between questions, so one may serve several threads.
+    """
+
+    def __init__(
+        self,
+        planner: Planner | str | None = None,
+        segmenter: Segmenter | str | None = None,
+        *,
+        tools: Sequence[Tool] | None = None,
+        max_turns: int = 12,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
+        if max_turns < 1:
+            raise InputError(f"max_turns is {max_turns}; the planner needs at least 1 turn")
+        self.planner = planner if not isinstance(planner, str | None) else load.planner(planner)
+        self.segmenter = (
+            segmenter if not isinstance(segmenter, str | None) else load.segmenter(segmenter)
+        )
+        self.tools = {tool.name: tool for tool in (load.tools() if tools is None else tools)}
+        self.max_turns = max_turns
+        self.max_megapixels = max_megapixels
+
+    def ask(self, image: ImageSource, query: str) -> Answer:
+        """Answer a question about an image.
+
+        image: path, URL, bytes, PIL image or (H, W, 3) uint8 array. Raises ImageError and
+        InputError for input that cannot be used, PlannerError and SegmenterError when a model
+        fails. What the planner does wrong is never raised.
+        """
+        for event in self.stream(image, query):
+            if isinstance(event, Finished):
+                return event.answer
+        raise AssertionError("a stream ends with Finished")
+
+    async def aask(self, image: ImageSource, query: str) -> Answer:
+        """`ask` for async callers, each step in a thread; cancelling stops at the next step."""
+        events = self.stream(image, query)
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(next, events))
+            try:
+                event = await asyncio.shield(step)
+            except asyncio.CancelledError:
+                step.add_done_callback(lambda _: events.close())
+                raise
+            if isinstance(event, Finished):
+                return event.answer
+
+    def stream(self, image: ImageSource, query: str) -> Generator[Event, None, None]:
+        """`ask` as typed events; the last is Finished. Closing the generator stops the run."""
+        return _Run(
+            self,
+            Scene(load_image(image, max_megapixels=self.max_megapixels), self.segmenter),
+            _checked_query(query),
+        ).events()
+
+
+class _Run:
+    """One question on its way to an answer."""
+
+    def __init__(self, agent: Agent, scene: Scene, query: str) -> None:
+        self.agent = agent
+        self.scene = scene
+        self.query = query
+        self.began = time.perf_counter()
+        self.planner_seconds = 0.0
+        self.turns = self.tool_calls = self.tool_errors = 0
+        self.messages = [
+            Message("system", load.system_prompt()),
+            Message("user", query, pictures=(scene.image,)),
+        ]
+
+    def events(self) -> Generator[Event, None, None]:
+        max_turns = self.agent.max_turns
+        for turn in range(1, max_turns + 1):
+            yield TurnStarted(turn, max_turns)
+            if turn == max_turns:
+                self.messages.append(Message("user", LAST_TURN))
+            reply = self._reply()
+            yield PlannerReplied(reply)
+            if not reply.tool_calls:
+                self.messages.append(Message("user", NO_CALL))
+            conclusion: Conclusion | None = None
+            for call in reply.tool_calls:
+                yield ToolStarted(call)
+                message, failed, concluded = self._call(call)
+                conclusion = conclusion or concluded
+                yield ToolFinished(call, message, failed)
+            if conclusion is not None:
+                status: Status = "answered" if conclusion.numbers else "no_target"
+                yield Finished(self._answer(conclusion, status))
+                return
+        best = Conclusion(OUT_OF_TURNS.format(turns=max_turns), self.scene.latest)
+        yield Finished(self._answer(best, "out_of_budget"))
+
+    def _reply(self) -> Message:
+        began = time.perf_counter()
+        reply = self.agent.planner.reply(tuple(self.messages), tuple(self.agent.tools.values()))
+        self.planner_seconds += time.perf_counter() - began
+        self.turns += 1
+        self.messages.append(reply)
+        return reply
+
+    def _call(self, call: ToolCall) -> tuple[Message, bool, Conclusion | None]:
+        """Run one tool call and add what it gave to the conversation."""
+        self.tool_calls += 1
+        failed, concluded = False, None
+        try:
+            tool = self.agent.tools.get(call.name)
+            if tool is None:
+                known = ", ".join(self.agent.tools)
+                raise ToolError(f"there is no tool {call.name!r}; the tools are: {known}")
+            result = tool.run(self.scene, call.arguments)
+        except (ToolError, PhraseError) as error:
+            self.tool_errors += 1
+            failed = True
+            message = Message("tool", f"Error: {error}", tool_call_id=call.id)
+        else:
+            if isinstance(result, Conclusion):
+                concluded = result
+                message = Message("tool", "Answered.", tool_call_id=call.id)
+            else:
+                message = Message(
+                    "tool", result.text, result.pictures, tool_call_id=call.id, data=result.data
+                )
+        self.messages.append(message)
+        return message, failed, concluded
+
+    def _answer(self, conclusion: Conclusion, status: Status) -> Answer:
+        return Answer(
+            query=self.query,
+            text=conclusion.text,
+            status=status,
+            masks=self.scene.select(conclusion.numbers),
+            numbers=conclusion.numbers,
+            usage=Usage(
+                turns=self.turns,
+                tool_calls=self.tool_calls,
+                tool_errors=self.tool_errors,
+                seconds=time.perf_counter() - self.began,
+                planner_seconds=self.planner_seconds,
+                segmenter_seconds=self.scene.segmenter_seconds,
+            ),
+            messages=tuple(self.messages),
+            planner=self.agent.planner.name,
+            segmenter=self.agent.segmenter.name,
+            image=self.scene.image,
+        )
+
+
+LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
+NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
+OUT_OF_TURNS = (
+    "The planner used its {turns} turns without an answer; "
+    "these are the masks that its last concept call found."
+)
+
+
+def _checked_query(query: str) -> str:
+    if not isinstance(query, str) or not query.strip():
+        raise InputError("the question is empty; ask something such as 'the leftmost red car'")
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise InputError(
+            f"the question has {len(query)} characters, the limit is {MAX_QUERY_CHARACTERS}"
+        )
+    return query.strip()

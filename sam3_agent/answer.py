@@ -1,0 +1,118 @@
+"""An answer: words, masks, and the conversation that led to them."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from sam3_agent.errors import InputError
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks
+from sam3_agent.messages import Message
+
+Status: TypeAlias = Literal["answered", "no_target", "out_of_budget"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run cost.
+
+    turns: replies of the planner. tool_calls: calls that it asked for. tool_errors: those among
+    them that could not be run as written. The rest are seconds of wall time.
+    """
+
+    turns: int
+    tool_calls: int
+    tool_errors: int
+    seconds: float
+    planner_seconds: float
+    segmenter_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The usage as JSON values, seconds to the millisecond."""
+        return {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in vars(self).items()
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What `Agent.ask` returns.
+
+    status: `answered`; `no_target` when nothing in the image matches; `out_of_budget` when the
+        turns ran out and the best so far is given.
+    masks: the N instances that the answer is about; `numbers` are their N numbers in the scene.
+    messages: the whole conversation with the planner.
+    image: (H, W, 3) uint8, as it was read.
+    """
+
+    query: str
+    text: str
+    status: Status
+    masks: Masks
+    numbers: tuple[int, ...]
+    usage: Usage
+    messages: tuple[Message, ...]
+    planner: str
+    segmenter: str
+    image: Pixels
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON values; masks are compressed COCO RLE."""
+        height, width = self.masks.size
+        areas = self.masks.areas()
+        instances = [
+            {
+                "number": number,
+                "phrase": self.masks.phrases[i],
+                "score": round(float(self.masks.scores[i]), 4),
+                "box": [round(float(v), 2) for v in self.masks.boxes[i]],
+                "area": int(areas[i]),
+                "segmentation": segmentation,
+            }
+            for i, number, segmentation in zip(
+                range(len(self.masks)), self.numbers, self.masks.rle(), strict=True
+            )
+        ]
+        return {
+            "query": self.query,
+            "status": self.status,
+            "text": self.text,
+            "image": {"width": width, "height": height},
+            "instances": instances,
+            "usage": self.usage.to_dict(),
+            "planner": self.planner,
+            "segmenter": self.segmenter,
+        }
+
+    def overlay(self) -> Pixels:
+        """The image with the answer's masks drawn on it, (H, W, 3) uint8."""
+        from sam3_agent.load import draw
+
+        return draw(self.image, self.masks, self.numbers)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write overlay.png, answer.json and one mask_<number>.png per mask; returns the folder.
+
+        A mask file is (H, W) 8-bit grey, 255 where the mask is. Masks of an earlier answer in the
+        same folder are removed.
+        """
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            for stale in target.glob("mask_*.png"):
+                stale.unlink()
+            Image.fromarray(self.overlay()).save(target / "overlay.png")
+            for number, mask in zip(self.numbers, self.masks, strict=True):
+                pixels = mask.dense()[0].astype(np.uint8) * 255
+                Image.fromarray(pixels).save(target / f"mask_{number}.png")
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+            (target / "answer.json").write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write to {target}: {error.strerror or error}") from error
+        return target

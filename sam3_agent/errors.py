@@ -1,0 +1,46 @@
+"""The errors a caller can meet.
+
+    Exception
+    ├── ToolError            what a planner did wrong; it goes back to the planner as text
+    └── Sam3AgentError       what a caller must know; the cause is attached
+        ├── InputError       bad usage or input: exit code 2
+        │   ├── ImageError   a picture that cannot be read, or is too large
+        │   └── PhraseError  a concept prompt that the segmenter cannot take
+        └── ModelError       a model that cannot be used: exit code 3
+            ├── PlannerError
+            └── SegmenterError
+
+Anything else that is raised is a bug and flies.
+"""
+
+
+class ToolError(Exception):
+    """A tool call that cannot be run as written; the message says what is accepted instead."""
+
+
+class Sam3AgentError(Exception):
+    """The root of every error that this package raises to its caller."""
+
+
+class InputError(Sam3AgentError):
+    """Input that cannot be used; the message says what was wrong and what to do."""
+
+
+class ImageError(InputError):
+    """A picture that cannot be read, or exceeds the pixel limit."""
+
+
+class PhraseError(InputError):
+    """A concept prompt that is empty or does not fit the text context of the segmenter."""
+
+
+class ModelError(Sam3AgentError):
+    """A model that cannot be loaded or does not answer."""
+
+
+class PlannerError(ModelError):
+    """The planner cannot go on; its cause is attached."""
+
+
+class SegmenterError(ModelError):
+    """The segmenter cannot be loaded or run; its cause is attached."""

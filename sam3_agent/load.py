@@ -1,0 +1,56 @@
+"""Names into objects: the one module that knows where planners, segmenters and tools live."""
+
+import os
+from collections.abc import Sequence
+
+from sam3_agent.errors import InputError
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks
+from sam3_agent.planner import Planner
+from sam3_agent.segmenter import Segmenter
+from sam3_agent.tool import Tool
+
+DEFAULT_PLANNER = "offline"
+DEFAULT_SEGMENTER = "tiny"
+
+
+def planner(name: str | None = None) -> Planner:
+    """The planner of this name; None means $SAM3_AGENT_PLANNER, else `offline`."""
+    name = name or os.environ.get("SAM3_AGENT_PLANNER") or DEFAULT_PLANNER
+    if name == "offline":
+        from sam3_agent.model.offline import OfflinePlanner
+
+        return OfflinePlanner()
+    raise InputError(f"there is no planner {name!r}; choose: offline")
+
+
+def segmenter(name: str | None = None) -> Segmenter:
+    """The segmenter of this name; None means $SAM3_AGENT_SEGMENTER, else `tiny`.
+
+    `tiny` is the shipped checkpoint; any other name is a folder or hub id of a SAM 3 checkpoint.
+    Raises SegmenterError when it cannot be loaded.
+    """
+    from sam3_agent.model.sam3 import Sam3Segmenter
+
+    return Sam3Segmenter(name or os.environ.get("SAM3_AGENT_SEGMENTER") or DEFAULT_SEGMENTER)
+
+
+def tools() -> list[Tool]:
+    """The tools that a planner gets unless others are given."""
+    from sam3_agent.tools import concepts, conclusion
+
+    return [Tool.from_function(concepts.segment), Tool.from_function(conclusion.answer)]
+
+
+def system_prompt(**values: object) -> str:
+    """The planner's instructions."""
+    from sam3_agent.prompts import fill
+
+    return fill("planner", **values)
+
+
+def draw(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
+    """The image with numbered masks on it, (H, W, 3) uint8."""
+    from sam3_agent.tools.overlay import draw_masks
+
+    return draw_masks(image, masks, numbers)

@@ -1,0 +1,51 @@
+"""The conversation with a planner as plain values; the conversation is also the trace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sam3_agent.images import Pixels
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A planner's wish to run a tool; `arguments` is the raw JSON text, checked where it runs."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    """One turn of the conversation.
+
+    role: `system`, `user`, `assistant` (may carry tool calls) or `tool` (answers one call).
+    pictures: (H, W, 3) uint8 arrays that the planner is shown.
+    data: what `text` says as JSON values, for planners and plugins that are programs.
+    provider_state: opaque; a planner finds here what it put there (thought signatures and such).
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str = ""
+    pictures: tuple[Pixels, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    data: Mapping[str, Any] | None = None
+    provider_state: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The message as JSON values; of a picture only its size is kept."""
+        out: dict[str, Any] = {"role": self.role, "text": self.text}
+        if self.pictures:
+            out["pictures"] = [
+                {"width": picture.shape[1], "height": picture.shape[0]} for picture in self.pictures
+            ]
+        if self.tool_calls:
+            out["tool_calls"] = [
+                {"id": call.id, "name": call.name, "arguments": call.arguments}
+                for call in self.tool_calls
+            ]
+        if self.tool_call_id is not None:
+            out["tool_call_id"] = self.tool_call_id
+        return out

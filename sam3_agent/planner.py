@@ -1,0 +1,21 @@
+"""The seam to the brain: what the agent needs of a planner."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sam3_agent.messages import Message
+from sam3_agent.tool import Tool
+
+
+class Planner(Protocol):
+    """Reads the conversation so far and says what to do next."""
+
+    @property
+    def name(self) -> str:
+        """The name under which `load.planner` finds it."""
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The next `assistant` message, normally with tool calls.
+
+        Raises PlannerError when no reply can be had.
+        """

@@ -1,0 +1,146 @@
+"""A tool: a plain function of (scene, ...) whose signature and docstring become a JSON schema."""
+
+import inspect
+import json
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from sam3_agent.errors import ToolError
+from sam3_agent.images import Pixels
+from sam3_agent.scene import Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a planner gets back from a tool: words, pictures, and the words' content as data."""
+
+    text: str
+    pictures: tuple[Pixels, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The planner's answer: words, and the numbers of the masks that it is about."""
+
+    text: str
+    numbers: tuple[int, ...]
+
+
+ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that a planner may call by name.
+
+    parameters: the JSON schema of its arguments, made from the signature.
+    description: the function's docstring.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    function: ToolFunction
+
+    @classmethod
+    def from_function(cls, function: ToolFunction) -> "Tool":
+        """The tool of `function(scene, ...)`.
+
+        Parameters are str, int, float, bool, lists of those, or one of those or None.
+        """
+        hints = get_type_hints(function)
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        schema = {
+            "type": "object",
+            "properties": {p.name: _schema(hints[p.name]) for p in parameters},
+            "required": [p.name for p in parameters if p.default is p.empty],
+            "additionalProperties": False,
+        }
+        return cls(function.__name__, inspect.getdoc(function) or "", schema, function)
+
+    def run(self, scene: Scene, arguments: str) -> Observation | Conclusion:
+        """Check the raw JSON `arguments` and run; raises ToolError with what is accepted."""
+        return self.function(scene, **self._checked(arguments))
+
+    def _checked(self, arguments: str) -> dict[str, Any]:
+        try:
+            values = json.loads(arguments or "{}")
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ToolError(
+                f"the arguments of {self.name} are not valid JSON ({error}); {self._usage()}"
+            ) from error
+        if not isinstance(values, dict):
+            raise ToolError(
+                f"the arguments of {self.name} must be a JSON object, "
+                f"not {_kind(values)}; {self._usage()}"
+            )
+        properties, required = self.parameters["properties"], self.parameters["required"]
+        for name in values:
+            if name not in properties:
+                raise ToolError(f"{self.name} has no argument {name!r}; {self._usage()}")
+        for name in required:
+            if name not in values:
+                raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
+        for name, value in values.items():
+            if not _fits(value, properties[name]):
+                raise ToolError(
+                    f"argument {name!r} of {self.name} is {_shorten(json.dumps(value))}, "
+                    f"a {_kind(value)}; {self._usage()}"
+                )
+        return values
+
+    def _usage(self) -> str:
+        """One line that shows a right call."""
+        return f"call it like {self.name}({json.dumps(self._example())})"
+
+    def _example(self) -> dict[str, Any]:
+        return {
+            name: _EXAMPLES.get(name, _example_of(schema))
+            for name, schema in self.parameters["properties"].items()
+            if name in self.parameters["required"]
+        }
+
+
+_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+_EXAMPLES: dict[str, Any] = {"phrases": ["red car", "dog"], "numbers": [1, 2], "text": "Two dogs."}
+
+
+def _schema(hint: Any) -> dict[str, Any]:
+    """The JSON schema of a type hint; a hint that is not supported is a bug in the tool."""
+    if get_origin(hint) in (Union, types.UnionType):
+        (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
+        return {**_schema(hint), "nullable": True}
+    if get_origin(hint) is list:
+        return {"type": "array", "items": _schema(get_args(hint)[0])}
+    return {"type": _TYPES[hint]}
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    if value is None:
+        return bool(schema.get("nullable", False))
+    if schema["type"] == "array":
+        return isinstance(value, list) and all(_fits(one, schema["items"]) for one in value)
+    if isinstance(value, bool):
+        return bool(schema["type"] == "boolean")
+    if schema["type"] == "number":
+        return isinstance(value, (int, float)) and abs(value) < 1e300
+    accepted = {"string": str, "integer": int, "boolean": bool}[schema["type"]]
+    return isinstance(value, accepted)
+
+
+def _example_of(schema: Mapping[str, Any]) -> Any:
+    if schema["type"] == "array":
+        return [_example_of(schema["items"])]
+    return {"string": "text", "integer": 1, "number": 0.5, "boolean": True}[schema["type"]]
+
+
+def _kind(value: Any) -> str:
+    names = {str: "string", bool: "boolean", int: "whole number", float: "number", list: "list"}
+    return names.get(type(value), "null" if value is None else "object")
+
+
+def _shorten(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

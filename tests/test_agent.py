@@ -1,0 +1,274 @@
+"""The loop: what a planner does, right or wrong, and what comes of it."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sam3_agent import (
+    Agent,
+    Answer,
+    Finished,
+    InputError,
+    Message,
+    Observation,
+    PlannerError,
+    PlannerReplied,
+    Scene,
+    SegmenterError,
+    Tool,
+    ToolFinished,
+    ToolStarted,
+    TurnStarted,
+)
+from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+
+SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
+ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
+
+
+def ask(image: Pixels, eye: PlacedSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
+    return Agent(ScriptedPlanner(replies), eye, max_turns=max_turns).ask(image, "which dog?")
+
+
+def tool_texts(answer: Answer) -> list[str]:
+    return [message.text for message in answer.messages if message.role == "tool"]
+
+
+def test_an_answer_has_the_words_and_the_masks_of_several_concepts(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    answer = ask(image, eye, SEGMENT, ANSWER)
+    assert answer.status == "answered"
+    assert answer.text == "The first dog and its leash."
+    assert answer.numbers == (1, 3)
+    assert answer.masks.phrases == ("dog", "leash")
+    assert answer.masks.boxes.tolist() == [[10, 20, 60, 70], [50, 40, 90, 50]]
+    assert answer.masks.dense().shape == (2, 100, 200)
+    assert answer.masks.dense()[0].sum() == 50 * 50
+    assert (answer.usage.turns, answer.usage.tool_calls, answer.usage.tool_errors) == (2, 2, 0)
+
+
+def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, ANSWER])
+    Agent(planner, eye).ask(image, "which dog?")
+    system, user = planner.seen[0]
+    assert system.role == "system"
+    assert "segment" in system.text
+    assert user.text == "which dog?"
+    assert user.pictures[0].shape == image.shape
+    observed = planner.seen[1][-1]
+    assert observed.role == "tool"
+    assert observed.tool_call_id == "call_1"
+    assert observed.text.splitlines() == [
+        '"dog": masks 1, 2 (presence 0.90)',
+        '"leash": masks 3 (presence 0.70)',
+        '1: "dog" score 0.90 box 10,20,60,70 area 12.5%',
+        '2: "dog" score 0.80 box 120,40,150,70 area 4.5%',
+        '3: "leash" score 0.70 box 50,40,90,50 area 2.0%',
+    ]
+    assert len(observed.pictures) == 1
+    assert (observed.pictures[0] != image).any()
+    assert json.loads(json.dumps(observed.data))["masks"][1]["area"] == 900
+
+
+def test_the_image_is_encoded_once_and_a_phrase_asked_twice_is_run_once(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    again = calling(("segment", {"phrases": [" dog ", "cat", "cat"]}))
+    answer = ask(image, eye, SEGMENT, again, ANSWER)
+    assert eye.encoded == 1
+    assert eye.asked == ["dog", "leash", "cat"]
+    assert tool_texts(answer)[1].startswith(
+        '"dog": masks 1, 2 (presence 0.90)\n"cat": masks none (presence 0.02)'
+    )
+
+
+def test_a_mask_that_another_phrase_found_already_keeps_its_number(image: Pixels) -> None:
+    eye = PlacedSegmenter(
+        {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "puppy": [(121, 40, 150, 70)]}
+    )
+    scene = Scene(image, eye)
+    dogs, puppies = scene.find(["dog", "puppy"])
+    assert dogs.numbers == (1, 2)
+    assert puppies.numbers == (2,)
+    assert len(scene.masks) == 2
+
+
+def test_no_numbers_means_no_target(image: Pixels, eye: PlacedSegmenter) -> None:
+    answer = ask(image, eye, calling(("answer", {"text": "No cat here.", "numbers": []})))
+    assert answer.status == "no_target"
+    assert answer.masks.dense().shape == (0, 100, 200)
+    assert eye.encoded == 0
+
+
+WRONG_CALLS = {
+    "unknown tool": (
+        ("zoom", {"box": 1}),
+        "there is no tool 'zoom'; the tools are: segment, answer",
+    ),
+    "broken JSON": (("segment", '{"phrases": ["dog"'), "not valid JSON"),
+    "not an object": (("segment", '["dog"]'), "must be a JSON object, not list"),
+    "missing argument": (("segment", {}), "needs the argument 'phrases'"),
+    "unknown argument": (("segment", {"phrases": ["dog"], "k": 1}), "has no argument 'k'"),
+    "a string for a list": (("segment", {"phrases": "dog"}), '"dog", a string'),
+    "a number for a phrase": (("segment", {"phrases": [7]}), "argument 'phrases'"),
+    "null": (("segment", {"phrases": None}), "argument 'phrases' of segment is null"),
+    "empty phrase": (("segment", {"phrases": ["dog", "  "]}), "phrase is empty"),
+    "no phrase": (("segment", {"phrases": []}), "takes 1 to 16 phrases, not 0"),
+    "too many phrases": (("segment", {"phrases": ["x"] * 17}), "takes 1 to 16 phrases, not 17"),
+    "too long a phrase": (("segment", {"phrases": ["very " * 60 + "big dog"]}), "words"),
+    "mask 0": (("answer", {"text": "x", "numbers": [0]}), "no mask 0: no mask has been found yet"),
+    "mask 99": (("answer", {"text": "x", "numbers": [99]}), "there is no mask 99"),
+    "a mask as text": (("answer", {"text": "x", "numbers": ["1"]}), "argument 'numbers'"),
+    "true as a mask": (("answer", {"text": "x", "numbers": [True]}), "argument 'numbers'"),
+    "a fraction as a mask": (("answer", {"text": "x", "numbers": [1.5]}), "argument 'numbers'"),
+    "nested numbers": (("answer", {"text": "x", "numbers": [[1]]}), "argument 'numbers'"),
+    "empty text": (("answer", {"text": " ", "numbers": []}), "text is empty"),
+    "huge nesting": (("answer", "[" * 100_000), "not valid JSON"),
+    "NaN": (("answer", '{"text": NaN, "numbers": []}'), "argument 'text'"),
+}
+
+
+@pytest.mark.parametrize(("call", "told"), WRONG_CALLS.values(), ids=WRONG_CALLS.keys())
+def test_a_wrong_call_goes_back_as_one_line_and_the_run_goes_on(
+    image: Pixels, eye: PlacedSegmenter, call: tuple[str, Any], told: str
+) -> None:
+    answer = ask(image, eye, calling(call), SEGMENT, ANSWER)
+    reply = tool_texts(answer)[0]
+    assert reply.startswith("Error: ")
+    assert told in reply
+    assert "\n" not in reply
+    assert answer.status == "answered"
+    assert answer.usage.tool_errors == 1
+
+
+def test_a_wrong_call_does_not_stop_the_right_ones_beside_it(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    both = calling(("zoom", {}), ("segment", {"phrases": ["dog"]}))
+    answer = ask(image, eye, both, calling(("answer", {"text": "Two.", "numbers": [2, 1, 2]})))
+    assert tool_texts(answer)[1].startswith('"dog": masks 1, 2')
+    assert answer.numbers == (2, 1)
+
+
+def test_a_reply_without_a_call_is_told_so(image: Pixels, eye: PlacedSegmenter) -> None:
+    answer = ask(image, eye, Message("assistant", "I see two dogs."), SEGMENT, ANSWER)
+    assert answer.messages[3].role == "user"
+    assert answer.messages[3].text.startswith("You called no tool.")
+    assert answer.status == "answered"
+
+
+def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, calling(("segment", {"phrases": ["cat"]}))])
+    answer = Agent(planner, eye, max_turns=2).ask(image, "which dog?")
+    assert answer.status == "out_of_budget"
+    assert answer.numbers == (1, 2, 3)
+    assert "2 turns" in answer.text
+    assert planner.seen[1][-1].text.startswith("This is your last turn")
+    assert not any(message.text.startswith("This is your last turn") for message in planner.seen[0])
+
+
+def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: PlacedSegmenter) -> None:
+    with pytest.raises(PlannerError, match="no further reply"):
+        ask(image, eye, SEGMENT)
+
+
+def test_a_segmenter_that_fails_raises_segmenter_error(image: Pixels) -> None:
+    broken = PlacedSegmenter({"dog": [(0, 0, 900, 900)]})
+    with pytest.raises(SegmenterError, match="outside the image"):
+        ask(image, broken, calling(("segment", {"phrases": ["dog"]})))
+
+
+@pytest.mark.parametrize("query", ["", "   ", "x" * 4001])
+def test_an_empty_or_endless_question_is_refused(
+    image: Pixels, eye: PlacedSegmenter, query: str
+) -> None:
+    with pytest.raises(InputError, match="question"):
+        Agent(ScriptedPlanner([]), eye).ask(image, query)
+
+
+def test_no_turns_at_all_is_refused(eye: PlacedSegmenter) -> None:
+    with pytest.raises(InputError, match="max_turns is 0"):
+        Agent(ScriptedPlanner([]), eye, max_turns=0)
+
+
+def test_a_stream_tells_each_step_in_order_and_can_be_closed(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, ANSWER])
+    stream = Agent(planner, eye).stream(image, "which dog?")
+    kinds = [type(event) for event in stream]
+    turn = [TurnStarted, PlannerReplied, ToolStarted, ToolFinished]
+    assert kinds == [*turn, *turn, Finished]
+
+    planner = ScriptedPlanner([SEGMENT, ANSWER])
+    stream = Agent(planner, eye).stream(image, "which dog?")
+    next(event for event in stream if isinstance(event, ToolStarted))
+    stream.close()
+    assert len(planner.seen) == 1
+    assert list(stream) == []
+
+
+def test_an_own_tool_is_a_plain_function(image: Pixels, eye: PlacedSegmenter) -> None:
+    def brightness(scene: Scene, scale: float = 1.0) -> Observation:
+        """The mean brightness of the image."""
+        return Observation(f"{scene.image.mean() * scale:.0f}")
+
+    tool = Tool.from_function(brightness)
+    assert tool.description == "The mean brightness of the image."
+    assert tool.parameters == {
+        "type": "object",
+        "properties": {"scale": {"type": "number"}},
+        "required": [],
+        "additionalProperties": False,
+    }
+    planner = ScriptedPlanner([calling(("brightness", {"scale": 2})), Message("assistant")])
+    agent = Agent(planner, eye, tools=[tool], max_turns=2)
+    assert tool_texts(agent.ask(image, "how bright?")) == ["256"]
+
+
+def test_asking_from_async_code_gives_the_same_answer(image: Pixels, eye: PlacedSegmenter) -> None:
+    agent = Agent(ScriptedPlanner([SEGMENT, ANSWER]), eye)
+    assert asyncio.run(agent.aask(image, "which dog?")).numbers == (1, 3)
+
+
+def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: PlacedSegmenter) -> None:
+    started, released = threading.Event(), threading.Event()
+
+    class Slow:
+        name = "slow"
+        replies = 0
+
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            self.replies += 1
+            started.set()
+            released.wait(10)
+            return SEGMENT
+
+    planner = Slow()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(Agent(planner, eye).aask(image, "which dog?"))
+        await asyncio.to_thread(started.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        released.set()
+
+    asyncio.run(cancel())
+    deadline = time.monotonic() + 5
+    while threading.active_count() > 1 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert planner.replies == 1
+    assert eye.encoded == 0

@@ -1,0 +1,143 @@
+"""Annotated sets: what is written is read back, and what is broken is named."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from sam3_agent import evals
+from sam3_agent.evals.annotated_set import annotated_scene, read_set, write_scenes, write_set
+from sam3_agent.evals.scenes import compose
+
+DEMO = Path(evals.__file__).resolve().parent / "demo"
+SIZE = (160, 120)
+
+
+def test_a_written_set_is_read_back_whole(tmp_path: Path) -> None:
+    written = [annotated_scene(seed, queries=3, size=SIZE) for seed in range(4)]
+    write_scenes(tmp_path, written)
+    read = list(read_set(tmp_path))
+    assert [scene.file_name for scene in read] == [scene.file_name for scene in written]
+    for one, other in zip(written, read, strict=True):
+        assert one.queries == other.queries and len(one.queries) == 3
+        assert one.scene.things == other.scene.things
+        assert np.array_equal(one.scene.image, other.scene.image)
+        assert np.array_equal(one.scene.labels, other.scene.labels)
+
+
+def test_a_set_is_made_of_held_out_scenes_and_depends_on_its_seed(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", 2, 2, size=SIZE)
+    write_set(tmp_path / "b", 3, 2, size=SIZE)
+    first, _ = read_set(tmp_path / "a")
+    assert np.array_equal(first.scene.image, compose(2_000_000, size=SIZE).image)
+    other, _ = read_set(tmp_path / "b")
+    assert not np.array_equal(first.scene.image, other.scene.image)
+
+
+def test_masks_are_stored_as_coco_run_lengths(tmp_path: Path) -> None:
+    write_set(tmp_path, 7, 1, size=SIZE)
+    (annotated,) = read_set(tmp_path)
+    content = json.loads((tmp_path / "annotations.json").read_text(encoding="utf-8"))
+    for index, thing in enumerate(content["images"][0]["things"]):
+        assert thing["segmentation"]["size"] == [120, 160]
+        mask = coco.decode(thing["segmentation"])
+        assert np.array_equal(mask.astype(bool), annotated.scene.mask(index))
+
+
+def _break(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        place: Any = content
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = to
+
+    return change
+
+
+IMAGE = ("images", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_break("format", to="coco"), r"annotations\.json: not an annotated set"),
+        (_break("version", to=9), r"annotations\.json: version 9, but only 1 can be read"),
+        (_break("images", to={}), r'annotations\.json: "images" is missing or is not list'),
+        (_break(*IMAGE, to=3), r'images\[0\]: "file_name" is missing'),
+        (_break(*IMAGE, "file_name", to="no.png"), r"no\.png: cannot be read as a picture"),
+        (_break(*IMAGE, "width", to=161), r"\.png: is 160x120, annotated as 161x120"),
+        (_break(*IMAGE, "things", 0, to=None), r'things\[0\]: "segmentation" is missing'),
+        (_break(*IMAGE, "things", 0, "color", to=1), r'things\[0\]: "color" must be text'),
+        (_break(*IMAGE, "things", 0, "box", to=[1, 2]), r'things\[0\]: "box" must be four'),
+        (
+            _break(*IMAGE, "things", 0, "segmentation", "size", to=[1, 1]),
+            r"its mask has size \[1, 1\], the picture \[120, 160\]",
+        ),
+        (
+            _break(*IMAGE, "things", 0, "segmentation", "counts", to="!!!!"),
+            r"its mask is no compressed RLE",
+        ),
+        (_break(*IMAGE, "queries", 0, "targets", to=[99]), r'queries\[0\]: "targets" must be'),
+        (_break(*IMAGE, "queries", 0, "count", to="two"), r'queries\[0\]: "count" must be'),
+        (_break(*IMAGE, "queries", 0, to="dog"), r'queries\[0\]: "targets" is missing'),
+    ],
+)
+def test_a_broken_set_says_which_part_is_wrong(
+    change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    write_set(tmp_path, 8, 1, size=SIZE)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        list(read_set(tmp_path))
+
+
+def test_overlapping_masks_are_refused(tmp_path: Path) -> None:
+    write_set(tmp_path, 8, 1, size=SIZE)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["images"][0]["things"].append(content["images"][0]["things"][0])
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match="overlaps an earlier one"):
+        list(read_set(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "annotations.json: cannot be read: No such file"), ("{", "annotations.json: not JSON")],
+)
+def test_a_folder_without_readable_annotations_is_refused_at_once(
+    text: str | None, message: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "annotations.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_set(tmp_path)
+
+
+def test_the_demo_scenes_are_small_and_the_first_has_one_leftmost_red_car() -> None:
+    scenes = list(read_set(DEMO))
+    assert len(scenes) == 12
+    assert {path.name for path in DEMO.glob("*.png")} == {scene.file_name for scene in scenes}
+    assert sum(path.stat().st_size for path in DEMO.iterdir()) < 1_500_000
+    assert all(2 <= len(scene.queries) <= 4 for scene in scenes)
+
+    first = scenes[0]
+    assert first.queries[0].text == "the leftmost red car"
+    (target,) = first.queries[0].targets
+    cars = [i for i, thing in enumerate(first.scene.things) if thing.name == "red car"]
+    assert target in cars and len(cars) >= 3
+    box = first.scene.things[target].box
+    assert all(first.scene.things[car].box[0] > box[2] for car in cars if car != target)
+
+
+def test_a_demo_picture_is_an_ordinary_png() -> None:
+    with Image.open(DEMO / "red_cars.png") as picture:
+        assert picture.format == "PNG" and picture.mode == "RGB" and picture.size == (640, 480)

@@ -1,0 +1,70 @@
+"""What an answer leaves: JSON that keeps its promises, and files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from sam3_agent import Agent, Answer, InputError
+from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+
+
+@pytest.fixture
+def answer(image: Pixels, eye: PlacedSegmenter) -> Answer:
+    replies = [
+        calling(("segment", {"phrases": ["dog", "leash"]})),
+        calling(("answer", {"text": "Der Hund links: „Rex“.", "numbers": [3, 1]})),
+    ]
+    return Agent(ScriptedPlanner(replies), eye).ask(image, "which dog?")
+
+
+def test_to_dict_has_the_promised_fields(answer: Answer) -> None:
+    out = json.loads(json.dumps(answer.to_dict()))
+    assert list(out) == [
+        *("query", "status", "text", "image", "instances", "usage", "planner", "segmenter")
+    ]
+    assert out["image"] == {"width": 200, "height": 100}
+    assert (out["planner"], out["segmenter"]) == ("scripted", "placed")
+    leash, dog = out["instances"]
+    assert list(dog) == ["number", "phrase", "score", "box", "area", "segmentation"]
+    assert (leash["number"], dog["number"]) == (3, 1)
+    assert (dog["phrase"], dog["score"], dog["area"]) == ("dog", 0.9, 2500)
+    assert dog["box"] == [10, 20, 60, 70]
+    assert dog["segmentation"]["size"] == [100, 200]
+    counts = dog["segmentation"]["counts"].encode()
+    assert (coco.decode({"size": [100, 200], "counts": counts}) == answer.masks.dense()[1]).all()
+
+
+def test_save_leaves_an_overlay_the_json_and_one_file_per_mask(
+    answer: Answer, image: Pixels, tmp_path: Path
+) -> None:
+    folder = answer.save(tmp_path / "new" / "out")
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["answer.json", "mask_1.png", "mask_3.png", "overlay.png"]
+    assert json.loads((folder / "answer.json").read_text("utf-8")) == answer.to_dict()
+    mask = np.asarray(Image.open(folder / "mask_3.png"))
+    assert (mask == answer.masks.dense()[0] * 255).all()
+    overlay = np.asarray(Image.open(folder / "overlay.png"))
+    assert overlay.shape == image.shape
+    assert (overlay != image).any()
+
+
+def test_saving_again_removes_the_masks_of_the_answer_before(
+    answer: Answer, tmp_path: Path
+) -> None:
+    (tmp_path / "mask_77.png").touch()
+    (tmp_path / "mine.txt").touch()
+    answer.save(tmp_path)
+    assert not (tmp_path / "mask_77.png").exists()
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_saving_where_a_file_stands_says_so(answer: Answer, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="cannot write to"):
+        answer.save(tmp_path / "out")

@@ -1,0 +1,85 @@
+"""Masks as columns: checked, compact, and equal to what pycocotools says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+from sam3_agent import Masks
+from sam3_agent.masks import encode_crop
+
+
+@pytest.fixture
+def two() -> Masks:
+    dense = np.zeros((2, 40, 60), np.bool_)
+    dense[0, 10:20, 5:25] = True
+    dense[1, 15:30, 20:40] = True
+    return Masks.from_dense(dense, [0.9, 0.8], ["dog", "cat"])
+
+
+def test_dense_crop_union_area_and_box_agree(two: Masks) -> None:
+    dense = two.dense()
+    assert dense.shape == (2, 40, 60)
+    assert two.areas().tolist() == [200, 300] == dense.sum(axis=(1, 2)).tolist()
+    assert two.boxes.tolist() == [[5, 10, 25, 20], [20, 15, 40, 30]]
+    crop, (x, y) = two.crop(1)
+    assert (crop.shape, x, y) == ((15, 20), 20, 15)
+    assert (two.union() == dense.any(axis=0)).all()
+    assert two.iou(two)[0, 1] == pytest.approx(25 / 475)
+
+
+def test_masks_are_selected_and_joined(two: Masks) -> None:
+    assert two[1].phrases == ("cat",)
+    assert two[[1, 0]].phrases == ("cat", "dog")
+    assert two[np.array([False, True])].phrases == ("cat",)
+    assert two[[]].dense().shape == (0, 40, 60)
+    assert Masks.concatenate([two, two[0]]).phrases == ("dog", "cat", "dog")
+    assert [one.phrases[0] for one in two] == ["dog", "cat"]
+    with pytest.raises(IndexError):
+        two[5]
+
+
+def test_boxes_that_leave_the_image_are_clipped(two: Masks) -> None:
+    masks = Masks((40, 60), np.array([[-7, -3, 99, 50]]), np.ones(1), ("x",), two.rles[:1])
+    assert masks.boxes.tolist() == [[0, 0, 60, 40]]
+    assert masks.boxes.dtype == np.float32
+
+
+def test_columns_that_do_not_fit_together_are_refused(two: Masks) -> None:
+    with pytest.raises(ValueError, match="columns differ"):
+        Masks((40, 60), two.boxes, two.scores[:1], two.phrases, two.rles)
+    with pytest.raises(ValueError, match="image's size"):
+        Masks((41, 60), two.boxes, two.scores, two.phrases, two.rles)
+    with pytest.raises(ValueError, match="finite"):
+        Masks((40, 60), two.boxes, two.scores * np.nan, two.phrases, two.rles)
+    with pytest.raises(ValueError, match="read-only"):
+        two.boxes[0, 0] = 3
+
+
+def test_rle_is_json_ready_and_decodes_to_the_same_mask(two: Masks) -> None:
+    rle = two.rle()[1]
+    assert rle["size"] == [40, 60]
+    assert isinstance(rle["counts"], str)
+    assert (coco.decode({**rle, "counts": rle["counts"].encode()}) == two.dense()[1]).all()
+
+
+@given(st.data())
+def test_the_rle_of_a_crop_is_that_of_the_whole_frame(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    y0, x0 = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    y1, x1 = data.draw(st.integers(y0 + 1, height)), data.draw(st.integers(x0 + 1, width))
+    pixels = data.draw(st.lists(st.booleans(), min_size=144, max_size=144))
+    crop = np.array(pixels).reshape(12, 12)[: y1 - y0, : x1 - x0]
+    frame = np.zeros((height, width), np.uint8, order="F")
+    frame[y0:y1, x0:x1] = crop
+    assert encode_crop(crop, (x0, y0), (height, width)) == coco.encode(frame)
+
+
+def test_a_hundred_masks_of_a_large_photo_stay_small() -> None:
+    crop = np.ones((900, 900), np.bool_)
+    size = (3000, 4000)
+    rles = tuple(encode_crop(crop, (i * 30, i * 20), size) for i in range(100))
+    masks = Masks(size, np.zeros((100, 4)), np.ones(100), ("x",) * 100, rles)
+    assert sum(len(rle["counts"]) for rle in masks.rles) < 1_000_000
+    assert masks.areas().tolist() == [810_000] * 100

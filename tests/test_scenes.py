@@ -1,0 +1,163 @@
+"""Synthetic scenes: their truth is exact, their splits are apart, their colours are plain."""
+
+import colorsys
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from sam3_agent.evals.prompts import prompts, training_example, unrelated_words
+from sam3_agent.evals.scenes import SyntheticScene, compose
+from sam3_agent.evals.sprites import HELD_OUT_STYLE, STYLES, TRAIN_STYLES, sprite
+from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
+
+HUES = {
+    "red": (345, 372),
+    "orange": (16, 40),
+    "yellow": (42, 66),
+    "green": (95, 165),
+    "blue": (205, 240),
+    "purple": (258, 300),
+}
+"""Spans in degrees, as a person would name them."""
+
+SMALL = (240, 180)
+
+
+def colored(rgb: np.ndarray, color: str) -> np.ndarray:
+    """Which of the pixels (..., 3) have a hue of that name and are not grey."""
+    hsv = np.asarray(Image.fromarray(rgb).convert("HSV")).astype(float)
+    low, high = HUES[color]
+    hue = hsv[..., 0] * 360 / 256
+    named = ((hue >= low) & (hue <= high)) | (hue + 360 <= high)
+    return named & (hsv[..., 1] > 110) & (hsv[..., 2] > 60)
+
+
+def test_a_seed_gives_the_same_scene_every_time() -> None:
+    first, second = compose(11, size=SMALL), compose(11, size=SMALL)
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.labels, second.labels)
+    assert first.things == second.things
+
+
+def test_no_held_out_scene_is_a_training_scene() -> None:
+    trained = {compose(seed, split="train", size=SMALL).image.tobytes() for seed in range(30)}
+    held_out = {compose(seed, size=SMALL).image.tobytes() for seed in range(30)}
+    assert len(trained) == len(held_out) == 30
+    assert not trained & held_out
+
+
+def test_the_test_style_is_no_training_style() -> None:
+    assert HELD_OUT_STYLE not in TRAIN_STYLES
+    assert not np.array_equal(compose(3, styles=(HELD_OUT_STYLE,)).image, compose(3).image)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_are_tight_around_masks_that_tile_the_labels(seed: int) -> None:
+    scene = compose(seed, size=(640, 480))
+    assert scene.image.shape == (480, 640, 3) and scene.labels.shape == (480, 640)
+    assert 1 <= len(scene.things) <= 9
+    assert set(np.unique(scene.labels)) <= set(range(len(scene.things) + 1))
+    for index, thing in enumerate(scene.things):
+        rows, columns = np.nonzero(scene.mask(index))
+        assert len(rows) >= 100
+        tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert thing.box == tight
+
+
+def test_masks_follow_the_pixels_of_the_picture() -> None:
+    inside: list[float] = []
+    outside: list[float] = []
+    for seed in range(40):
+        scene = compose(seed, size=(320, 240))
+        for index, thing in enumerate(scene.things):
+            if thing.color is None:
+                continue
+            mask = scene.mask(index)
+            grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(5))
+            ring = (np.asarray(grown) > 0) & (scene.labels == 0)
+            named = colored(scene.image, thing.color)
+            inside.append(float(named[mask].mean()))
+            outside.append(float(named[ring].mean()) if ring.any() else 0.0)
+    assert len(inside) > 60
+    assert np.mean(inside) > 0.6
+    assert np.mean(outside) < 0.12
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_recoloured_sprites_look_like_the_name_of_their_colour(style: str) -> None:
+    for noun in COLORABLE:
+        for color in COLORS:
+            pixels = np.asarray(sprite(style, noun, color))
+            body = pixels[pixels[..., 3] > 127][None, :, :3]
+            shares = {name: float(colored(body, name).mean()) for name in COLORS}
+            assert max(shares, key=shares.__getitem__) == color, (noun, color, shares)
+            assert shares[color] > 0.2, (noun, color, shares)
+
+
+def test_paint_is_told_apart_from_its_neighbours_by_the_test_itself() -> None:
+    for color, (low, high) in HUES.items():
+        rgb = colorsys.hsv_to_rgb((low + high) / 2 % 360 / 360, 0.9, 0.9)
+        pixel = np.full((1, 1, 3), rgb) * 255
+        assert [name for name in COLORS if colored(pixel.astype(np.uint8), name).all()] == [color]
+
+
+def test_a_sprite_is_trimmed_and_asks_for_the_right_colour() -> None:
+    assert sprite("noto", "dog").getchannel("A").getbbox() == (0, 0, *sprite("noto", "dog").size)
+    with pytest.raises(ValueError, match="'dog' cannot be drawn in colour 'red'"):
+        sprite("noto", "dog", "red")
+    with pytest.raises(ValueError, match="'car' cannot be drawn in colour None"):
+        sprite("noto", "car")
+
+
+def truth(scene: SyntheticScene, phrase: str) -> tuple[int, ...]:
+    """What a concept phrase names, read off the things directly."""
+    *color, noun = phrase.split()
+    nouns = CATEGORIES.get(noun, (noun,))
+    return tuple(
+        index
+        for index, thing in enumerate(scene.things)
+        if thing.noun in nouns and color in ([], [thing.color])
+    )
+
+
+def test_prompts_come_with_exactly_the_things_they_name() -> None:
+    phrases = []
+    for seed in range(60):
+        scene = compose(seed, size=SMALL)
+        asked = prompts(scene, np.random.default_rng(seed), 2, 3)
+        assert len({phrase for phrase, _ in asked}) == len(asked) == 5
+        for phrase, indexes in asked:
+            assert indexes == truth(scene, phrase)
+            assert list(indexes) == scene.matching(phrase)
+        assert sum(bool(indexes) for _, indexes in asked) == min(
+            2, len(set().union(*(thing.concepts for thing in scene.things)))
+        )
+        phrases += asked
+    present = {phrase for phrase, indexes in phrases if indexes}
+    absent = {phrase for phrase, indexes in phrases if not indexes}
+    for words in (present, absent):
+        assert words & set(CATEGORIES) and words & set(NOUNS)
+        assert any(" " in word for word in words)
+    assert absent & set(unrelated_words("heldout"))
+
+
+def test_words_that_scoring_calls_absent_are_never_trained_on() -> None:
+    trained, held_out = set(unrelated_words("train")), set(unrelated_words("heldout"))
+    assert len(trained) == len(held_out) == 60
+    assert not trained & held_out
+    assert not (trained | held_out) & {*NOUNS, *CATEGORIES}
+    asked = {phrase for seed in range(80) for phrase, _ in training_example(seed)[1]}
+    assert asked & trained and not asked & held_out
+
+
+def test_a_training_example_is_small_repeatable_and_can_be_sent_to_a_worker() -> None:
+    scene, asked = pickle.loads(pickle.dumps(training_example))(5)
+    again, asked_again = training_example(5)
+    assert np.array_equal(scene.image, again.image) and asked == asked_again
+    sizes = [training_example(seed)[0].labels.shape for seed in range(25)]
+    assert len(set(sizes)) > 10
+    for height, width in sizes:
+        assert abs(height * width - 192 * 144) < 300
+        assert 0.74 < width / height < 1.79
