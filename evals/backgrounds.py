@@ -33,7 +33,7 @@ def _quiet_color(rng: Rng, light: float | None = None) -> Pixels:
 
 def _near(rng: Rng, color: Pixels, reach: float) -> Pixels:
     shift = rng.uniform(-reach, reach, 3) + rng.uniform(-reach, reach)
-    return np.clip(color + shift.astype(np.float32), 0, 255)
+    return np.asarray(np.clip(color + shift.astype(np.float32), 0, 255), dtype=np.float32)
 
 
 def _mix(first: Pixels, second: Pixels, share: Pixels) -> Pixels:

@@ -54,7 +54,7 @@ def render_cell(svg: str) -> Image.Image:
 
     png = resvg_py.svg_to_bytes(svg_string=svg, width=4 * CELL)
     drawn = Image.open(io.BytesIO(png)).convert("RGBA")
-    drawn = drawn.crop(drawn.getchannel("A").point(lambda alpha: 255 * (alpha > 127)).getbbox())
+    drawn = drawn.crop(drawn.getchannel("A").point([0] * 128 + [255] * 128).getbbox())
     scale = CELL / max(drawn.size)
     drawn = drawn.resize((round(drawn.width * scale), round(drawn.height * scale)))
     cell = Image.new("RGBA", (CELL, CELL))
@@ -73,7 +73,7 @@ def render_sheet(icon_set: dict[str, Any]) -> Image.Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Render the sprite sheets of evals/icons.")
     parser.add_argument("node_modules", type=Path, help="the folder that npm installed into")
     folder: Path = parser.parse_args().node_modules
     SHEETS.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ _IRREGULAR = {
     "larvae": "larva",
     "quizzes": "quiz",
     "axes": "axe",
+    **{f"{noun}s": noun for noun in "emu menu gnu taxi ski kiwi bikini zucchini rabbi".split()},
 }
 
 _SAME = frozenset(
@@ -37,16 +38,16 @@ _DRINKS = ("wine", "beer", "water", "drinking", "champagne", "cocktail", "milk",
 
 _SINGULAR_S = frozenset(
     """bus minibus trolleybus omnibus octopus cactus walrus virus circus hippopotamus platypus
-    rhinoceros gas lens canvas atlas iris compass trellis pancreas thermos cosmos christmas albatross
+    rhinoceros gas lens canvas atlas iris compass trellis pancreas thermos cosmos albatross
     asparagus hibiscus crocus abacus campus nautilus papyrus tennis chess chassis oasis pelvis
-    cutlass grass glass this canvas mantis brass""".split()
+    mantis swiss""".split()
 )
 """Singular nouns that end in s."""
 
 _IE = frozenset(
     """cookie pie magpie tie necktie bowtie movie selfie zombie brownie hoodie smoothie birdie
-    doggie budgie genie collie pixie prairie veggie rookie beanie calorie lorikeetie foodie
-    eyrie laddie sortie menagerie eerie potpie onesie walkie-talkie""".split()
+    doggie budgie genie collie pixie prairie veggie rookie beanie potpie onesie
+    walkie-talkie""".split()
 )
 _F = frozenset(
     """leaf wolf shelf bookshelf loaf half scarf calf thief elf hoof wharf sheaf dwarf
@@ -58,12 +59,12 @@ _CHE = frozenset("ache headache cache moustache mustache quiche creche avalanche
 _O_TAKES_ES = frozenset("tomato potato hero torpedo mosquito mango volcano buffalo echo".split())
 _MEN = frozenset("specimen omen ramen abdomen cyclamen regimen acumen stamen amen dolmen".split())
 """Singular nouns that end in -men."""
+_MANS = frozenset("human german roman talisman caiman ottoman shaman".split())
+"""Nouns in -man whose plural is not -men."""
 
 _PLURALS = {
-    **{singular: plural for plural, singular in _IRREGULAR.items()},
-    "cactus": "cacti",
+    **{one: many for many, one in _IRREGULAR.items()},
     "octopus": "octopuses",
-    "quiz": "quizzes",
 }
 
 
@@ -114,7 +115,7 @@ def plural(noun: str) -> str:
         changed = _PLURALS[head]
     elif head in _SAME:
         changed = head
-    elif head.endswith("man") and head not in ("human", "talisman", "caiman", "ottoman", "shaman"):
+    elif head.endswith("man") and head not in _MANS:
         changed = f"{head[:-3]}men"
     elif head in _F or head in _FE:
         changed = f"{head.removesuffix('e').removesuffix('f')}ves"

@@ -1,7 +1,7 @@
 """sam3-agent: ask a picture a question in plain language; get words and pixel-exact masks."""
 
 from sam3_agent.agent import Agent
-from sam3_agent.answer import Answer, Usage
+from sam3_agent.answer import Answer, Status, Usage
 from sam3_agent.errors import (
     ImageError,
     InputError,
@@ -50,6 +50,7 @@ __all__ = [
     "Scene",
     "Segmenter",
     "SegmenterError",
+    "Status",
     "Tool",
     "ToolCall",
     "ToolError",

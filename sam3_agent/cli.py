@@ -9,12 +9,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 
 from sam3_agent import load
 from sam3_agent.agent import Agent
@@ -138,6 +140,94 @@ def segment(
 
     answer, extra = _or_exit(run)
     _deliver(answer, out, as_json, extra)
+
+
+class Benchmark(StrEnum):
+    """What can be evaluated."""
+
+    SCENES = "scenes"
+
+
+class Baseline(StrEnum):
+    """What an agent is compared with."""
+
+    SEGMENTER = "segmenter"
+
+
+class Style(StrEnum):
+    """Which drawing styles the scenes have."""
+
+    TRAIN = "train"
+    HELDOUT = "heldout"
+
+
+@app.command("eval")
+def evaluate(
+    benchmark: Annotated[Benchmark, typer.Argument(help="scenes: held-out synthetic scenes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which scenes.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
+    planner: PlannerOption = None,
+    segmenter: SegmenterOption = None,
+    baseline: Annotated[
+        Baseline | None,
+        typer.Option(help="Instead of the agent: the whole query as one concept phrase."),
+    ] = None,
+    concepts: Annotated[
+        bool, typer.Option("--concepts", help="Score the segmenter alone on concept phrases.")
+    ] = False,
+    style: Annotated[
+        Style, typer.Option(help="heldout: the drawing style that was never trained on.")
+    ] = Style.TRAIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure an agent or a segmenter on a benchmark with known truth."""
+    if concepts and baseline:
+        raise typer.BadParameter("--concepts scores the segmenter alone; it takes no --baseline")
+
+    def run() -> dict[str, Any]:
+        from sam3_agent.evals import scene_benchmark as scenes
+        from sam3_agent.evals.sprites import HELD_OUT_STYLE, TRAIN_STYLES
+
+        styles = TRAIN_STYLES if style is Style.TRAIN else (HELD_OUT_STYLE,)
+        eye = load.segmenter(segmenter)
+        if concepts or baseline:
+            brain, solve = "none", scenes.segmenter_solver(eye)
+        else:
+            agent = Agent(planner, eye)
+            brain, solve = agent.planner.name, scenes.agent_solver(agent)
+        _say_models(None if brain == "none" else brain, eye.name)
+        with Progress(console=progress, transient=True) as bar:
+            task = bar.add_task(f"{benchmark.value} {seed}", total=limit)
+            if concepts:
+                report = scenes.concept_report(eye, seed, limit, styles, lambda: bar.advance(task))
+            else:
+                samples = []
+                for sample in scenes.referring_samples(solve, seed, limit, styles):
+                    samples.append(sample)
+                    bar.advance(task)
+                report = scenes.referring_report(samples)
+        config = {
+            "benchmark": benchmark.value,
+            "seed": seed,
+            "limit": limit,
+            "style": style.value,
+            "planner": brain,
+            "segmenter": eye.name,
+            "baseline": baseline.value if baseline else None,
+            "concepts": concepts,
+        }
+        return {**report, "config": config}
+
+    report = _or_exit(run)
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    for name, row in {"all": report["metrics"], **report.get("kinds", {})}.items():
+        values = "  ".join(
+            f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in row.items()
+        )
+        typer.echo(f"{name:12} {values}")
 
 
 def _deliver(answer: Answer, out: Path | None, as_json: bool, extra: dict[str, Any]) -> None:

@@ -24,7 +24,8 @@ def test_a_written_set_is_read_back_whole(tmp_path: Path) -> None:
     read = list(read_set(tmp_path))
     assert [scene.file_name for scene in read] == [scene.file_name for scene in written]
     for one, other in zip(written, read, strict=True):
-        assert one.queries == other.queries and len(one.queries) == 3
+        assert one.queries == other.queries
+        assert len(one.queries) == 3
         assert one.scene.things == other.scene.things
         assert np.array_equal(one.scene.image, other.scene.image)
         assert np.array_equal(one.scene.labels, other.scene.labels)
@@ -133,11 +134,14 @@ def test_the_demo_scenes_are_small_and_the_first_has_one_leftmost_red_car() -> N
     assert first.queries[0].text == "the leftmost red car"
     (target,) = first.queries[0].targets
     cars = [i for i, thing in enumerate(first.scene.things) if thing.name == "red car"]
-    assert target in cars and len(cars) >= 3
+    assert target in cars
+    assert len(cars) >= 3
     box = first.scene.things[target].box
     assert all(first.scene.things[car].box[0] > box[2] for car in cars if car != target)
 
 
 def test_a_demo_picture_is_an_ordinary_png() -> None:
     with Image.open(DEMO / "red_cars.png") as picture:
-        assert picture.format == "PNG" and picture.mode == "RGB" and picture.size == (640, 480)
+        assert picture.format == "PNG"
+        assert picture.mode == "RGB"
+        assert picture.size == (640, 480)

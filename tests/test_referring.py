@@ -68,7 +68,9 @@ class Reader:
             return self.excluded(found[1], found[2])
         if found := re.fullmatch(r"(.+) (?:and|as well as) (.+)", text):
             first, second = self.named(found[1]), self.named(found[2])
-            assert first and second and not set(first) & set(second)
+            assert first
+            assert second
+            assert not set(first) & set(second)
             return sorted(first + second)
         for read in (self.ranked, self.related, self.nearest, self.superlative):
             result = read(text)
@@ -86,7 +88,8 @@ class Reader:
             assert (len(out) > 1) == part.endswith("ones")
         else:
             out = self.named(part)
-        assert out and set(out) < set(members)
+        assert out
+        assert set(out) < set(members)
         return [index for index in members if index not in out]
 
     def ranked(self, text: str) -> list[int] | None:
@@ -129,7 +132,8 @@ class Reader:
         ).clip(0)
         gaps = np.linalg.norm(away, axis=1)
         order = np.argsort(gaps)
-        assert gaps[order[1]] >= 1.49 * gaps[order[0]] and gaps[order[1]] > gaps[order[0]]
+        assert gaps[order[1]] >= 1.49 * gaps[order[0]]
+        assert gaps[order[1]] > gaps[order[0]]
         return [members[order[0]]]
 
     def superlative(self, text: str) -> list[int] | None:

@@ -186,7 +186,11 @@ def test_the_shipped_checkpoint_and_a_saved_folder_are_segmenters(
 def broken_checkpoints(tmp_path: Path) -> dict[str, tuple[str, str]]:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.bin").touch()
-    for name, text in {"garbled": "{", "list": "[]", "other": json.dumps({"model_type": "bert"})}.items():
+    for name, text in {
+        "garbled": "{",
+        "list": "[]",
+        "other": json.dumps({"model_type": "bert"}),
+    }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
     (tmp_path / "bare").mkdir()

@@ -56,7 +56,8 @@ def test_the_test_style_is_no_training_style() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_boxes_are_tight_around_masks_that_tile_the_labels(seed: int) -> None:
     scene = compose(seed, size=(640, 480))
-    assert scene.image.shape == (480, 640, 3) and scene.labels.shape == (480, 640)
+    assert scene.image.shape == (480, 640, 3)
+    assert scene.labels.shape == (480, 640)
     assert 1 <= len(scene.things) <= 9
     assert set(np.unique(scene.labels)) <= set(range(len(scene.things) + 1))
     for index, thing in enumerate(scene.things):
@@ -138,7 +139,8 @@ def test_prompts_come_with_exactly_the_things_they_name() -> None:
     present = {phrase for phrase, indexes in phrases if indexes}
     absent = {phrase for phrase, indexes in phrases if not indexes}
     for words in (present, absent):
-        assert words & set(CATEGORIES) and words & set(NOUNS)
+        assert words & set(CATEGORIES)
+        assert words & set(NOUNS)
         assert any(" " in word for word in words)
     assert absent & set(unrelated_words("heldout"))
 
@@ -149,13 +151,15 @@ def test_words_that_scoring_calls_absent_are_never_trained_on() -> None:
     assert not trained & held_out
     assert not (trained | held_out) & {*NOUNS, *CATEGORIES}
     asked = {phrase for seed in range(80) for phrase, _ in training_example(seed)[1]}
-    assert asked & trained and not asked & held_out
+    assert asked & trained
+    assert not asked & held_out
 
 
 def test_a_training_example_is_small_repeatable_and_can_be_sent_to_a_worker() -> None:
     scene, asked = pickle.loads(pickle.dumps(training_example))(5)
     again, asked_again = training_example(5)
-    assert np.array_equal(scene.image, again.image) and asked == asked_again
+    assert np.array_equal(scene.image, again.image)
+    assert asked == asked_again
     sizes = [training_example(seed)[0].labels.shape for seed in range(25)]
     assert len(set(sizes)) > 10
     for height, width in sizes:

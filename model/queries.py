@@ -1,0 +1,156 @@
+"""What a referring expression means, as a small typed tree.
+
+    "all red cars left of the tree except the largest one"
+
+    Refer(Excluded(
+        Related(Concept("car", ("red",)), "left", Chosen(Concept("tree"), 1)),
+        Ranked(Related(...), "largest"),
+    ))
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Place: TypeAlias = Literal[
+    "left", "right", "top", "bottom", "middle",
+    "top left", "top right", "bottom left", "bottom right",
+]  # fmt: skip
+"""A part of the picture."""
+
+Order: TypeAlias = Place | Literal[
+    "largest", "smallest", "tallest", "shortest", "widest", "narrowest"
+]  # fmt: skip
+"""What things are ranked by; a place ranks by nearness to that side, corner or the middle."""
+
+Relation: TypeAlias = Literal[
+    "left", "right", "above", "below", "near", "between", "inside", "on", "touching",
+    "larger", "smaller",
+]  # fmt: skip
+"""How a thing stands to an anchor."""
+
+THING = "thing"
+"""The noun of a concept that everything is: "the one on the left", "everything except the dog"."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Everything that a noun, singular, with its attributes names."""
+
+    noun: str
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def phrase(self) -> str:
+        """The concept as a short noun phrase."""
+        return " ".join((*self.attributes, self.noun))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Those in one part of the picture."""
+
+    of: "Node"
+    place: Place
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """`count` in a row, the first of which is number `first` in the order, counted from 1."""
+
+    of: "Node"
+    order: Order
+    first: int = 1
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Related:
+    """Those that stand in a relation to the anchor: to `every` thing of it, or to any."""
+
+    of: "Node"
+    relation: Relation
+    anchor: "Node"
+    every: bool = True
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """All but those left out."""
+
+    of: "Node"
+    left_out: "Node"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The `count` most probably meant: nearest to the anchor, else with the best scores."""
+
+    of: "Node"
+    count: int
+
+
+@dataclass(frozen=True)
+class Union:
+    """Everything in any of the parts."""
+
+    parts: tuple["Node", ...]
+
+
+Node: TypeAlias = Concept | Placed | Ranked | Related | Excluded | Chosen | Union
+
+
+@dataclass(frozen=True)
+class Refer:
+    """Point at what is meant."""
+
+    what: Node
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many are there?"""
+
+    what: Node
+
+
+@dataclass(frozen=True)
+class Exists:
+    """Is there one? `every`: of each part of a union ("a dog and a cat")."""
+
+    what: Node
+    every: bool = False
+
+
+Query: TypeAlias = Refer | Count | Exists
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A question that the grammar does not cover; `reason` is a sentence that says why."""
+
+    reason: str
+
+
+def concepts(node: Node) -> tuple[Concept, ...]:
+    """Every concept that must be found to know what is meant, in order, each once."""
+    match node:
+        case Concept():
+            found: tuple[Concept, ...] = (node,)
+        case Placed(of) | Ranked(of) | Chosen(of):
+            found = concepts(of)
+        case Related(of, _, other) | Excluded(of, other):
+            found = (*concepts(of), *concepts(other))
+        case Union(parts):
+            found = tuple(concept for part in parts for concept in concepts(part))
+    return tuple(dict.fromkeys(found))
+
+
+def heads(node: Node) -> tuple[Concept, ...]:
+    """The concepts that what is meant belongs to, without those of anchors and exceptions."""
+    match node:
+        case Concept():
+            return (node,)
+        case Union(parts):
+            return tuple(dict.fromkeys(head for part in parts for head in heads(part)))
+        case _:
+            return heads(node.of)

@@ -1,0 +1,126 @@
+"""The house: who may import whom, what a wheel holds, and what the public surface is."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sam3_agent
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("tools", "prompts", "model", "evals")
+MAY_IMPORT = {
+    "sam3_agent": set(),
+    "tools": {"sam3_agent"},
+    "prompts": set(),
+    "model": {"sam3_agent"},
+    "evals": {"sam3_agent", "model"},
+}
+CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "typer", "rich"}
+
+
+def sources(room: str) -> list[Path]:
+    return sorted((ROOT / room).glob("*.py"))
+
+
+def imported(path: Path, everywhere: bool) -> set[str]:
+    """The modules that a file imports, at its top level or everywhere in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            module = node.module or ""
+            names.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    """Which rooms a set of modules lies in."""
+    inside = [name.split(".") for name in names if name.split(".")[0] == "sam3_agent"]
+    return {parts[1] if len(parts) > 1 and parts[1] in ROOMS else "sam3_agent" for parts in inside}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    for path in sources(room):
+        if room == "sam3_agent" and path.name in ("load.py", "cli.py"):
+            continue  # load.py knows where everything lives; cli.py is where the rooms meet
+        allowed = MAY_IMPORT[room] | {room}
+        assert rooms_of(imported(path, everywhere=True)) <= allowed, path
+
+
+def test_the_core_needs_three_libraries_and_the_command_line_two_more() -> None:
+    for path in sources("sam3_agent"):
+        for name in imported(path, everywhere=False):
+            top = name.split(".")[0]
+            assert top in sys.stdlib_module_names | CORE_LIBRARIES | {"sam3_agent"}, (path, name)
+            if path.name != "cli.py":
+                assert top not in ("typer", "rich"), path
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    check = (
+        "import sys, sam3_agent, sam3_agent.tools, sam3_agent.model, sam3_agent.evals;"
+        "heavy = {'torch', 'transformers', 'openai', 'google', 'scipy'} & set(sys.modules);"
+        "print(*sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_public_surface_is_what_we_promise() -> None:
+    assert sorted(sam3_agent.__all__) == sam3_agent.__all__
+    assert set(sam3_agent.__all__) == {
+        *("Agent", "Answer", "Usage", "Status", "load_image"),
+        *("Scene", "Finding", "Masks", "Message", "ToolCall"),
+        *("Tool", "Observation", "Conclusion", "Planner", "Segmenter", "Detection"),
+        *("Event", "TurnStarted", "PlannerReplied", "ToolStarted", "ToolFinished", "Finished"),
+        *("Sam3AgentError", "InputError", "ImageError", "PhraseError", "ToolError"),
+        *("ModelError", "PlannerError", "SegmenterError"),
+    }
+    for name in sam3_agent.__all__:
+        assert hasattr(sam3_agent, name)
+
+
+def test_every_folder_with_modules_is_listed_for_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    setuptools = settings["tool"]["setuptools"]
+    folders = {path.parent for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py")}
+    real = {folder for folder in folders if not any(part.is_symlink() for part in folder.parents)}
+    listed = {ROOT / setuptools["package-dir"][package] for package in setuptools["packages"]}
+    assert {folder for folder in real if not folder.is_symlink()} == listed
+
+
+def test_a_wheel_holds_every_module_and_data_file_and_nothing_generic(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    kept = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=kept)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
+    done = subprocess.run([*build, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"sam3_agent"}
+    for room in MAY_IMPORT:
+        inside = "sam3_agent" if room == "sam3_agent" else f"sam3_agent/{room}"
+        for path in sources(room):
+            assert f"{inside}/{path.name}" in names
+    for data in ("py.typed", "prompts/planner.md", "model/tiny/model.safetensors"):
+        assert f"sam3_agent/{data}" in names
+    for data in ("evals/icons/noto.png", "evals/demo/annotations.json"):
+        assert f"sam3_agent/{data}" in names
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    check = "import sam3_agent.cli, sam3_agent.prompts as p; p.fill('planner'); print(p.__file__)"
+    ran = subprocess.run(
+        [sys.executable, "-c", check], cwd=unpacked, capture_output=True, text=True
+    )
+    assert ran.stdout.startswith(str(unpacked)), ran.stderr
