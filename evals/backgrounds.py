@@ -38,7 +38,7 @@ def _near(rng: Rng, color: Pixels, reach: float) -> Pixels:
 
 def _mix(first: Pixels, second: Pixels, share: Pixels) -> Pixels:
     """The blend of two colours by `share` (H, W), 0-1: (H, W, 3)."""
-    return first + (second - first) * share[..., None]
+    return np.asarray(first + (second - first) * share[..., None], dtype=np.float32)
 
 
 def _grid(width: int, height: int) -> tuple[Pixels, Pixels]:

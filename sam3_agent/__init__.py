@@ -1,7 +1,7 @@
 """sam3-agent: ask a picture a question in plain language; get words and pixel-exact masks."""
 
 from sam3_agent.agent import Agent
-from sam3_agent.answer import Answer, Status, Usage
+from sam3_agent.answer import Answer, Status
 from sam3_agent.errors import (
     ImageError,
     InputError,
@@ -27,10 +27,12 @@ from sam3_agent.planner import Planner
 from sam3_agent.scene import Finding, Scene
 from sam3_agent.segmenter import Detection, Segmenter
 from sam3_agent.tool import Conclusion, Observation, Tool
+from sam3_agent.usage import Budget, Spent, Usage
 
 __all__ = [
     "Agent",
     "Answer",
+    "Budget",
     "Conclusion",
     "Detection",
     "Event",
@@ -50,6 +52,7 @@ __all__ = [
     "Scene",
     "Segmenter",
     "SegmenterError",
+    "Spent",
     "Status",
     "Tool",
     "ToolCall",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 
 from sam3_agent import load
-from sam3_agent.answer import Answer, Status, Usage
+from sam3_agent.answer import Answer, Status
 from sam3_agent.errors import InputError, PhraseError, ToolError
 from sam3_agent.events import (
     Event,
@@ -15,15 +15,19 @@ from sam3_agent.events import (
     ToolStarted,
     TurnStarted,
 )
-from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
+from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Conclusion, Tool
+from sam3_agent.usage import Budget, Spent, Usage, deadline
 
 MAX_QUERY_CHARACTERS = 4000
 """A question longer than this is refused: it would crowd out the conversation."""
+
+LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
+NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
 
 
 class Agent:
@@ -32,7 +36,7 @@ class Agent:
     planner, segmenter: an object or a name (see `load`); None takes the environment's choice,
         else `offline` and `tiny`.
     tools: what the planner may call, by default `load.tools()`.
-    max_turns: how many replies the planner has for one question.
+    budget: what one question may cost.
     max_megapixels: a larger image is refused.
 
     An agent keeps nothing between questions, so one may serve several threads.
@@ -44,17 +48,15 @@ class Agent:
         segmenter: Segmenter | str | None = None,
         *,
         tools: Sequence[Tool] | None = None,
-        max_turns: int = 12,
+        budget: Budget | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
-        if max_turns < 1:
-            raise InputError(f"max_turns is {max_turns}; the planner needs at least 1 turn")
         self.planner = planner if not isinstance(planner, str | None) else load.planner(planner)
         self.segmenter = (
             segmenter if not isinstance(segmenter, str | None) else load.segmenter(segmenter)
         )
         self.tools = {tool.name: tool for tool in (load.tools() if tools is None else tools)}
-        self.max_turns = max_turns
+        self.budget = budget or Budget()
         self.max_megapixels = max_megapixels
 
     def ask(self, image: ImageSource, query: str) -> Answer:
@@ -84,37 +86,36 @@ class Agent:
 
     def stream(self, image: ImageSource, query: str) -> Generator[Event, None, None]:
         """`ask` as typed events; the last is Finished. Closing the generator stops the run."""
-        return _Run(
-            self,
-            Scene(load_image(image, max_megapixels=self.max_megapixels), self.segmenter),
-            _checked_query(query),
-        ).events()
+        query = _checked_query(query)
+        return _Run(self, load_image(image, max_megapixels=self.max_megapixels), query).events()
 
 
 class _Run:
     """One question on its way to an answer."""
 
-    def __init__(self, agent: Agent, scene: Scene, query: str) -> None:
+    def __init__(self, agent: Agent, image: Pixels, query: str) -> None:
         self.agent = agent
-        self.scene = scene
+        self.scene = Scene(image, agent.segmenter)
         self.query = query
-        self.began = time.perf_counter()
+        self.began = time.monotonic()
+        self.spent = Spent()
         self.planner_seconds = 0.0
-        self.turns = self.tool_calls = self.tool_errors = 0
+        self.turns = self.tool_calls = self.tool_errors = self.mistakes = 0
         self.messages = [
             Message("system", load.system_prompt()),
-            Message("user", query, pictures=(scene.image,)),
+            Message("user", query, pictures=(image,)),
         ]
 
     def events(self) -> Generator[Event, None, None]:
-        max_turns = self.agent.max_turns
-        for turn in range(1, max_turns + 1):
-            yield TurnStarted(turn, max_turns)
-            if turn == max_turns:
+        budget = self.agent.budget
+        while (over := self._over()) is None:
+            yield TurnStarted(self.turns + 1, budget.turns)
+            if self.turns + 1 == budget.turns:
                 self.messages.append(Message("user", LAST_TURN))
             reply = self._reply()
             yield PlannerReplied(reply)
             if not reply.tool_calls:
+                self.mistakes += 1
                 self.messages.append(Message("user", NO_CALL))
             conclusion: Conclusion | None = None
             for call in reply.tool_calls:
@@ -126,13 +127,33 @@ class _Run:
                 status: Status = "answered" if conclusion.numbers else "no_target"
                 yield Finished(self._answer(conclusion, status))
                 return
-        best = Conclusion(OUT_OF_TURNS.format(turns=max_turns), self.scene.latest)
+        best = Conclusion(
+            f"The planner used up {over} without an answer; "
+            "these are the masks that its last concept call found.",
+            self.scene.latest,
+        )
         yield Finished(self._answer(best, "out_of_budget"))
 
+    def _over(self) -> str | None:
+        """Which part of the budget is spent, if any."""
+        budget = self.agent.budget
+        if self.turns >= budget.turns:
+            return f"its {budget.turns} turns"
+        if self.mistakes >= budget.mistakes:
+            last = self.messages[-1].text.removeprefix("Error: ")
+            return f"its {budget.mistakes} mistakes in a row (the last: {last})"
+        return budget.exhausted(self.spent, time.monotonic() - self.began)
+
     def _reply(self) -> Message:
-        began = time.perf_counter()
-        reply = self.agent.planner.reply(tuple(self.messages), tuple(self.agent.tools.values()))
-        self.planner_seconds += time.perf_counter() - began
+        seconds = self.agent.budget.seconds
+        limit = deadline.set(None if seconds is None else self.began + seconds)
+        began = time.monotonic()
+        try:
+            reply = self.agent.planner.reply(tuple(self.messages), tuple(self.agent.tools.values()))
+        finally:
+            deadline.reset(limit)
+        self.planner_seconds += time.monotonic() - began
+        self.spent += reply.spent
         self.turns += 1
         self.messages.append(reply)
         return reply
@@ -149,9 +170,11 @@ class _Run:
             result = tool.run(self.scene, call.arguments)
         except (ToolError, PhraseError) as error:
             self.tool_errors += 1
+            self.mistakes += 1
             failed = True
             message = Message("tool", f"Error: {error}", tool_call_id=call.id)
         else:
+            self.mistakes = 0
             if isinstance(result, Conclusion):
                 concluded = result
                 message = Message("tool", "Answered.", tool_call_id=call.id)
@@ -173,7 +196,8 @@ class _Run:
                 turns=self.turns,
                 tool_calls=self.tool_calls,
                 tool_errors=self.tool_errors,
-                seconds=time.perf_counter() - self.began,
+                spent=self.spent,
+                seconds=time.monotonic() - self.began,
                 planner_seconds=self.planner_seconds,
                 segmenter_seconds=self.scene.segmenter_seconds,
             ),
@@ -182,14 +206,6 @@ class _Run:
             segmenter=self.agent.segmenter.name,
             image=self.scene.image,
         )
-
-
-LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
-NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
-OUT_OF_TURNS = (
-    "The planner used its {turns} turns without an answer; "
-    "these are the masks that its last concept call found."
-)
 
 
 def _checked_query(query: str) -> str:

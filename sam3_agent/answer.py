@@ -13,39 +13,17 @@ from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
+from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget"]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a run cost.
-
-    turns: replies of the planner. tool_calls: calls that it asked for. tool_errors: those among
-    them that could not be run as written. The rest are seconds of wall time.
-    """
-
-    turns: int
-    tool_calls: int
-    tool_errors: int
-    seconds: float
-    planner_seconds: float
-    segmenter_seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The usage as JSON values, seconds to the millisecond."""
-        return {
-            name: round(value, 3) if isinstance(value, float) else value
-            for name, value in vars(self).items()
-        }
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What `Agent.ask` returns.
 
-    status: `answered`; `no_target` when nothing in the image matches; `out_of_budget` when the
-        turns ran out and the best so far is given.
+    status: `answered`; `no_target` when nothing in the image matches; `out_of_budget` when a
+        budget was spent; then the masks are the best so far and the text says why it ended.
     masks: the N instances that the answer is about; `numbers` are their N numbers in the scene.
     messages: the whole conversation with the planner.
     image: (H, W, 3) uint8, as it was read.

@@ -20,11 +20,12 @@ from rich.progress import Progress
 
 from sam3_agent import load
 from sam3_agent.agent import Agent
-from sam3_agent.answer import Answer, Usage
+from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, load_image
 from sam3_agent.scene import Scene
+from sam3_agent.usage import Budget, Usage
 
 app = typer.Typer(
     help="Ask a picture a question in plain language; get words and pixel-exact masks.",
@@ -79,7 +80,9 @@ def ask(
 
     def run() -> Answer:
         pixels = load_image(image, max_megapixels=max_megapixels)
-        agent = Agent(planner, segmenter, max_turns=max_turns, max_megapixels=max_megapixels)
+        agent = Agent(
+            planner, segmenter, budget=Budget(turns=max_turns), max_megapixels=max_megapixels
+        )
         _say_models(agent.planner.name, agent.segmenter.name)
         for event in agent.stream(pixels, query):
             match event:
@@ -129,7 +132,9 @@ def segment(
             status="answered" if numbers else "no_target",
             masks=scene.select(numbers),
             numbers=numbers,
-            usage=Usage(0, 0, 0, time.perf_counter() - began, 0.0, scene.segmenter_seconds),
+            usage=Usage(
+                seconds=time.perf_counter() - began, segmenter_seconds=scene.segmenter_seconds
+            ),
             messages=(),
             planner="none",
             segmenter=eye.name,

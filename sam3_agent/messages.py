@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sam3_agent.images import Pixels
+from sam3_agent.usage import Spent
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Message:
     role: `system`, `user`, `assistant` (may carry tool calls) or `tool` (answers one call).
     pictures: (H, W, 3) uint8 arrays that the planner is shown.
     data: what `text` says as JSON values, for planners and plugins that are programs.
+    spent: what it cost to get this message, as far as the planner knows.
     provider_state: opaque; a planner finds here what it put there (thought signatures and such).
     """
 
@@ -33,6 +35,7 @@ class Message:
     tool_call_id: str | None = None
     data: Mapping[str, Any] | None = None
     provider_state: Any = None
+    spent: Spent = Spent()
 
     def to_dict(self) -> dict[str, Any]:
         """The message as JSON values; of a picture only its size is kept."""

@@ -17,5 +17,6 @@ class Planner(Protocol):
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The next `assistant` message, normally with tool calls.
 
-        Raises PlannerError when no reply can be had.
+        Raises PlannerError when no reply can be had. A planner that waits or retries heeds
+        `usage.deadline`.
         """

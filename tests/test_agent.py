@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sam3_agent import (
     Agent,
     Answer,
+    Budget,
     Finished,
     InputError,
     Message,
@@ -20,6 +22,7 @@ from sam3_agent import (
     PlannerReplied,
     Scene,
     SegmenterError,
+    Spent,
     Tool,
     ToolFinished,
     ToolStarted,
@@ -34,7 +37,8 @@ ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": 
 
 
 def ask(image: Pixels, eye: PlacedSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
-    return Agent(ScriptedPlanner(replies), eye, max_turns=max_turns).ask(image, "which dog?")
+    budget = Budget(turns=max_turns)
+    return Agent(ScriptedPlanner(replies), eye, budget=budget).ask(image, "which dog?")
 
 
 def tool_texts(answer: Answer) -> list[str]:
@@ -171,12 +175,53 @@ def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
     image: Pixels, eye: PlacedSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, calling(("segment", {"phrases": ["cat"]}))])
-    answer = Agent(planner, eye, max_turns=2).ask(image, "which dog?")
+    answer = Agent(planner, eye, budget=Budget(turns=2)).ask(image, "which dog?")
     assert answer.status == "out_of_budget"
     assert answer.numbers == (1, 2, 3)
     assert "2 turns" in answer.text
     assert planner.seen[1][-1].text.startswith("This is your last turn")
     assert not any(message.text.startswith("This is your last turn") for message in planner.seen[0])
+
+
+def test_too_many_mistakes_in_a_row_end_the_run_with_the_best_so_far(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    wrong = calling(("answer", {"text": "x", "numbers": [9]}))
+    replies = [SEGMENT, wrong, wrong, SEGMENT, wrong, wrong, Message("assistant", "hm"), wrong]
+    answer = ask(image, eye, *replies, ANSWER)
+    assert answer.status == "out_of_budget"
+    assert answer.numbers == (1, 2, 3)
+    assert "4 mistakes in a row (the last: there is no mask 9" in answer.text
+    assert answer.usage.turns == 8
+
+
+SPENDING = replace(SEGMENT, spent=Spent(calls=1, input_tokens=900, output_tokens=100, cost=0.002))
+
+
+@pytest.mark.parametrize(
+    ("budget", "told", "turns"),
+    [
+        (Budget(tokens=1500), "1500 tokens", 2),
+        (Budget(usd=0.001), "0.001 US dollars", 1),
+        (Budget(seconds=1e-9), "1e-09 seconds", 0),
+    ],
+)
+def test_nothing_is_sent_after_a_budget_is_spent(
+    image: Pixels, eye: PlacedSegmenter, budget: Budget, told: str, turns: int
+) -> None:
+    planner = ScriptedPlanner([SPENDING] * 5)
+    answer = Agent(planner, eye, budget=budget).ask(image, "which dog?")
+    assert answer.status == "out_of_budget"
+    assert told in answer.text
+    assert len(planner.seen) == answer.usage.turns == turns
+    assert answer.usage.spent == sum([SPENDING.spent] * turns, Spent())
+
+
+def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(image: Pixels, eye: PlacedSegmenter) -> None:
+    free = replace(ANSWER, spent=Spent(calls=1, cost=None))
+    answer = ask(image, eye, SPENDING, free)
+    assert answer.to_dict()["usage"]["cost"] is None
+    assert answer.to_dict()["usage"]["input_tokens"] == 900
 
 
 def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: PlacedSegmenter) -> None:
@@ -199,8 +244,8 @@ def test_an_empty_or_endless_question_is_refused(
 
 
 def test_no_turns_at_all_is_refused(eye: PlacedSegmenter) -> None:
-    with pytest.raises(InputError, match="max_turns is 0"):
-        Agent(ScriptedPlanner([]), eye, max_turns=0)
+    with pytest.raises(InputError, match="budget of turns is 0"):
+        Agent(ScriptedPlanner([]), eye, budget=Budget(turns=0))
 
 
 def test_a_stream_tells_each_step_in_order_and_can_be_closed(
@@ -234,7 +279,7 @@ def test_an_own_tool_is_a_plain_function(image: Pixels, eye: PlacedSegmenter) ->
         "additionalProperties": False,
     }
     planner = ScriptedPlanner([calling(("brightness", {"scale": 2})), Message("assistant")])
-    agent = Agent(planner, eye, tools=[tool], max_turns=2)
+    agent = Agent(planner, eye, tools=[tool], budget=Budget(turns=2))
     assert tool_texts(agent.ask(image, "how bright?")) == ["256"]
 
 

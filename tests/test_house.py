@@ -79,7 +79,7 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 def test_the_public_surface_is_what_we_promise() -> None:
     assert sorted(sam3_agent.__all__) == sam3_agent.__all__
     assert set(sam3_agent.__all__) == {
-        *("Agent", "Answer", "Usage", "Status", "load_image"),
+        *("Agent", "Answer", "Status", "Budget", "Usage", "Spent", "load_image"),
         *("Scene", "Finding", "Masks", "Message", "ToolCall"),
         *("Tool", "Observation", "Conclusion", "Planner", "Segmenter", "Detection"),
         *("Event", "TurnStarted", "PlannerReplied", "ToolStarted", "ToolFinished", "Finished"),
