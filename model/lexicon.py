@@ -15,7 +15,7 @@ def _phrases(text: str) -> tuple[Words, ...]:
 
 POLITE = _phrases("""
     please, kindly, hey, hi, hello, ok, okay, now, so, well, just, thanks, thank you,
-    can you, could you, would you, will you, can you help me, could you help me, help me,
+    can you, could you, would you, will you, can you help me, could you help me, help me, only,
     i want, i want to, i want you to, i need, i need to, i need you to, i would like,
     i would like to, i would like you to, i am looking for, i am searching for, let me, let us,
     try to, find, find me, find out, see, show, show me, give me, get, get me, tell me, segment,
@@ -29,7 +29,7 @@ POLITE = _phrases("""
 POLITE_BEFORE_DETERMINER = _phrases("mask, mark, outline, point, draw, box, spot, pick")
 """Commands that are nouns too: skipped only where a determiner follows."""
 
-POLITE_AT_END = _phrases("please, thanks, thank you, for me, if there is one, if there are any, now")
+POLITE_AT_END = _phrases("please, thanks, thank you, for me, if there is one, if there are any")
 
 WHERE = _phrases("where is, where are, where can i find, where can i see, where do you see")
 
@@ -42,21 +42,21 @@ COUNTING = _phrases("""
     count of, what is the number of, what is the total number of, what is the count of
 """)
 EXISTENCE = _phrases("""
-    is there, are there, do you see, can you see, can i see, do we see, can we see, is there maybe,
-    does it contain, does it show, does it have, does it include, do you find
+    is there, are there, do you see, can you see, can i see, do we see, can we see, do you find,
+    if there is, if there are, whether there is, whether there are, can you spot
 """)
 SHOWING = frozenset("contain show have include depict".split())
 THERE = _phrases("""
     are there, is there, there are, there is, do you see, can you see, can i see, do we see,
-    can we see, you can see, you see, can be seen, are there here, is there here, does it contain,
-    does it show, does it have
+    can we see, you can see, you see, can be seen
 """)
 """What may follow the thing that is asked about: "how many dogs [are there]"."""
 PRESENT = frozenset("there here visible present shown".split())
 
 EXCEPT = _phrases("""
     except, except for, excepting, but, but not, but without, other than, excluding, exclude,
-    without, apart from, aside from, besides, not including, not counting, minus, save for, not
+    without, and not, apart from, aside from, besides, not including, not counting, minus,
+    save for, not
 """)
 AND = _phrases("and, or, as well as, plus, and also, along with, together with, and then")
 
@@ -78,10 +78,22 @@ ORDINALS = {
     )
     for word in words.split()
 }
-LAST = {words: rank for rank, text in enumerate(
-    ("last", "second to last, second last, next to last, penultimate", "third to last, third last"), 1
-) for words in _phrases(text)}  # fmt: skip
+LAST = {
+    words: rank
+    for rank, text in enumerate(
+        (
+            "last",
+            "second to last, second last, next to last, penultimate",
+            "third to last, third last",
+        ),
+        1,
+    )
+    for words in _phrases(text)
+}
 """Ranks counted from the other end."""
+
+COMPOUNDS = frozenset({("first", "aid"), ("top", "hat"), ("top", "hats"), ("big", "ben")})
+"""Names that begin with a word of order, place or size."""
 
 ONE = frozenset("one ones".split())
 THINGS = frozenset("thing object item entity stuff".split())
@@ -92,6 +104,9 @@ COLORS = frozenset(
     """red orange yellow green blue purple pink brown black white grey gray violet turquoise cyan
     magenta beige tan gold golden silver maroon navy teal crimson lime olive ivory cream""".split()
 )
+COLOR_NOUNS = frozenset("orange lime olive violet cream gold silver teal".split())
+"""Colours that may also be the thing itself: "the apple and the orange"."""
+SHADES = frozenset("dark light bright pale deep vivid hot sky royal lemon".split())
 SPELLINGS = {"gray": "grey", "colour": "color", "colours": "colors", "coloured": "colored"}
 
 _ORDER_WORDS: dict[Order, str] = {
@@ -136,19 +151,19 @@ PLACE_PREPOSITIONS = _phrases("""
 """)
 FAR = _phrases("far, very, extreme")
 FURTHEST = _phrases("""
-    furthest to, farthest to, furthest on, farthest on, furthest, farthest, most to, furthest towards,
-    farthest towards, furthest at, farthest at, closest to, nearest to, nearest
+    furthest to, farthest to, furthest on, farthest on, furthest towards, farthest towards,
+    furthest at, farthest at, furthest, farthest, most to, closest to, nearest to, nearest
 """)
-PLACE_NOUNS = _phrases("side, edge, half, part, corner, end, area, region, hand side, border, third")
+PLACE_NOUNS = _phrases("side, edge, half, part, corner, end, area, region, hand side, border")
 OPPOSITE: dict[Place, Place] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 
 _RELATION_WORDS: dict[Relation, str] = {
     "left": """left of, to the left of, on the left of, at the left of, to left of, on left of,
         on the left side of, to the left side of, on the left hand side of, further left than,
         farther left than, more to the left than, further to the left than""",
-    "right": """right of, to the right of, on the right of, at the right of, to right of, on right of,
-        on the right side of, to the right side of, on the right hand side of, further right than,
-        farther right than, more to the right than, further to the right than""",
+    "right": """right of, to the right of, on the right of, at the right of, to right of,
+        on right of, on the right side of, to the right side of, on the right hand side of,
+        further right than, farther right than, more to the right than, further to the right than""",
     "above": "above, over, higher than, higher up than, further up than, farther up than",
     "below": """below, under, underneath, beneath, lower than, lower down than, further down than,
         farther down than""",
@@ -176,6 +191,19 @@ CONTAINERS = frozenset(
 )
 """Nouns that may go on with "of": "cup of coffee"."""
 
+CLOTHES = frozenset(
+    """shirt t-shirt tshirt jacket coat dress suit hat cap helmet jersey uniform sweater hoodie
+    skirt jeans shorts pants trousers shoe glasses sunglasses vest scarf tie outfit costume apron robe
+    red black white blue green yellow pink purple orange grey brown""".split()
+)
+"""A person "in" one of these wears it."""
+
+PROPERTIES = frozenset(
+    """color kind type sort breed brand time shape size name number text word letter material
+    temperature weather day year city country""".split()
+)
+"""What "which" and "what" may ask for that is no thing in the picture."""
+
 _DEPTH = "masks do not tell what is in front and what behind"
 REASONS: dict[Words, str] = {
     ("behind",): _DEPTH,
@@ -201,7 +229,8 @@ RESERVED = frozenset(
     least few fewer many much several both either neither no none other others another else same
     rest except excluding the a an any all some every each my your his her our their its
     everything anything something nothing everyone everybody anyone anybody someone somebody
-    one ones next adjacent alongside away up down off out""".split()
+    one ones next adjacent alongside away up down off out far furthest farthest further farther
+    closest closer nearest nearer""".split()
 )
 """Words that are never part of a concept."""
 

@@ -110,6 +110,9 @@ def singular(noun: str, before: str = "") -> str:
 
 def plural(noun: str) -> str:
     """The plural of a lower-case singular noun or noun phrase, whose last word is changed."""
+    if " of " in noun:
+        container, _, content = noun.partition(" of ")
+        return f"{plural(container)} of {content}"
     before, space, head = noun.rpartition(" ")
     if head in _PLURALS:
         changed = _PLURALS[head]

@@ -1,11 +1,11 @@
 """What a referring expression means, as a small typed tree.
 
-    "all red cars left of the tree except the largest one"
+"all red cars left of the tree except the largest one"
 
-    Refer(Excluded(
-        Related(Concept("car", ("red",)), "left", Chosen(Concept("tree"), 1)),
-        Ranked(Related(...), "largest"),
-    ))
+Refer(Excluded(
+    Related(Concept("car", ("red",)), "left", Chosen(Concept("tree"), 1)),
+    Ranked(Related(...), "largest"),
+))
 """
 
 from dataclasses import dataclass

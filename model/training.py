@@ -36,7 +36,7 @@ HELD_OUT = 2**40
 
 @dataclass(frozen=True)
 class Settings:
-    """A training run. The budget is `steps` if given (for tests), else `minutes` of training time.
+    """A training run. The budget is `steps` if given (for tests), else `minutes` of wall time.
 
     `batch` is images a worker and step; `align` the part of the budget for the first stage;
     `slowdown` the rate of the already aligned parts after it.
@@ -124,6 +124,7 @@ class Trainer:
         self.optimizers = build_optimizers(self.model, self.head, settings.rate)
         self.step, self.stage_step, self.elapsed, self.joint = 0, 0, 0.0, False
         self._sums: dict[str, float] = defaultdict(float)
+        self._origin = time.monotonic()
         if (folder / "state.pt").exists():
             self._restore()
 
@@ -139,11 +140,11 @@ class Trainer:
         settings = self.settings
         self.model.train()
         saved = checked = self.elapsed
+        self._origin = time.monotonic() - 60 * self.elapsed
         while self.progress < 1:
-            started = time.monotonic()
             if not self.joint and self.progress >= settings.align:
                 self._start_joint()
-            self._train_step(started)
+            self._train_step()
             if self.step % 25 == 0:
                 self._log_losses()
             if self.elapsed - checked > settings.check_minutes and self.joint:
@@ -171,14 +172,14 @@ class Trainer:
         losses["align"] = self.head(self.model, features, batch)
         return losses
 
-    def _train_step(self, started: float) -> None:
+    def _train_step(self) -> None:
         settings = self.settings
         rate = self._set_rates()
         worker = self.step * settings.workers + self.rank
         seed = (settings.seed << 32) + worker * settings.batch
         losses = self.losses(self.batch(seed))
         torch.stack(list(losses.values())).sum().backward()
-        norm = self._share_gradients(started)
+        norm = self._share_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -208,12 +209,12 @@ class Trainer:
             for parameter in group["params"]
         ]
 
-    def _share_gradients(self, started: float) -> float:
+    def _share_gradients(self) -> float:
         """Average gradients over the workers, agree on the clock, clip; returns the norm."""
         used = [p for p in self._parameters() if p.grad is not None or self.joint]
         if self.settings.workers > 1:
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
-            clock = self.elapsed + (time.monotonic() - started) / 60
+            clock = (time.monotonic() - self._origin) / 60
             last = torch.tensor([clock if self.rank == 0 else 0.0])
             flat = torch.cat([*(part.flatten() for part in parts), last])
             dist.all_reduce(flat)
@@ -222,7 +223,7 @@ class Trainer:
             for parameter, gradient in zip(used, gradients, strict=True):
                 parameter.grad = gradient.view_as(parameter) / self.settings.workers
         else:
-            self.elapsed += (time.monotonic() - started) / 60
+            self.elapsed = (time.monotonic() - self._origin) / 60
         return nn.utils.clip_grad_norm_(used, self.settings.clip).item()
 
     @torch.no_grad()
