@@ -59,7 +59,9 @@ class AlignmentHead(nn.Module):
         colored = color >= 0
         if colored.any():
             loss = loss + 0.5 * F.cross_entropy(colors[colored], color[colored])
-            same = (noun[colored, None] == self.pair_noun) & (color[colored, None] == self.pair_color)
+            same = (noun[colored, None] == self.pair_noun) & (
+                color[colored, None] == self.pair_color
+            )
             pair_loss = F.binary_cross_entropy_with_logits(
                 pairs[colored] + self.bias, same.float(), reduction="none"
             )

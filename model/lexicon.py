@@ -62,7 +62,7 @@ AND = _phrases("and, or, as well as, plus, and also, along with, together with, 
 
 THE = frozenset("the this that these those my your his her our their its".split())
 ALL = frozenset("all every each any some".split())
-A = frozenset("a an".split())
+AN = frozenset("a an".split())
 NUMBERS = {
     word: number
     for number, word in enumerate(
@@ -146,8 +146,7 @@ PLACES: dict[Words, Place] = {
     words: place for place, text in _PLACE_WORDS.items() for words in _phrases(text)
 }
 PLACE_PREPOSITIONS = _phrases("""
-    on, at, in, to, towards, toward, near, close to, closer to, by, along, closest to, nearest to,
-    nearest
+    on, at, in, to, towards, toward, near, close to, closer to, by, along
 """)
 FAR = _phrases("far, very, extreme")
 FURTHEST = _phrases("""
@@ -163,7 +162,8 @@ _RELATION_WORDS: dict[Relation, str] = {
         farther left than, more to the left than, further to the left than""",
     "right": """right of, to the right of, on the right of, at the right of, to right of,
         on right of, on the right side of, to the right side of, on the right hand side of,
-        further right than, farther right than, more to the right than, further to the right than""",
+        further right than, farther right than, more to the right than,
+        further to the right than""",
     "above": "above, over, higher than, higher up than, further up than, farther up than",
     "below": """below, under, underneath, beneath, lower than, lower down than, further down than,
         farther down than""",
@@ -193,8 +193,8 @@ CONTAINERS = frozenset(
 
 CLOTHES = frozenset(
     """shirt t-shirt tshirt jacket coat dress suit hat cap helmet jersey uniform sweater hoodie
-    skirt jeans shorts pants trousers shoe glasses sunglasses vest scarf tie outfit costume apron robe
-    red black white blue green yellow pink purple orange grey brown""".split()
+    skirt jeans shorts pants trousers shoe glasses sunglasses vest scarf tie outfit costume apron
+    robe red black white blue green yellow pink purple orange grey brown""".split()
 )
 """A person "in" one of these wears it."""
 

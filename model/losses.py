@@ -47,7 +47,9 @@ def corners(boxes: Tensor) -> Tensor:
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
     """GIoU of paired cxcywh boxes, (...,) (Rezatofighi et al. 2019, equation 3)."""
     a, b = corners(first), corners(second)
-    overlap = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(0)
+    overlap = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(
+        0
+    )
     hull = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     shared, whole = overlap.prod(-1), hull.clamp(min=1e-6).prod(-1)
     union = (first[..., 2:].prod(-1) + second[..., 2:].prod(-1) - shared).clamp(min=1e-6)

@@ -96,7 +96,7 @@ class NounPhrase:
         base = self._base(attributes, antecedent)
         for relating in self.relations:
             base = Related(base, relating.relation, relating.anchor, relating.every)
-        places = self._filters(definite, order)
+        places = self._filters(definite, choose, order)
         for place in places:
             base = Placed(base, place)
         for phrase in self.left_out:
@@ -128,13 +128,13 @@ class NounPhrase:
         ]
         return concepts[0] if len(concepts) == 1 else Union(tuple(concepts))
 
-    def _filters(self, definite: bool, order: Order | None) -> list[Place]:
+    def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
         """The places that leave several in: all but the one that tells which one is meant."""
         places = [place for place, _ in self.places]
         if not places:
             return []
         ranked = self.rank is not None and self.side_from is None
-        far = self.places[-1][1] and self.number != "plural"
+        far = choose and self.places[-1][1] and self.number != "plural"
         if ranked or ((definite or far) and order is None and self.rank is None):
             return places[:-1]
         return places
@@ -142,7 +142,7 @@ class NounPhrase:
     def _ranked(self, base: Node, order: Order | None) -> Node:
         count = self.count or 1
         several = self.determiner == "all" or self.number == "plural"
-        if several and self.count is None and not self.places:
+        if several and self.count is None:
             raise UnreadableError(f'"{self.text}" does not say how many.')
         if self.rank is None:
             assert order is not None
@@ -175,7 +175,7 @@ class Relating:
 
 
 def share_nouns(phrases: Sequence[NounPhrase], joined: bool, antecedent: Node | None) -> None:
-    """Fill in the nouns that a list leaves out: "the red and the blue car", "the dog or the red one".
+    """Fill in the nouns that a list leaves out: "the red and the blue car", "a dog or a red one".
 
     A noun comes from a later phrase, else from the antecedent (left to `node`), else from an
     earlier phrase. joined: the list has an "and" or "or", not only commas.

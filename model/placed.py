@@ -51,7 +51,7 @@ class PlacedSegmenter:
     def detect(
         self, features: Size, phrases: Sequence[str], threshold: float | None = None
     ) -> list[Detection]:
-        """One Detection per phrase; SegmenterError when a placed mask is not of the image's size."""
+        """One Detection per phrase; SegmenterError when a thing does not fit the image."""
         for phrase in phrases:
             if not 1 <= len(phrase.split()) <= self.max_words:
                 raise PhraseError(
@@ -79,7 +79,7 @@ def _filled(placed: Sequence[Sequence[float]] | npt.NDArray[np.bool_], size: Siz
             raise SegmenterError(f"the masks placed are {placed.shape[1:]}, the image is {size}")
         return Masks.from_dense(placed.astype(np.bool_))
     boxes = np.array(placed, np.float32).reshape(-1, 4)
-    if not (0 <= boxes).all() or not (boxes <= [width, height, width, height]).all():
+    if not (boxes >= 0).all() or not (boxes <= [width, height, width, height]).all():
         raise SegmenterError(f"a box placed is outside the image of {width}x{height}")
     rles = []
     for x0, y0, x1, y1 in boxes.round().astype(int):

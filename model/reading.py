@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 
-from sam3_agent.model.lexicon import IMAGE, REASONS, RESERVED, SPELLINGS, THE, A, Words
+from sam3_agent.model.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Words
 
 MAX_WORDS = 80
 
@@ -69,6 +69,10 @@ class Cursor:
         """Whether these words come next."""
         return tuple(self.words[self.at : self.at + len(phrase)]) == phrase
 
+    def matches_any(self, phrases: Iterable[Words]) -> bool:
+        """Whether one of these phrases comes next."""
+        return any(self.matches(phrase) for phrase in phrases)
+
     def take(self, *phrase: str) -> bool:
         """Take these words if they come next."""
         found = self.matches(phrase)
@@ -106,7 +110,7 @@ def _without_image(words: list[str]) -> list[str]:
     while at < len(words):
         end = at + 1
         if words[at] in ("in", "of", "on", "within", "inside", "from"):
-            end += end < len(words) and words[end] in THE | A
+            end += end < len(words) and words[end] in THE | AN
             end += end < len(words) and words[end] in ("whole", "entire", "given")
             after = words[end + 1] if end + 1 < len(words) else ""
             names_image = end < len(words) and words[end] in IMAGE

@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -56,7 +57,9 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
-def tiny_config(vocab_size: int, image_size: int = 96, width: int = 128, depth: int = 6) -> Sam3Config:
+def tiny_config(
+    vocab_size: int, image_size: int = 96, width: int = 128, depth: int = 6
+) -> Sam3Config:
     """A `Sam3Config` of about 2.5 M parameters at the default sizes.
 
     Patches are 8 pixels and every layer attends globally; masks come at half the image size.
@@ -119,7 +122,7 @@ def build_tokenizer() -> CLIPTokenizer:
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet)]
     tokens += [first + second for first, second in merges]
-    tokens = list(dict.fromkeys(tokens)) + ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
         merges=merges,
@@ -134,7 +137,7 @@ def _merges(words: Counter[str]) -> list[tuple[str, str]]:
     while True:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in pieces.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in pairwise(parts):
                 pairs[pair] += words[word]
         if not pairs:
             return merges

@@ -8,10 +8,11 @@ import json
 import logging
 import math
 import os
+import signal
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def _work(
         Trainer(rank, settings, source, folder, export).run()
         return
     torch.set_num_threads(1)
+    # torch interrupts workers whose parent died; a shell's background job would ignore that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", meeting, rank=rank, world_size=settings.workers)
     try:
@@ -138,13 +141,10 @@ class Trainer:
     def run(self) -> None:
         """Train until the budget is spent."""
         settings = self.settings
-        self.model.train()
         saved = checked = self.elapsed
         self._origin = time.monotonic() - 60 * self.elapsed
         while self.progress < 1:
-            if not self.joint and self.progress >= settings.align:
-                self._start_joint()
-            self._train_step()
+            self.advance()
             if self.step % 25 == 0:
                 self._log_losses()
             if self.elapsed - checked > settings.check_minutes and self.joint:
@@ -172,8 +172,12 @@ class Trainer:
         losses["align"] = self.head(self.model, features, batch)
         return losses
 
-    def _train_step(self) -> None:
+    def advance(self) -> dict[str, float]:
+        """Train one step, entering the joint stage when it is due; returns its losses."""
         settings = self.settings
+        if not self.joint and self.progress >= settings.align:
+            self._start_joint()
+        self.model.train()
         rate = self._set_rates()
         worker = self.step * settings.workers + self.rank
         seed = (settings.seed << 32) + worker * settings.batch
@@ -185,10 +189,10 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.stage_step += 1
-        for name, loss in losses.items():
-            self._sums[name] += loss.item()
-        for name, value in (("rate", rate), ("norm", norm), ("steps", 1.0)):
+        values = {name: loss.item() for name, loss in losses.items()}
+        for name, value in {**values, "rate": rate, "norm": norm, "steps": 1.0}.items():
             self._sums[name] += value
+        return values
 
     def _set_rates(self) -> float:
         """Warm-up in each stage, one cosine over the budget; returns the fast rate."""
@@ -287,6 +291,7 @@ class Trainer:
         if self.rank:
             return
         state = {
+            "settings": asdict(self.settings),
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -303,6 +308,13 @@ class Trainer:
 
     def _restore(self) -> None:
         state = torch.load(self.folder / "state.pt", weights_only=True)
+        for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
+            before, now = state["settings"][name], getattr(self.settings, name)
+            if before != now:
+                raise ValueError(
+                    f"{self.folder} holds a run with {name} {before}, not {now}: "
+                    "resume with the same settings or train in another folder"
+                )
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

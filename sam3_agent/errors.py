@@ -39,7 +39,14 @@ class ModelError(Sam3AgentError):
 
 
 class PlannerError(ModelError):
-    """The planner cannot go on; its cause is attached."""
+    """The planner cannot go on; its cause is attached.
+
+    tries: requests that were sent in vain.
+    """
+
+    def __init__(self, message: str, tries: int = 0) -> None:
+        super().__init__(message)
+        self.tries = tries
 
 
 class SegmenterError(ModelError):

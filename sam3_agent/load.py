@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
@@ -14,14 +15,30 @@ DEFAULT_PLANNER = "offline"
 DEFAULT_SEGMENTER = "tiny"
 
 
-def planner(name: str | None = None) -> Planner:
-    """The planner of this name; None means $SAM3_AGENT_PLANNER, else `offline`."""
+def planner(name: str | None = None, **options: Any) -> Planner:
+    """The planner of this name; None means $SAM3_AGENT_PLANNER, else `offline`.
+
+    Names: `offline`, `openai:MODEL`, `gemini:MODEL`. `options` go to the planner's constructor.
+    Raises InputError for another name, PlannerError when a key or package is missing.
+    """
     name = name or os.environ.get("SAM3_AGENT_PLANNER") or DEFAULT_PLANNER
+    provider, _, model = name.partition(":")
     if name == "offline":
         from sam3_agent.model.offline import OfflinePlanner
 
         return OfflinePlanner()
-    raise InputError(f"there is no planner {name!r}; choose: offline")
+    if provider == "openai" and model:
+        from sam3_agent.model.openai_chat import OpenAIPlanner
+
+        return OpenAIPlanner(model, **options)
+    if provider == "gemini" and model:
+        from sam3_agent.model.gemini import GeminiPlanner
+
+        return GeminiPlanner(model, **options)
+    raise InputError(
+        f"there is no planner {name!r}; choose offline, openai:MODEL or gemini:MODEL "
+        "(such as gemini:gemini-3.8-flash)"
+    )
 
 
 def segmenter(name: str | None = None) -> Segmenter:

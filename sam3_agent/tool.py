@@ -49,7 +49,7 @@ class Tool:
     def from_function(cls, function: ToolFunction) -> "Tool":
         """The tool of `function(scene, ...)`.
 
-        Parameters are str, int, float, bool, lists of those, or one of those or None.
+        Parameters are str, int, float, bool or lists of those; "or None" needs a default of None.
         """
         hints = get_type_hints(function)
         parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -84,6 +84,8 @@ class Tool:
         for name in required:
             if name not in values:
                 raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
+        # null for an argument that may be left out means that it is left out
+        values = {k: v for k, v in values.items() if v is not None or k in required}
         for name, value in values.items():
             if not _fits(value, properties[name]):
                 raise ToolError(
@@ -94,9 +96,10 @@ class Tool:
 
     def _usage(self) -> str:
         """One line that shows a right call."""
-        return f"call it like {self.name}({json.dumps(self._example())})"
+        return f"call it like {self.name}({json.dumps(self.example())})"
 
-    def _example(self) -> dict[str, Any]:
+    def example(self) -> dict[str, Any]:
+        """Arguments that would be accepted, for messages and prompts."""
         return {
             name: _EXAMPLES.get(name, _example_of(schema))
             for name, schema in self.parameters["properties"].items()
@@ -112,15 +115,13 @@ def _schema(hint: Any) -> dict[str, Any]:
     """The JSON schema of a type hint; a hint that is not supported is a bug in the tool."""
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
-        return {**_schema(hint), "nullable": True}
+        return _schema(hint)
     if get_origin(hint) is list:
         return {"type": "array", "items": _schema(get_args(hint)[0])}
     return {"type": _TYPES[hint]}
 
 
 def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    if value is None:
-        return bool(schema.get("nullable", False))
     if schema["type"] == "array":
         return isinstance(value, list) and all(_fits(one, schema["items"]) for one in value)
     if isinstance(value, bool):

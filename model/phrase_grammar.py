@@ -1,0 +1,316 @@
+"""Reading one noun phrase: "the two largest red dogs on the left that are not next to the tree"."""
+
+from sam3_agent.model import lexicon
+from sam3_agent.model.concept_grammar import ConceptReader
+from sam3_agent.model.lexicon import (
+    ALL,
+    FILLERS,
+    LAST,
+    NUMBERS,
+    ONE,
+    ORDERS,
+    ORDINALS,
+    PLACES,
+    RELATIONS,
+    SIZES,
+    THE,
+)
+from sam3_agent.model.noun_phrases import NounPhrase, Relating, share_nouns
+from sam3_agent.model.nouns import number
+from sam3_agent.model.queries import Node, Order, Place, Relation, Union
+from sam3_agent.model.reading import UnreadableError
+
+MAX_DEPTH = 6
+"""Noun phrases inside one another."""
+
+
+class PhraseReader(ConceptReader):
+    """Takes noun phrases from a question."""
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__(words)
+        self._depth = 0
+        self.splits_at_and = False
+        """Whether an "and" after an anchor belongs to a list outside ("both ... and ...")."""
+
+    def phrase(self, noun: str | None = None) -> NounPhrase:
+        """Take a noun phrase; of one whose `noun` is known, what comes after the noun.
+
+        Raises UnreadableError when none comes next.
+        """
+        if self._depth == MAX_DEPTH:
+            raise UnreadableError("It is too deeply nested.")
+        self._depth += 1
+        try:
+            phrase = NounPhrase(noun=noun)
+            if noun is None:
+                self._named(phrase)
+            self.restrictions(phrase)
+            return phrase
+        finally:
+            self._depth -= 1
+
+    def _named(self, phrase: NounPhrase) -> None:
+        begin = self.at
+        self._determiner(phrase)
+        self._order_words(phrase)
+        if not self._members(phrase):
+            self.noun(phrase)
+        if self.at == begin:
+            raise self.stuck()
+        phrase.text = " ".join(self.words[begin : self.at])
+
+    def restrictions(self, phrase: NounPhrase) -> None:
+        """Take all that follows a noun and says which of them: places, relations, clauses."""
+        while self._clause(phrase) or self._rank_after_noun(phrase) or self._whereabouts(phrase):
+            pass
+
+    def predicate(self, phrase: NounPhrase) -> None:
+        """Take what follows "is" or "are" and add it to the phrase.
+
+        Raises UnreadableError when it is none of a place, relation, rank, order or attribute.
+        """
+        negated = self.take("not")
+        target = NounPhrase(determiner="the", text=phrase.text) if negated else phrase
+        begin = self.at
+        if not (self._whereabouts(target) or self._order_predicate(target)):
+            self._attribute_predicate(target, negated)
+        if negated:
+            target.text = " ".join(self.words[begin : self.at])
+            phrase.left_out.append(target)
+
+    # before the noun
+
+    def _determiner(self, phrase: NounPhrase) -> None:
+        if word := self.take_one(ALL):
+            phrase.determiner = "all"
+            if self.peek() == "of" and word == "some":
+                raise UnreadableError('"some of" does not say which.')
+            self.take("of") or self.take("one", "of")
+            self.take_one(THE)
+        elif self.take("both"):
+            phrase.determiner, phrase.count = "the", 2
+            self.take("of")
+            self.take_one(THE)
+        elif self.take_one(THE):
+            phrase.determiner = "the"
+        elif self.take_one(lexicon.AN):
+            phrase.determiner = "a"
+
+    def _order_words(self, phrase: NounPhrase) -> None:
+        """Take counts, ranks, superlatives and words of place and size."""
+        while not any(self.matches(name) for name in lexicon.COMPOUNDS):
+            if phrase.count is None and self._how_many(phrase):
+                continue
+            if phrase.rank is None and (rank := self._rank()):
+                phrase.rank, phrase.from_end = rank
+                continue
+            if phrase.order is None and (order := self._order()):
+                phrase.order = order
+                continue
+            if not phrase.size and self.peek() in SIZES and self._more_follows(1):
+                phrase.size_word = self.take_one(SIZES)
+                phrase.size = SIZES[phrase.size_word]
+                continue
+            break
+
+    def _how_many(self, phrase: NounPhrase) -> bool:
+        word = self.peek()
+        count = int(word) if word.isdecimal() and len(word) < 4 else NUMBERS.get(word)
+        if not count or (word == "one" and not (self.plain(1) and not self.stops(1))):
+            return False
+        self.at += 1
+        if self.peek() == "of":
+            raise UnreadableError(f'"{word} of" does not say which.')
+        phrase.count = count
+        return True
+
+    def _rank(self) -> tuple[int, bool] | None:
+        if words := self.take_phrase(LAST):
+            return LAST[words], True
+        if word := self.take_one(ORDINALS):
+            return ORDINALS[word], False
+        return None
+
+    def _order(self) -> Order | None:
+        if words := self.take_phrase(ORDERS):
+            if self.peek() == "than":
+                self.at -= len(words)
+                raise self.stuck()
+            return ORDERS[words]
+        begin = self.at
+        words = self.take_phrase(PLACES)
+        if words and self._more_follows(0):
+            return PLACES[words]
+        self.at = begin
+        return None
+
+    def _more_follows(self, offset: int) -> bool:
+        """Whether a noun follows, or stands further on in a list: "the left and the right dog"."""
+        here = self.peek(offset)
+        shared = here in ("and", "or", ",") and self.peek(offset + 1) not in ("", ",")
+        return self.plain(offset) or here in ONE or (offset == 0 and shared)
+
+    def _members(self, phrase: NounPhrase) -> bool:
+        """Take the rest of "the larger [of the two dogs]"."""
+        if phrase.order is None and phrase.rank is None:
+            return False
+        begin = self.at
+        self.take_one(ONE)
+        if not (self.take("of") or self.take("among") or self.take("out", "of")):
+            self.at = begin
+            return False
+        members = self.phrase()
+        phrase.members = members.node(choose=False)
+        phrase.number = "singular" if phrase.count is None else "plural"
+        phrase.side_from = members.side_from
+        return True
+
+    # after the noun
+
+    def _clause(self, phrase: NounPhrase) -> bool:
+        """Take "that is left of the tree"."""
+        if self.peek() not in ("that", "which", "who"):
+            return False
+        if self.peek(1) not in ("is", "are"):
+            raise self.stuck()
+        self.at += 2
+        self.predicate(phrase)
+        return True
+
+    def _rank_after_noun(self, phrase: NounPhrase) -> bool:
+        """Take "second from the left", or "from the left" after "the second dog"."""
+        begin = self.at
+        self.take_one(("counting", "counted", "starting"))
+        rank = (phrase.rank, phrase.from_end) if phrase.rank else self._rank()
+        if rank and phrase.side_from is None and self.take("from"):
+            self.take("the")
+            words = self.take_phrase(PLACES)
+            self.take_phrase(lexicon.PLACE_NOUNS)
+            if words and PLACES[words] in lexicon.OPPOSITE:
+                phrase.rank, phrase.from_end = rank
+                phrase.side_from = PLACES[words]
+                return True
+        self.at = begin
+        return False
+
+    def _whereabouts(self, phrase: NounPhrase) -> bool:
+        """Take a place or a relation."""
+        begin = self.at
+        while self.take_one(FILLERS):
+            pass
+        if place := self._place():
+            phrase.places.append(place)
+            return True
+        if relating := self._relation():
+            phrase.relations.append(relating)
+            return True
+        self.at = begin
+        return False
+
+    def _place(self) -> tuple[Place, bool] | None:
+        """Take "on the far left": the place, and whether the far end of it is meant."""
+        begin = self.at
+        furthest = bool(self.take_phrase(lexicon.FURTHEST))
+        preposition = furthest or bool(self.take_phrase(lexicon.PLACE_PREPOSITIONS))
+        if preposition:
+            self.take("the")
+        far = bool(self.take_phrase(lexicon.FAR)) or furthest
+        words = self.take_phrase(PLACES)
+        if preposition:
+            self.take_phrase(lexicon.PLACE_NOUNS)
+        elif not set(words) <= {"left", "right", "top", "bottom", "upper", "lower"}:
+            words = ()
+        goes_on = self.peek() == "of" or self.plain() or self.peek() in ONE
+        if words and not goes_on:
+            return PLACES[words], far
+        self.at = begin
+        return None
+
+    def _relation(self) -> Relating | None:
+        """Take "to the left of the tree"."""
+        begin = self.at
+        words = self.take_phrase(RELATIONS)
+        if not words:
+            return None
+        relation = RELATIONS[words]
+        anchors = [self.phrase()]
+        only_one = False
+        while self.peek() in ("and", "or") and not self.splits_at_and:
+            conjunction, back = self.peek(), self.at
+            self.at += 1
+            another = self._plain_anchor()
+            if another is None:
+                self.at = back
+                break
+            only_one = only_one or conjunction == "or"
+            anchors.append(another)
+        if words == ("in",) and any(anchor.noun in lexicon.CLOTHES for anchor in anchors):
+            self.at = begin
+            raise UnreadableError(
+                f'It cannot read "{" ".join(self.words[begin:])}": '
+                "what someone wears takes looking at the picture."
+            )
+        return self._relating(relation, anchors, only_one)
+
+    def _plain_anchor(self) -> NounPhrase | None:
+        """Take a second anchor, "the cat"; not one that is plainly another item of a list."""
+        begin = self.at
+        try:
+            phrase = self.phrase()
+        except UnreadableError:
+            phrase = None
+        if phrase and not phrase.restricted and phrase.determiner != "all" and not phrase.count:
+            return phrase
+        self.at = begin
+        return None
+
+    def _relating(self, relation: Relation, anchors: list[NounPhrase], only_one: bool) -> Relating:
+        share_nouns(anchors, True, None)
+        directed = relation not in ("near", "inside", "on", "touching")
+        nodes: list[Node] = []
+        for anchor in anchors:
+            one = anchor.number == "singular" and anchor.determiner in ("the", "") and directed
+            if one and not anchor.count:
+                anchor.count = 1
+            keep = directed or anchor.restricted or anchor.count is not None
+            nodes.append(anchor.node(choose=keep and anchor.determiner != "a"))
+        if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
+            raise UnreadableError('"between" needs two things.')
+        if len(nodes) > 1:
+            return Relating(relation, Union(tuple(nodes)), not only_one)
+        return Relating(relation, nodes[0], directed and anchors[0].determiner != "a")
+
+    # predicates
+
+    def _order_predicate(self, phrase: NounPhrase) -> bool:
+        """Take "[is] the largest" or "[is] second from the left"."""
+        begin = self.at
+        self.take("the")
+        if phrase.rank is None and phrase.order is None:
+            self._order_words(phrase)
+            if phrase.size_word:
+                raise self.stuck()
+            if phrase.order or phrase.rank:
+                self.take_one(ONE)
+                self._rank_after_noun(phrase)
+                return True
+        self.at = begin
+        return False
+
+    def _attribute_predicate(self, phrase: NounPhrase, negated: bool) -> None:
+        """Take "[is] dark red" or "[is not] a dog"."""
+        begin = self.at
+        article = self.take_one(lexicon.AN)
+        words = self.adjectives() or ([self.take_one([self.peek()])] if self.plain() else [])
+        is_noun = bool(article) or (bool(words) and number(words[-1]) == "plural")
+        if words and not is_noun and not self.plain():
+            phrase.attributes += words
+            return
+        self.at = begin
+        if not (negated and is_noun):
+            raise self.stuck()
+        what = self.phrase()
+        phrase.noun, phrase.attributes = what.noun, what.attributes
+        phrase.relations, phrase.places = what.relations, what.places
+        phrase.determiner = "all"

@@ -1,0 +1,65 @@
+"""Pictures for the wire: bounded in size, as JPEG or PNG, whichever is smaller."""
+
+import io
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from sam3_agent.images import Pixels
+
+MAX_SIDE = 1568
+"""Pixels of the longest side that a planner is sent; SAM 3 itself sees the original."""
+
+JPEG_QUALITY = 85
+"""High enough that the numbers on masks stay crisp."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as the bytes of a file."""
+
+    data: bytes
+    media_type: str
+
+
+class PictureEncoder:
+    """Encodes pictures, and remembers the last few: the same ones are sent turn after turn."""
+
+    def __init__(self, max_side: int = MAX_SIDE, remembered: int = 16) -> None:
+        self.max_side = max_side
+        self._remembered = remembered
+        # the picture is kept beside its encoding, so that its id is not given to another one
+        self._done: OrderedDict[int, tuple[Pixels, Encoded]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def encode(self, picture: Pixels) -> Encoded:
+        """The (H, W, 3) uint8 picture, its longest side at most `max_side`, as JPEG or PNG."""
+        with self._lock:
+            known = self._done.get(id(picture))
+        if known is not None and known[0] is picture:
+            return known[1]
+        encoded = _smaller_file(_bounded(picture, self.max_side))
+        with self._lock:
+            self._done[id(picture)] = (picture, encoded)
+            while len(self._done) > self._remembered:
+                self._done.popitem(last=False)
+        return encoded
+
+
+def _bounded(picture: Pixels, max_side: int) -> Image.Image:
+    image = Image.fromarray(np.asarray(picture))
+    if max(image.size) > max_side:
+        image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return image
+
+
+def _smaller_file(image: Image.Image) -> Encoded:
+    files = []
+    for kind, options in (("JPEG", {"quality": JPEG_QUALITY}), ("PNG", {"compress_level": 6})):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        files.append(Encoded(buffer.getvalue(), f"image/{kind.lower()}"))
+    return min(files, key=lambda file: len(file.data))
