@@ -101,7 +101,7 @@ class ConceptReader(Cursor):
         return all(word in COLORS or word in SHADES for word in words)
 
     def _noun_is_left_out(self, colors: list[str]) -> bool:
-        """Whether colours stand alone; "the orange" is a thing unless a list goes on with colours."""
+        """Whether colours stand alone; "the orange" is a thing unless colours follow in a list."""
         if colors[-1] not in COLOR_NOUNS or self.peek() in ONE:
             return colors[-1] in COLORS
         begin = self.at

@@ -96,7 +96,7 @@ class _Reader(PhraseReader):
         if self.take_phrase(lexicon.POLITE):
             return True
         if self.take_phrase(lexicon.POLITE_BEFORE_DETERMINER):
-            if self.peek() in lexicon.THE | lexicon.ALL | lexicon.AN | {"both"}:
+            if self.peek() in lexicon.DETERMINERS:
                 return True
             self.at = begin
         return False
@@ -168,7 +168,7 @@ class _Reader(PhraseReader):
         if self.take_one(lexicon.PRESENT) or not self.peek():
             return Refer(Concept("person" if asked == "who" else THING))
         begin = self.at
-        phrase = NounPhrase(noun="person" if asked == "who" else THING, determiner="the")
+        phrase = NounPhrase(noun="person" if asked == "who" else THING)
         phrase.number = "plural" if plural else "either"
         self.restrictions(phrase)
         if self.at > begin:

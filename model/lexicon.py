@@ -31,7 +31,7 @@ POLITE_BEFORE_DETERMINER = _phrases("mask, mark, outline, point, draw, box, spot
 
 POLITE_AT_END = _phrases("please, thanks, thank you, for me, if there is one, if there are any")
 
-WHERE = _phrases("where is, where are, where can i find, where can i see, where do you see")
+WHERE = _phrases("where, where is, where are, where can i find, where can i see, where do you see")
 
 IMAGE = frozenset("picture image photo photograph pic scene frame shot screenshot snapshot".split())
 """What the picture itself is called."""
@@ -63,6 +63,7 @@ AND = _phrases("and, or, as well as, plus, and also, along with, together with, 
 THE = frozenset("the this that these those my your his her our their its".split())
 ALL = frozenset("all every each any some".split())
 AN = frozenset("a an".split())
+DETERMINERS = THE | ALL | AN | {"both"}
 NUMBERS = {
     word: number
     for number, word in enumerate(
@@ -112,7 +113,7 @@ SPELLINGS = {"gray": "grey", "colour": "color", "colours": "colors", "coloured":
 _ORDER_WORDS: dict[Order, str] = {
     "left": "leftmost, left most, most left, far left, farthest left, furthest left",
     "right": "rightmost, right most, most right, far right, farthest right, furthest right",
-    "top": "topmost, top most, highest, uppermost, upmost",
+    "top": "topmost, top most, highest, higher, uppermost, upmost",
     "bottom": "bottommost, bottom most, lowest, lowermost, downmost",
     "middle": "centermost, centremost, most central",
     "largest": "largest, biggest, greatest, larger, bigger",

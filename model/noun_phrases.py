@@ -77,7 +77,9 @@ class NounPhrase:
             return None
         if self.number == "either":
             near = any(relating.relation == "near" for relating in self.relations)
-            return 1 if near and self.determiner == "the" else None
+            nearest = any(relating.nearest for relating in self.relations)
+            pointed_at = self.determiner == "the" and (near or self.places)
+            return 1 if nearest or pointed_at else None
         return 1 if self.determiner or self.restricted else None
 
     def node(self, antecedent: Node | None = None, *, choose: bool = True) -> Node:
@@ -167,11 +169,15 @@ class NounPhrase:
 
 @dataclass(frozen=True)
 class Relating:
-    """A relation and its anchor, before it is known what is related."""
+    """A relation and its anchor, before it is known what is related.
+
+    nearest: the wording means one thing only, as "closest to" does.
+    """
 
     relation: Relation
     anchor: Node
     every: bool
+    nearest: bool = False
 
 
 def share_nouns(phrases: Sequence[NounPhrase], joined: bool, antecedent: Node | None) -> None:

@@ -65,6 +65,7 @@ _MANS = frozenset("human german roman talisman caiman ottoman shaman".split())
 _PLURALS = {
     **{one: many for many, one in _IRREGULAR.items()},
     "octopus": "octopuses",
+    "fruit": "fruits",
 }
 
 
@@ -133,3 +134,10 @@ def plural(noun: str) -> str:
 
 def _are_drinking_glasses(noun: str, before: str) -> bool:
     return noun == "glasses" and before in _DRINKS
+
+
+def indefinite(noun: str) -> str:
+    """The noun phrase with "a" or "an" in front of it, by its first letters."""
+    sounds_like_you = noun.startswith(("uni", "use", "usu", "eu", "ukulele", "ufo"))
+    vowel = noun.startswith(("hour", "heir")) or (noun[:1] in "aeiou" and not sounds_like_you)
+    return f"{'an' if vowel and noun else 'a'} {noun}"

@@ -49,7 +49,8 @@ class OpenAIPlanner:
 
     model: the model's name. base_url, api_key: by default $OPENAI_BASE_URL and $OPENAI_API_KEY; a
         local server needs no key.
-    profile: how the server wants to be spoken to; what it refuses is learned from its answers.
+    tool_calls, profile: how the server wants to be spoken to; what it refuses is learned from its
+        answers.
     max_output_tokens, temperature, reasoning_effort: sent only when given.
     price: dollars for a million tokens, when the model is not in `prices.PRICES`.
     timeout: seconds for one request. line, http_client: for tests.
@@ -63,11 +64,12 @@ class OpenAIPlanner:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        tool_calls: Literal["native", "text"] = "native",
         profile: Profile | None = None,
         max_output_tokens: int | None = None,
         temperature: float | None = None,
         reasoning_effort: str | None = None,
-        price: Price | None = None,
+        price: Price | tuple[float, float, float] | None = None,
         max_side: int | None = None,
         timeout: float = 300.0,
         line: Line | None = None,
@@ -81,7 +83,7 @@ class OpenAIPlanner:
             ) from error
         self.model = model
         self.name = f"openai:{model}"
-        self.profile = profile or Profile()
+        self.profile = profile or Profile(tool_calls)
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
         key = api_key or os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
@@ -89,7 +91,7 @@ class OpenAIPlanner:
                 "the planner openai: has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
                 "local server that needs none"
             )
-        self.price = price or PRICES.get(model)
+        self.price = Price(*price) if isinstance(price, tuple) else price or PRICES.get(model)
         self._options = {
             "limit": max_output_tokens,
             "temperature": temperature,

@@ -251,7 +251,8 @@ class PhraseReader(ConceptReader):
                 f'It cannot read "{" ".join(self.words[begin:])}": '
                 "what someone wears takes looking at the picture."
             )
-        return self._relating(relation, anchors, only_one)
+        anchor, every = self._anchor(relation, anchors, only_one)
+        return Relating(relation, anchor, every, words in lexicon.NEAREST)
 
     def _plain_anchor(self) -> NounPhrase | None:
         """Take a second anchor, "the cat"; not one that is plainly another item of a list."""
@@ -265,7 +266,10 @@ class PhraseReader(ConceptReader):
         self.at = begin
         return None
 
-    def _relating(self, relation: Relation, anchors: list[NounPhrase], only_one: bool) -> Relating:
+    def _anchor(
+        self, relation: Relation, anchors: list[NounPhrase], only_one: bool
+    ) -> tuple[Node, bool]:
+        """What the anchors mean, and whether the relation must hold to every thing of them."""
         share_nouns(anchors, True, None)
         directed = relation not in ("near", "inside", "on", "touching")
         nodes: list[Node] = []
@@ -278,8 +282,8 @@ class PhraseReader(ConceptReader):
         if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
             raise UnreadableError('"between" needs two things.')
         if len(nodes) > 1:
-            return Relating(relation, Union(tuple(nodes)), not only_one)
-        return Relating(relation, nodes[0], directed and anchors[0].determiner != "a")
+            return Union(tuple(nodes)), not only_one
+        return nodes[0], directed and anchors[0].determiner != "a"
 
     # predicates
 
@@ -304,7 +308,7 @@ class PhraseReader(ConceptReader):
         article = self.take_one(lexicon.AN)
         words = self.adjectives() or ([self.take_one([self.peek()])] if self.plain() else [])
         is_noun = bool(article) or (bool(words) and number(words[-1]) == "plural")
-        if words and not is_noun and not self.plain():
+        if words and not is_noun and not self.plain() and self.peek() not in lexicon.DETERMINERS:
             phrase.attributes += words
             return
         self.at = begin

@@ -92,8 +92,8 @@ class Sam3Segmenter:
         self.name = name
         self.threshold = threshold
         self.duplicate_iou = duplicate_iou
-        self._device = device or _best_device()
-        self._model = model.to(self._device).eval()
+        self.device = device or _best_device()
+        self._model = model.to(self.device).eval()
         self._processor = processor
         self._context = int(model.config.text_config.max_position_embeddings)
         self._text_features = lru_cache(maxsize=1024)(self._encode_phrase)
@@ -107,7 +107,7 @@ class Sam3Segmenter:
             images=torch.from_numpy(np.array(image)).permute(2, 0, 1), return_tensors="pt"
         )["pixel_values"]
         with torch.inference_mode(), self._lock:
-            pyramid = self._model.get_vision_features(pixel_values=pixels.to(self._device))
+            pyramid = self._model.get_vision_features(pixel_values=pixels.to(self.device))
         return Features(pyramid, (int(image.shape[0]), int(image.shape[1])))
 
     def detect(
@@ -131,9 +131,9 @@ class Sam3Segmenter:
                 vision_embeds=features.pyramid,
                 text_embeds=text,
                 attention_mask=attention,
-                input_boxes=torch.full((1, 1, 4), 0.5, device=self._device),
+                input_boxes=torch.full((1, 1, 4), 0.5, device=self.device),
                 input_boxes_labels=torch.full(
-                    (1, 1), MASKED_BOX_LABEL, dtype=torch.long, device=self._device
+                    (1, 1), MASKED_BOX_LABEL, dtype=torch.long, device=self.device
                 ),
             )
             presence = float(output.presence_logits.sigmoid())
@@ -187,8 +187,8 @@ class Sam3Segmenter:
 
         padding = self._context - len(tokens)
         pad = self._processor.tokenizer.pad_token_id
-        ids = torch.tensor([[*tokens, *[pad] * padding]], device=self._device)
-        attention = torch.tensor([[1] * len(tokens) + [0] * padding], device=self._device)
+        ids = torch.tensor([[*tokens, *[pad] * padding]], device=self.device)
+        attention = torch.tensor([[1] * len(tokens) + [0] * padding], device=self.device)
         text = self._model.get_text_features(
             input_ids=ids, attention_mask=attention, return_dict=True
         )
@@ -219,6 +219,7 @@ def _load_checkpoint(name: str) -> tuple[Any, Any]:
         import torch
         import torchvision  # noqa: F401  # transformers' SAM 3 needs its roi_align
         from transformers import Sam3Model, Sam3Processor
+        from transformers.utils import logging as chatter
     except ImportError as error:
         raise SegmenterError(
             f"SAM 3 needs torch, torchvision and transformers >= 5.10.4: {error}"
@@ -226,11 +227,16 @@ def _load_checkpoint(name: str) -> tuple[Any, Any]:
     place = str(TINY) if name == "tiny" else name
     if Path(place).exists():
         _check_folder(Path(place))
+    showed_bars = chatter.is_progress_bar_enabled()
+    chatter.disable_progress_bar()
     try:
         model = Sam3Model.from_pretrained(place, dtype=torch.float32)
         processor = Sam3Processor.from_pretrained(place)
     except Exception as error:  # what the hub, transformers and safetensors raise is open-ended
         raise SegmenterError(_advice(name, error)) from error
+    finally:
+        if showed_bars:
+            chatter.enable_progress_bar()
     logger.info("loaded SAM 3 checkpoint %s", place)
     return model, processor
 

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
@@ -10,6 +11,10 @@ from sam3_agent.masks import Masks
 from sam3_agent.planner import Planner
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Tool
+
+if TYPE_CHECKING:
+    from sam3_agent.agent import Agent
+    from sam3_agent.model.recording import RecordingPlanner
 
 DEFAULT_PLANNER = "offline"
 DEFAULT_SEGMENTER = "tiny"
@@ -39,6 +44,31 @@ def planner(name: str | None = None, **options: Any) -> Planner:
         f"there is no planner {name!r}; choose offline, openai:MODEL or gemini:MODEL "
         "(such as gemini:gemini-3.8-flash)"
     )
+
+
+def recorder(agent: "Agent", folder: Path, image: Pixels, query: str) -> "RecordingPlanner":
+    """Put a recorder between an agent and its planner; call `finish` with the answer."""
+    from sam3_agent.model.recording import RecordingPlanner
+
+    recording = RecordingPlanner(
+        agent.planner, folder, image, query, agent.segmenter.name, agent.budget
+    )
+    agent.planner = recording
+    return recording
+
+
+def replay(folder: Path) -> "tuple[Agent, Pixels, str]":
+    """The agent, image and question of a recording; asking them needs no network for the planner.
+
+    Raises InputError when the folder holds no recording.
+    """
+    from sam3_agent.agent import Agent
+    from sam3_agent.images import load_image
+    from sam3_agent.model.recording import ReplayPlanner
+
+    planner = ReplayPlanner(folder)
+    agent = Agent(planner, planner.segmenter, budget=planner.budget)
+    return agent, load_image(folder / "image.png", max_megapixels=float("inf")), planner.query
 
 
 def segmenter(name: str | None = None) -> Segmenter:

@@ -1,0 +1,139 @@
+"""The planner of a bare machine: it reads simple referring expressions, without any model."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sam3_agent.errors import PlannerError
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.model.geometry import Thing
+from sam3_agent.model.grammar import read
+from sam3_agent.model.interpretation import Findings, phrases
+from sam3_agent.model.queries import Exists, Query, Union, Unreadable, concepts
+from sam3_agent.model.wording import Wording
+from sam3_agent.tool import Tool
+
+PHRASES_PER_CALL = 16
+"""`segment` takes no more at once; what is over goes into further calls of the same turn."""
+
+UNREADABLE = (
+    "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM "
+    'with a small grammar for questions such as "the leftmost red car", "all dogs except the brown '
+    'one" or "how many apples are there?". For any other question choose an MLLM with --planner '
+    "openai:MODEL or --planner gemini:MODEL, or set SAM3_AGENT_PLANNER."
+)
+
+
+class OfflinePlanner:
+    """A stand-in for a multimodal LLM that needs no network, no key and no weights.
+
+    It reads English referring expressions with the explicit grammar of `grammar`, asks `segment`
+    for all concepts in them at once, and chooses among the masks by geometry. It never sees the
+    picture, so that it cannot check a mask, tell what somebody does, or try another word; a
+    question beyond its grammar it refuses in its answer.
+
+    It keeps nothing: every reply is made from the conversation alone.
+    """
+
+    name = "offline"
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """Calls of `segment` for all concepts of the question, then one of `answer`.
+
+        Raises PlannerError when there is no question or one of these tools is missing, and when an
+        answer was refused.
+        """
+        for name in ("segment", "answer"):
+            if name not in {tool.name for tool in tools}:
+                raise PlannerError(f"the offline planner needs the tool {name!r}")
+        question = next((m for m in messages if m.role == "user"), None)
+        if question is None:
+            raise PlannerError("there is no question: the conversation has no user message")
+        _check_no_refusal(messages)
+        query = read(question.text)
+        if isinstance(query, Unreadable):
+            return _answer(UNREADABLE.format(reason=query.reason), ())
+        wanted = tuple(
+            dict.fromkeys(p for concept in concepts(query.what) for p in phrases(concept))
+        )
+        results = _results(messages, "segment")
+        found, size = _found(results)
+        missing = [phrase for phrase in wanted if phrase not in found]
+        if not missing:
+            return _conclude(query, Findings(found, size))
+        failed = next((result.text for result in results if result.data is None), None)
+        if failed is not None:
+            return _answer(f"I could not look for {_quoted(missing)}. {failed}", ())
+        if results:
+            raise PlannerError(f"the tool 'segment' said nothing about {_quoted(missing)}")
+        if messages[-1] is not question:
+            return _answer(f"I had no turn left to look for {_quoted(missing)}.", ())
+        return _look_for(missing)
+
+
+def _conclude(query: Query, findings: Findings) -> Message:
+    things = findings.things(query.what)
+    if isinstance(query, Exists) and query.every and isinstance(query.what, Union):
+        things = things if all(findings.things(part) for part in query.what.parts) else ()
+    return _answer(Wording(findings).answer(query), [thing.number for thing in things])
+
+
+def _look_for(phrases: Sequence[str]) -> Message:
+    chunks = [
+        phrases[begin : begin + PHRASES_PER_CALL]
+        for begin in range(0, len(phrases), PHRASES_PER_CALL)
+    ]
+    calls = tuple(
+        ToolCall(f"segment_{number}", "segment", json.dumps({"phrases": list(chunk)}))
+        for number, chunk in enumerate(chunks, 1)
+    )
+    return Message("assistant", tool_calls=calls)
+
+
+def _answer(text: str, numbers: Sequence[int]) -> Message:
+    arguments = json.dumps({"text": text, "numbers": list(numbers)}, ensure_ascii=False)
+    return Message("assistant", tool_calls=(ToolCall("answer_1", "answer", arguments),))
+
+
+def _results(messages: Sequence[Message], tool: str) -> list[Message]:
+    """What the calls of one tool gave, in order."""
+    calls = {call.id: call.name for message in messages for call in message.tool_calls}
+    return [m for m in messages if m.role == "tool" and calls.get(m.tool_call_id or "") == tool]
+
+
+def _check_no_refusal(messages: Sequence[Message]) -> None:
+    refused = _results(messages, "answer")
+    if refused:
+        raise PlannerError(f"the offline planner's answer was refused: {refused[-1].text}")
+
+
+def _found(
+    results: Sequence[Message],
+) -> tuple[dict[str, tuple[Thing, ...]], tuple[int, int]]:
+    """What each phrase found, best first, and the (width, height) of the picture."""
+    things: dict[int, Thing] = {}
+    found: dict[str, tuple[Thing, ...]] = {}
+    size = (1, 1)
+    for result in results:
+        if result.data is None:
+            continue
+        try:
+            size = (int(result.data["image"]["width"]), int(result.data["image"]["height"]))
+            things.update((mask["number"], _thing(mask)) for mask in result.data["masks"])
+            for finding in result.data["findings"]:
+                found[finding["phrase"]] = tuple(things[n] for n in finding["numbers"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlannerError(
+                f"the offline planner cannot read what the tool 'segment' gave: {error!r}"
+            ) from error
+    return found, size
+
+
+def _thing(mask: Mapping[str, Any]) -> Thing:
+    x0, y0, x1, y1 = (float(value) for value in mask["box"])
+    return Thing(int(mask["number"]), (x0, y0, x1, y1), int(mask["area"]), float(mask["score"]))
+
+
+def _quoted(phrases: Sequence[str]) -> str:
+    shown = ", ".join(f'"{phrase}"' for phrase in phrases[:3])
+    return f"{shown} and {len(phrases) - 3} more" if len(phrases) > 3 else shown

@@ -1,0 +1,173 @@
+"""Record and replay: what a planner was asked and said, kept in a folder, and played again.
+
+    recording.json   what was asked, of whom, and the answer
+    image.png        the image
+    turns.jsonl      a line for every planner reply: the request's fingerprints, its new messages,
+                     and the reply
+    pictures/        every picture that the planner was shown
+
+Nothing of the transport is kept, so no key can be. A replay compares each request with the recorded
+one, and stops when it has changed: then the recorded reply would answer another question.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sam3_agent.answer import Answer
+from sam3_agent.errors import InputError, PlannerError
+from sam3_agent.images import Pixels
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.planner import Planner
+from sam3_agent.tool import Tool
+from sam3_agent.usage import Budget, Spent
+
+VERSION = 1
+
+
+class RecordingPlanner:
+    """Passes everything on to another planner, and keeps it."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        folder: Path,
+        image: Pixels,
+        query: str,
+        segmenter: str,
+        budget: Budget,
+    ) -> None:
+        self.name = planner.name
+        self._planner = planner
+        self._folder = folder
+        self._told = 0
+        self._about = {
+            "version": VERSION,
+            "query": query,
+            "planner": planner.name,
+            "segmenter": segmenter,
+            "budget": asdict(budget),
+        }
+        try:
+            (folder / "pictures").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / "image.png")
+            (folder / "turns.jsonl").write_text("", encoding="utf-8")
+            self._write_about({})
+        except OSError as error:
+            raise InputError(f"cannot record to {folder}: {error.strerror or error}") from error
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The other planner's reply, once it is on disk."""
+        reply = self._planner.reply(messages, tools)
+        line = {
+            "request": _fingerprints(messages, tools),
+            "new_messages": [self._kept(message) for message in messages[self._told :]],
+            "reply": self._kept(reply) | {"spent": asdict(reply.spent)},
+        }
+        self._told = len(messages) + 1
+        with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return reply
+
+    def finish(self, answer: Answer) -> None:
+        """Keep the answer beside what led to it."""
+        self._write_about({"answer": answer.to_dict()})
+
+    def _kept(self, message: Message) -> dict[str, Any]:
+        """A message as JSON values, its pictures as files."""
+        out = message.to_dict()
+        if message.pictures:
+            out["pictures"] = [self._file_of(picture) for picture in message.pictures]
+        return out
+
+    def _file_of(self, picture: Pixels) -> str:
+        path = self._folder / "pictures" / f"{_digest(picture.tobytes())}.png"
+        if not path.exists():
+            Image.fromarray(picture).save(path)
+        return f"pictures/{path.name}"
+
+    def _write_about(self, more: dict[str, Any]) -> None:
+        text = json.dumps(self._about | more, indent=2)
+        (self._folder / "recording.json").write_text(text + "\n", encoding="utf-8")
+
+
+class ReplayPlanner:
+    """Gives the replies of a recording, as long as it is asked what was asked then.
+
+    query, segmenter, budget: those of the recorded ask. Raises InputError for a folder that holds
+    no recording.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            about = json.loads((folder / "recording.json").read_text(encoding="utf-8"))
+            lines = (folder / "turns.jsonl").read_text(encoding="utf-8").splitlines()
+            self._turns = [json.loads(line) for line in lines]
+            if about["version"] != VERSION:
+                raise InputError(
+                    f"{folder} was recorded in format {about['version']}, this is {VERSION}: "
+                    "record it again"
+                )
+            self.name = str(about["planner"])
+            self.query = str(about["query"])
+            self.segmenter = str(about["segmenter"])
+            # seconds passed differently then
+            self.budget = Budget(**{**about["budget"], "seconds": None})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
+            ) from error
+        self._next = 0
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The recorded reply; PlannerError when there is none or the request has changed."""
+        if self._next == len(self._turns):
+            raise PlannerError(f"the recording ends after {self._next} replies: record it again")
+        turn = self._turns[self._next]
+        self._next += 1
+        changed = _difference(turn["request"], _fingerprints(messages, tools))
+        if changed:
+            raise PlannerError(
+                f"the recording no longer fits: in request {self._next} {changed}; record it again"
+            )
+        reply = turn["reply"]
+        calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
+        return Message("assistant", reply["text"], (), calls, spent=Spent(**reply["spent"]))
+
+
+def _fingerprints(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+    """What tells whether two requests are the same."""
+    schemas = [[tool.name, tool.description, dict(tool.parameters)] for tool in tools]
+    return {
+        "tools": _digest(json.dumps(schemas).encode()),
+        "messages": [
+            _digest(
+                json.dumps(message.to_dict()).encode(),
+                *(picture.tobytes() for picture in message.pictures),
+            )
+            for message in messages
+        ],
+    }
+
+
+def _difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
+    if then["tools"] != now["tools"]:
+        return "the tools differ"
+    before, after = then["messages"], now["messages"]
+    for number, (old, new) in enumerate(zip(before, after, strict=False), 1):
+        if old != new:
+            what = "the system prompt" if number == 1 else f"message {number}"
+            return f"{what} differs"
+    return None if len(before) == len(after) else "the number of messages differs"
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,315 @@
+"""Answers in words: what was found, how many, and why nothing was."""
+
+from collections.abc import Sequence
+
+from sam3_agent.model.interpretation import Findings
+from sam3_agent.model.nouns import indefinite, plural
+from sam3_agent.model.queries import (
+    THING,
+    Chosen,
+    Concept,
+    Count,
+    Excluded,
+    Exists,
+    Node,
+    Order,
+    Place,
+    Placed,
+    Query,
+    Ranked,
+    Refer,
+    Related,
+    Relation,
+    Union,
+    concepts,
+    heads,
+)
+from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
+
+_PLACES: dict[Place, str] = {
+    "left": "on the left",
+    "right": "on the right",
+    "top": "at the top",
+    "bottom": "at the bottom",
+    "middle": "in the middle",
+    "top left": "in the top left",
+    "top right": "in the top right",
+    "bottom left": "in the bottom left",
+    "bottom right": "in the bottom right",
+}
+_ORDERS: dict[Order, str] = {
+    "left": "leftmost",
+    "right": "rightmost",
+    "top": "topmost",
+    "bottom": "bottommost",
+    "middle": "most central",
+}
+_RELATIONS: dict[Relation, str] = {
+    "left": "to the left of",
+    "right": "to the right of",
+    "near": "next to",
+    "larger": "larger than",
+    "smaller": "smaller than",
+}
+_RANKS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+
+
+class Wording:
+    """Says in words what a query comes to among findings."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+
+    def answer(self, query: Query) -> str:
+        """One to three plain sentences."""
+        match query:
+            case Refer(what):
+                sentences = [self._reference(what), *self._kinds(what), *self._notes(what)]
+            case Count(what):
+                sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
+            case Exists(what, every):
+                sentences = [self._existence(what, every), *self._notes(what)]
+        return " ".join(sentences)
+
+    # sentences
+
+    def _reference(self, node: Node) -> str:
+        things = self._findings.things(node)
+        if isinstance(node, Union):
+            return self._union(node)
+        if not things:
+            return self._nothing(node)
+        match node:
+            case Ranked(of):
+                return self._ranking(node, len(self._findings.things(of)))
+            case Chosen(of):
+                return self._choice(node, len(self._findings.candidates(of)))
+            case Excluded(_, left_out) if not self._findings.things(left_out):
+                absent = self._name(left_out, several=False)
+                return f"{self._there(node.of)}; there is no {absent} to leave out."
+            case Excluded(of, left_out):
+                name = self._name(of, several=len(things) != 1)
+                return f"{len(things)} {name}: all except {self._left_out(left_out)}."
+            case _:
+                return f"{self._there(node)}."
+
+    def _ranking(self, node: Ranked, total: int) -> str:
+        if total == 1:
+            return f"There is only 1 {self._name(node.of, several=False)}; this is it."
+        names = self._name(node.of)
+        if total < node.first or (node.count > 1 and total <= node.count):
+            return f"There are only {total} {names}."
+        number = f"{node.count} " if node.count > 1 else ""
+        of_all = f"of {total} {names}"
+        if " " in node.order:
+            rank = f"{_rank(node.first)} " if node.first > 1 else ""
+            return f"The {rank}{number or 'one '}{of_all} from the {node.order} corner."
+        if node.first == 1:
+            return f"The {number}{_superlative(node.order)} {of_all}."
+        rank = _rank(node.first)
+        if node.order in _PLACES and node.order != "middle":
+            return f"The {rank} {of_all} from the {node.order}."
+        return f"The {rank} {_superlative(node.order)} {of_all}."
+
+    def _choice(self, node: Chosen, total: int) -> str:
+        near = isinstance(node.of, Related) and node.of.relation == "near"
+        if near and isinstance(node.of, Related):
+            if total > node.count:
+                number = f"{node.count} " if node.count > 1 else "one "
+                anchor = self._the(node.of.anchor, every=node.of.every)
+                return f"The {number}nearest to {anchor}, of {total} {self._name(node.of.of)}."
+            node = Chosen(node.of.of, node.count)
+        name = self._name(node.of, several=total != 1)
+        if total < node.count:
+            return f"There {_are(total)} only {total} {name}."
+        if total == node.count:
+            return f"This is the {name}." if total == 1 else f"These are the {total} {name}."
+        how = "nearest" if isinstance(node.of, Related) else "clearest"
+        if node.count == 1:
+            return f"There are {total} {name}; this is the {how} one."
+        return f"There are {total} {name}; these are the {node.count} {how} ones."
+
+    def _union(self, node: Union) -> str:
+        found = [part for part in node.parts if self._findings.things(part)]
+        missing = [part for part in node.parts if not self._findings.things(part)]
+        sentences = [self._nothing(part) for part in missing]
+        if found:
+            sentences.insert(0, f"{_capital(_listed([self._some(part) for part in found]))}.")
+        return " ".join(sentences)
+
+    def _count(self, node: Node) -> str:
+        number = len(self._findings.things(node))
+        if isinstance(node, Union) and number:
+            amounts = [self._amount(part) for part in node.parts]
+            return f"There {_are(number)} {number}: {_listed(amounts)}."
+        if number:
+            return f"{self._there(node)}."
+        why = ""
+        if isinstance(node, Related) and not self._findings.things(node.anchor):
+            why = f": {self._nothing(node.anchor)[:-1].lower()}"
+        return f"There are no {self._name(node)}{why}."
+
+    def _existence(self, node: Node, every: bool) -> str:
+        parts = node.parts if isinstance(node, Union) else (node,)
+        found = [part for part in parts if self._findings.things(part)]
+        if every and found and len(found) < len(parts):
+            absent = [self._name(part, several=False) for part in parts if part not in found]
+            have = _listed([self._amount(part) for part in found])
+            first = len(self._findings.things(found[0]))
+            return f"No: there {_are(first)} {have}, but no {' and no '.join(absent)}."
+        if found:
+            first = len(self._findings.things(found[0]))
+            return f"Yes, there {_are(first)} {_listed([self._amount(part) for part in found])}."
+        if isinstance(node, Concept):
+            return self._nothing(node)
+        return " ".join(("No.", *(self._nothing(part) for part in parts)))
+
+    def _nothing(self, node: Node) -> str:
+        """Why nothing is meant."""
+        match node:
+            case Concept():
+                return f"No {self._name(node, several=False)} here."
+            case Union(parts):
+                return " ".join(self._nothing(part) for part in parts)
+        pool = self._findings.things(node.of)
+        if not pool:
+            return self._nothing(node.of)
+        match node:
+            case Related(of, _, anchor) if not self._findings.things(anchor):
+                return f"{self._there(of)}, but {_small(self._nothing(anchor))}"
+            case Placed(of) | Related(of):
+                none = "not" if len(pool) == 1 else "none"
+                return f"{self._there(of)}, but {none} {self._where(node)}."
+            case Ranked(of):
+                return f"There {_are(len(pool))} only {self._amount(of)}."
+            case Excluded(of, left_out):
+                return f"No {self._name(of, several=False)} except {self._left_out(left_out)}."
+            case Chosen(of):
+                return f"No other {self._name(heads(of)[0], several=False)} here."
+
+    def _kinds(self, node: Node) -> list[str]:
+        """What things of a category are."""
+        concept, *others = heads(node)
+        if others or (concept.noun != THING and concept.noun not in CATEGORIES):
+            return []
+        things = self._findings.things(node)
+        kinds = self._findings.kinds(things, concept)
+        if not kinds:
+            return []
+        if len(things) == 1:
+            return [f"It is {indefinite(next(iter(kinds)))}."]
+        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
+        return [f"They are {_listed(amounts)}."]
+
+    def _notes(self, node: Node) -> list[str]:
+        """What was taken for granted on the way."""
+        notes = []
+        if not any(self._findings.things(head) for head in heads(node)):
+            return []
+        for anchor in _anchors(node):
+            total = len(self._findings.candidates(anchor.of))
+            if total > anchor.count:
+                took = "the clearest one" if anchor.count == 1 else f"the {anchor.count} clearest"
+                notes.append(f"There are {total} {self._name(anchor.of)}; I took {took}.")
+        if any(concept == Concept(THING) for concept in concepts(node)):
+            notes.append(f"I looked for the {len(NOUNS)} kinds of things that I know by name.")
+        return notes
+
+    # parts of sentences
+
+    def _there(self, node: Node) -> str:
+        return f"There {_are(len(self._findings.things(node)))} {self._amount(node)}"
+
+    def _amount(self, node: Node) -> str:
+        """ "1 dog", "3 red cars", "no people"."""
+        number = len(self._findings.things(node))
+        return f"{number or 'no'} {self._name(node, several=number != 1)}"
+
+    def _some(self, node: Node) -> str:
+        """ "the dog", "3 red cars"."""
+        one = isinstance(node, Chosen | Ranked) and len(self._findings.things(node)) == 1
+        return self._the(node) if one else self._amount(node)
+
+    def _the(self, node: Node, *, every: bool = True) -> str:
+        """What is meant, with the article that fits how many there are."""
+        number = len(self._findings.things(node))
+        if isinstance(node, Union):
+            return _listed([self._the(part) for part in node.parts], "and" if every else "or")
+        if number > 1 and isinstance(node, Concept):
+            return f"all {number} {self._name(node)}" if every else indefinite(node.phrase)
+        return f"the {self._name(node, several=number > 1)}"
+
+    def _left_out(self, node: Node) -> str:
+        number = len(self._findings.things(node))
+        if number > 1 and isinstance(node, Concept):
+            return f"the {number} {self._name(node)}"
+        return self._the(node)
+
+    def _name(self, node: Node, *, several: bool = True) -> str:
+        """What is meant, without article."""
+        match node:
+            case Concept():
+                return plural(node.phrase) if several else node.phrase
+            case Placed(of) | Related(of):
+                return f"{self._name(of, several=several)} {self._where(node)}"
+            case Ranked(of, order, first, count):
+                name = self._name(of, several=count > 1)
+                if first > 1 and order in _PLACES:
+                    return f"{_rank(first)} {name} from the {order}"
+                number = f"{count} " if count > 1 else ""
+                if " " in order:
+                    return f"{number}{name} nearest to the {order} corner"
+                rank = f"{_rank(first)} " if first > 1 else ""
+                return f"{number}{rank}{_superlative(order)} {name}"
+            case Excluded(of, left_out):
+                return f"{self._name(of, several=several)} except {self._left_out(left_out)}"
+            case Chosen(of, count):
+                return self._name(of, several=count > 1)
+            case Union(parts):
+                return _listed([self._name(part, several=several) for part in parts], "or")
+
+    def _where(self, node: Placed | Related) -> str:
+        if isinstance(node, Placed):
+            return _PLACES[node.place]
+        words = _RELATIONS.get(node.relation, node.relation)
+        return f"{words} {self._the(node.anchor, every=node.every)}"
+
+
+def _anchors(node: Node) -> list[Chosen]:
+    """What was chosen on the way to what is meant."""
+    match node:
+        case Concept():
+            return []
+        case Related(of, _, other) | Excluded(of, other):
+            inside = [other, *(other.parts if isinstance(other, Union) else ())]
+            chosen = [one for one in inside if isinstance(one, Chosen)]
+            return [*chosen, *_anchors(of), *_anchors(other)]
+        case Union(parts):
+            return [anchor for part in parts for anchor in _anchors(part)]
+        case _:
+            return _anchors(node.of)
+
+
+def _superlative(order: Order) -> str:
+    return _ORDERS.get(order, order)
+
+
+def _rank(number: int) -> str:
+    return _RANKS[number - 1] if number <= len(_RANKS) else f"{number}th"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _listed(parts: Sequence[str], joint: str = "and") -> str:
+    *others, last = parts
+    return f"{', '.join(others)} {joint} {last}" if others else last
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]

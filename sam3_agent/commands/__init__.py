@@ -1,0 +1,1 @@
+"""The subcommands of `sam3-agent`, one to a file."""

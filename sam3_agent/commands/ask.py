@@ -1,0 +1,131 @@
+"""`sam3-agent ask`: a question about an image to words and masks."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sam3_agent import load
+from sam3_agent.agent import Agent
+from sam3_agent.answer import Answer
+from sam3_agent.commands.console import (
+    ImageArgument,
+    JsonOption,
+    MegapixelsOption,
+    OutOption,
+    PlannerOption,
+    SegmenterOption,
+    deliver,
+    or_exit,
+    say,
+    say_models,
+)
+from sam3_agent.errors import InputError
+from sam3_agent.events import Finished, ToolFinished, ToolStarted, TurnStarted
+from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
+from sam3_agent.usage import Budget
+
+
+def ask(
+    image: ImageArgument,
+    query: Annotated[str, typer.Argument(help="A question, such as 'the leftmost red car'.")],
+    planner: PlannerOption = None,
+    segmenter: SegmenterOption = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep every request and reply here, for `replay`.")
+    ] = None,
+    max_turns: Annotated[int, typer.Option(min=1, help="Replies the planner has.")] = 12,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Nothing is sent after so many seconds.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Nothing is sent after so many tokens, in and out.")
+    ] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(help="Nothing is sent after so many US dollars.")
+    ] = None,
+    tool_calls: Annotated[
+        str | None, typer.Option(help="native, or text for models without native tool calls.")
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."
+        ),
+    ] = None,
+    max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
+) -> None:
+    """Ask a question about an image; get words and masks."""
+
+    def run() -> Answer:
+        options = _planner_options(tool_calls, price)
+        budget = Budget(max_turns, max_seconds, max_tokens, max_usd)
+        pixels = load_image(image, max_megapixels=max_megapixels)
+        agent = Agent(
+            load.planner(planner, **options),
+            segmenter,
+            budget=budget,
+            max_megapixels=max_megapixels,
+        )
+        if record is None:
+            return answer_with_progress(agent, pixels, query)
+        recorder = load.recorder(agent, record, pixels, query)
+        answer = answer_with_progress(agent, pixels, query)
+        recorder.finish(answer)
+        return answer
+
+    deliver(or_exit(run), out, as_json)
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(help="What `ask --record` has left.")],
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a recorded ask again, without network or key."""
+
+    def run() -> Answer:
+        agent, pixels, query = load.replay(folder)
+        return answer_with_progress(agent, pixels, query)
+
+    deliver(or_exit(run), out, as_json)
+
+
+def answer_with_progress(agent: Agent, image: Pixels, query: str) -> Answer:
+    """`Agent.ask`, told step by step on stderr."""
+    say_models(agent.planner.name, agent.segmenter.name)
+    for event in agent.stream(image, query):
+        match event:
+            case TurnStarted():
+                say(f"turn {event.turn} of {event.max_turns}: asking {agent.planner.name}")
+            case ToolStarted():
+                say(f"  {event.call.name} {event.call.arguments}")
+            case ToolFinished():
+                for line in event.message.text.splitlines():
+                    say(f"    {line}")
+            case Finished():
+                return event.answer
+    raise AssertionError("a stream ends with Finished")
+
+
+def _planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:
+    """The options of an MLLM planner, as `load.planner` takes them."""
+    options: dict[str, Any] = {}
+    if tool_calls is not None:
+        if tool_calls not in ("native", "text"):
+            raise InputError(f"--tool-calls is {tool_calls!r}; choose native or text")
+        options["tool_calls"] = tool_calls
+    if price is not None:
+        try:
+            values = [float(value) for value in price.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
+            raise InputError(
+                f"--price is {price!r}; give the US dollars for a million input, cached and "
+                "output tokens, such as 0.75,0.075,4.5"
+            )
+        options["price"] = tuple(values)
+    return options

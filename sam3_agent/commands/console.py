@@ -1,0 +1,96 @@
+"""What the commands share: options, progress on stderr, results on stdout, exit codes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sam3_agent.answer import Answer
+from sam3_agent.errors import InputError, ModelError, Sam3AgentError
+
+progress = Console(stderr=True, highlight=False)
+
+ImageArgument = Annotated[str, typer.Argument(metavar="IMAGE", help="A file or an http(s) URL.")]
+PlannerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Who plans: offline (default, or $SAM3_AGENT_PLANNER), openai:MODEL, gemini:MODEL."
+    ),
+]
+SegmenterOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Who segments: tiny (default, or $SAM3_AGENT_SEGMENTER), facebook/sam3, "
+        "or a folder with a SAM 3 checkpoint."
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Leave overlay.png, answer.json and one PNG per mask in this folder."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+MegapixelsOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger image.")]
+
+T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """One line of progress on stderr."""
+    progress.print(escape(line), soft_wrap=True)
+
+
+def say_models(planner: str | None, segmenter: str) -> None:
+    """One line: who plans and who segments, and how to change them."""
+    parts = []
+    if planner is not None:
+        what = " (a small English grammar, no MLLM)" if planner == "offline" else ""
+        parts.append(f"planner {planner}{what}, change with --planner")
+    what = " (knows only its icon nouns; for photos facebook/sam3)" if segmenter == "tiny" else ""
+    parts.append(f"segmenter {segmenter}{what}, change with --segmenter")
+    say("; ".join(parts))
+
+
+def deliver(
+    answer: Answer, out: Path | None, as_json: bool, extra: dict[str, Any] | None = None
+) -> None:
+    """Save an answer if asked to, and print it."""
+    extra = extra or {}
+    if out is not None:
+        folder = or_exit(lambda: answer.save(out))
+        say(f"wrote {len(answer.masks)} masks, answer.json and {folder / 'overlay.png'}")
+    if as_json:
+        print_json({**answer.to_dict(), **extra})
+        return
+    typer.echo(answer.text)
+    for instance in answer.to_dict()["instances"]:
+        box = ",".join(f"{v:.0f}" for v in instance["box"])
+        typer.echo(
+            f"  {instance['number']}: {instance['phrase']}  score {instance['score']:.2f}  "
+            f"box {box}  area {instance['area']}"
+        )
+    for phrase, presence in extra.get("presence", {}).items():
+        typer.echo(f"  presence of {phrase!r}: {presence:.2f}")
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(value))
+
+
+def or_exit(work: Callable[[], T]) -> T:
+    """The result of `work`, or the exit code that its error stands for."""
+    try:
+        return work()
+    except InputError as error:
+        _fail(error, 2)
+    except ModelError as error:
+        _fail(error, 3)
+
+
+def _fail(error: Sam3AgentError, code: int) -> NoReturn:
+    say(f"error: {error}")
+    raise typer.Exit(code)

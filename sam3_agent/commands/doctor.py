@@ -1,0 +1,110 @@
+"""`sam3-agent doctor`: what would run, and what is missing for it."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from sam3_agent import load
+from sam3_agent.commands.console import (
+    JsonOption,
+    PlannerOption,
+    SegmenterOption,
+    print_json,
+)
+from sam3_agent.errors import Sam3AgentError
+from sam3_agent.messages import Message
+
+PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
+KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `ok` None means that it is only told."""
+
+    what: str
+    said: str
+    ok: bool | None = None
+
+
+def doctor(
+    planner: PlannerOption = None,
+    segmenter: SegmenterOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Send one small picture through the planner.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which planner and segmenter would run, and whether all that they need is there."""
+    checks = [Check("python", platform.python_version())]
+    checks += [Check(name, _version(name)) for name in PACKAGES]
+    checks += [Check(name, "set" if os.environ.get(name) else "not set") for name in KEYS]
+    checks += _segmenter_checks(segmenter)
+    checks += _planner_checks(planner, live)
+    fine = all(check.ok is not False for check in checks)
+    if as_json:
+        print_json({"ok": fine, "checks": [vars(check) for check in checks]})
+    else:
+        marks = {True: "ok  ", False: "FAIL", None: "    "}
+        for check in checks:
+            typer.echo(f"{marks[check.ok]} {check.what:16} {check.said}")
+    if not fine:
+        raise typer.Exit(3)
+
+
+def _segmenter_checks(name: str | None) -> list[Check]:
+    """Load the segmenter and let it look at a small picture."""
+    try:
+        began = time.perf_counter()
+        eye = load.segmenter(name)
+        loaded = time.perf_counter()
+        eye.detect(eye.encode(np.full((64, 64, 3), 128, np.uint8)), ["dog"])
+        seconds = f"loaded in {loaded - began:.1f} s, one look {time.perf_counter() - loaded:.1f} s"
+    except Sam3AgentError as error:
+        return [Check("segmenter", str(error), False)]
+    device = getattr(eye, "device", "?")
+    return [Check("segmenter", f"{eye.name} on {device}: {seconds}", True)]
+
+
+def _planner_checks(name: str | None, live: bool) -> list[Check]:
+    """Set the planner up and, when asked to, send one small picture through it."""
+    try:
+        brain = load.planner(name)
+    except Sam3AgentError as error:
+        return [Check("planner", str(error), False)]
+    price: Any = getattr(brain, "price", None)
+    known = "" if price is None else f", {price.input:g}/{price.output:g} USD per million in/out"
+    checks = [Check("planner", f"{brain.name}{known}", True)]
+    if not live:
+        return checks
+    picture = np.full((64, 64, 3), (200, 30, 30), np.uint8)
+    question = "Is there a red car? Call a tool."
+    messages = [
+        Message("system", load.system_prompt()),
+        Message("user", question, pictures=(picture,)),
+    ]
+    try:
+        began = time.perf_counter()
+        reply = brain.reply(messages, load.tools())
+    except Sam3AgentError as error:
+        return [*checks, Check("live", str(error), False)]
+    seconds = time.perf_counter() - began
+    spent = f"{reply.spent.input_tokens} tokens in, {reply.spent.output_tokens} out"
+    if not reply.tool_calls:
+        said = f"answered in {seconds:.1f} s ({spent}), but called no tool: {reply.text[:80]!r}"
+        return [*checks, Check("live", said, False)]
+    called = ", ".join(call.name for call in reply.tool_calls)
+    return [*checks, Check("live", f"answered in {seconds:.1f} s ({spent}), called {called}", True)]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
