@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sam3_agent.masks import BoolArray
+from sam3_agent.rle import BoolArray
 
 Protocol = Literal["lisa", "segzero"]
 

@@ -21,7 +21,8 @@ from sam3_agent.evals.referring import SCENES_PER_SEED, held_out_queries
 from sam3_agent.evals.scenes import compose
 from sam3_agent.evals.sprites import TRAIN_STYLES
 from sam3_agent.images import Pixels
-from sam3_agent.masks import BoolArray, Masks
+from sam3_agent.masks import Masks
+from sam3_agent.rle import BoolArray
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
 
@@ -118,7 +119,7 @@ def concept_report(
             masks = found.masks[found.masks.scores >= 0.5]
             there = np.array([scene.mask(index) for index in things])
             truth = Masks.from_dense(there) if things else Masks.empty(scene.labels.shape)
-            samples.append(ConceptSample(masks.iou(truth)))
+            samples.append(ConceptSample(masks.overlap(truth)))
             presence_right.append((found.presence >= 0.5) == bool(things))
             count_right.append(len(masks) == len(things))
         advance()

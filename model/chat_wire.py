@@ -1,7 +1,9 @@
 """The wire format of chat.completions: messages out, tool calls in."""
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
 from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
@@ -9,6 +11,9 @@ from sam3_agent.messages import Message, ToolCall
 from sam3_agent.tool import Tool
 
 Wire: TypeAlias = dict[str, Any]
+
+MAX_ID = 100
+"""Characters of a call's id; a longer one is replaced."""
 
 
 def chat_messages(messages: Sequence[Message], picture_url: Callable[[Pixels], str]) -> list[Wire]:
@@ -53,34 +58,86 @@ def chat_tool(tool: Tool) -> Wire:
     }
 
 
-def native_calls(message: Any) -> list[ToolCall]:
-    """The native calls of a reply, whatever types its fields have."""
+class UnreadableError(Exception):
+    """A body that holds no message of a model."""
+
+
+def read_answer(body: str) -> Wire:
+    """The JSON of a response; its first choice is sure to have a message, else UnreadableError."""
+    said = " ".join(body[:400].split())[:200]
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{error}; it begins with {said!r}") from error
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        raise UnreadableError(f"it holds no message: {said!r}")
+    return dict(answer)
+
+
+def said_in(message: Wire) -> str:
+    """The words of a reply: a string, or the texts of a list of parts."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def native_calls(message: Wire, taken: Collection[str] = ()) -> list[ToolCall]:
+    """The native calls of a reply, whatever types its fields have.
+
+    taken: the ids of earlier calls. A call gets its own id when it has none, or one that is taken.
+    """
+    found = message.get("tool_calls")
+    used = set(taken)
     calls = []
-    found = getattr(message, "tool_calls", None)
-    for number, call in enumerate(found if isinstance(found, list) else [], 1):
-        function = getattr(call, "function", None) or getattr(call, "custom", None)
-        name = getattr(function, "name", None)
-        arguments = getattr(function, "arguments", None)
+    for call in found if isinstance(found, list) else [found] if found else []:
+        call = call if isinstance(call, dict) else {"function": call}
+        function = call.get("function") or call.get("custom") or call
+        function = function if isinstance(function, dict) else {"name": function}
+        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
         if not isinstance(arguments, str):
-            arguments = "{}" if arguments is None else json.dumps(arguments, default=str)
-        given = getattr(call, "id", None)
-        calls.append(ToolCall(given or f"call_{number}", str(name or ""), arguments))
+            arguments = "{}" if arguments is None else json.dumps(arguments)
+        given = call.get("id")
+        if not isinstance(given, str) or not 0 < len(given) <= MAX_ID or given in used:
+            given = next(free for n in count(len(used) + 1) if (free := f"call_{n}") not in used)
+        used.add(given)
+        calls.append(ToolCall(given, name if isinstance(name, str) else "", arguments))
     return calls
 
 
 def _plain(message: Message) -> Wire:
-    """A system or assistant message."""
-    out: Wire = {"role": message.role, "content": message.text}
+    """A system or assistant message; servers refuse one that says nothing at all."""
+    nothing = message.role == "assistant" and not message.text and not message.tool_calls
+    out: Wire = {"role": message.role, "content": "(no words)" if nothing else message.text}
     if message.tool_calls:
         out["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {
+                    "name": re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unknown",
+                    "arguments": _sendable_arguments(call.arguments),
+                },
             }
             for call in message.tool_calls
         ]
     return out
+
+
+def _sendable_arguments(arguments: str) -> str:
+    """The arguments if they are a JSON object; servers that read them again refuse all else."""
+    try:
+        if isinstance(json.loads(arguments or "{}", parse_constant=_refuse), dict):
+            return arguments or "{}"
+    except (ValueError, RecursionError):
+        pass
+    return json.dumps({"malformed": arguments[:200]})
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _append_user(wire: list[Wire], parts: list[Wire]) -> None:

@@ -49,8 +49,12 @@ class ConceptReader(Cursor):
         if one := self.take_one(ONE):
             phrase.one = True
             phrase.number = "singular" if one == "one" else "plural"
-        elif not (phrase.attributes or phrase.order or phrase.rank or phrase.determiner == "all"):
+        elif not (phrase.attributes or phrase.ordered or self._after_all()):
             raise self.stuck()
+
+    def _after_all(self) -> bool:
+        """Whether "all" stands alone, as in "all but the dog"."""
+        return self.at > 0 and self.words[self.at - 1] == "all"
 
     def _concept(self, phrase: NounPhrase, words: list[str]) -> None:
         *before, head = words
@@ -65,6 +69,10 @@ class ConceptReader(Cursor):
             raise UnreadableError(f'It reads only English, and cannot read "{text}".')
         if len(words) + len(content) > MAX_CONCEPT_WORDS:
             raise UnreadableError(f'"{text}" is too long for the name of a thing.')
+        if head in lexicon.SIZES:
+            raise UnreadableError(f'It cannot tell of what "{text}" is said.')
+        if any(number(w) == "plural" and w not in lexicon.PLURALS_BEFORE_NOUNS for w in before):
+            raise UnreadableError(f'It cannot read "{text}" as the name of one thing.')
         phrase.attributes += before
         if content:
             noun = " ".join([noun, "of", *content])
@@ -73,7 +81,7 @@ class ConceptReader(Cursor):
     def _concept_words(self) -> list[str]:
         """Take words up to where the name of a thing must end."""
         words: list[str] = []
-        while self.plain() and not (words and self.stops(0)):
+        while self.plain() and (not self.stops(0) or self.matches_any(lexicon.COMPOUNDS)):
             word, last = self.peek(), not self.plain(1) or self.stops(1)
             if self._is_verb(word, words, last) or _is_comparison(word):
                 raise self.stuck()
@@ -92,6 +100,7 @@ class ConceptReader(Cursor):
             word in ("left", "right", "last")
             or word in FILLERS
             or word in ORDINALS
+            or word in lexicon.NUMBERS
             or (word,) in ORDERS
         )
 

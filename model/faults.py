@@ -26,7 +26,11 @@ MAX_WAIT = 600.0
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """HTTP status codes after which the same request may succeed later."""
 
-_SECRET = re.compile(r"\b(sk-|AIza|Bearer\s+)[A-Za-z0-9_\-.*]{6,}")
+_SECRETS = (
+    (re.compile(r"\b(sk-|AIza|Bearer\s+)[A-Za-z0-9_\-.*]{6,}"), r"\1***"),
+    (re.compile(r"://[^\s/@]+@"), "://***@"),
+)
+"""What looks like a key, or a password in an address."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,9 @@ class Line:
         PlannerError when trying again is useless, too slow, or was done often enough.
         """
         for attempt in range(self.attempts):
+            end = deadline.get()
+            if end is not None and time.monotonic() >= end:
+                raise self.error(Fault("the time of this question is over", "Allow more seconds"))
             try:
                 return request(), attempt
             except Exception as error:
@@ -88,18 +95,34 @@ class Line:
         status = f" answered {fault.status}" if fault.status is not None else ""
         said = self.redacted(fault.what)
         words = f"{self.provider} model {self.model}{status}{' ' + note if note else ''}: {said}"
-        error = PlannerError(f"{words.rstrip('. ')}. {fault.advice}", tries)
-        if cause is not None and self.redacted(str(cause)) != str(cause):
-            # the cause would show the key in a traceback
-            cause.args = tuple(self.redacted(str(arg)) for arg in cause.args)
-        return error
+        if cause is not None:
+            self._redact(cause)
+        return PlannerError(f"{words.rstrip('. ')}. {fault.advice}", tries)
 
     def redacted(self, text: str, limit: int = 400) -> str:
-        """A server's words without keys, and not endless."""
+        """A server's words on one line, without keys, and not endless."""
+        text = " ".join(self._without_keys(text).split())
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+
+    def _without_keys(self, text: str) -> str:
         if self.secret:
             text = text.replace(self.secret, "***")
-        text = _SECRET.sub(r"\1***", text)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        for pattern, shown in _SECRETS:
+            text = pattern.sub(shown, text)
+        return text
+
+    def _redact(self, error: BaseException | None) -> None:
+        """Take the key out of an exception and its causes: a traceback or a log would show it."""
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            if self._without_keys(repr(error.args)) != repr(error.args):
+                error.args = tuple(self._without_keys(str(arg)) for arg in error.args)
+            for name in ("message", "body", "doc"):
+                value = getattr(error, name, None)
+                if value is not None and self._without_keys(str(value)) != str(value):
+                    setattr(error, name, self._without_keys(str(value)))
+            error = error.__cause__ or error.__context__
 
     def _pause(self, wait: float, fault: Fault, error: Exception, tries: int) -> None:
         end = deadline.get()
@@ -127,6 +150,13 @@ def retry_after(headers: Any) -> float | None:
     except ValueError:
         return None
     return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first cause of an exception."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return error
 
 
 def _backoff(attempt: int) -> float:

@@ -10,13 +10,13 @@
     restriction = place | relation phrase | "that is" ["not"] predicate | "from the left"
 
 What does not fit as a whole is Unreadable: nothing is guessed from a part of a sentence. The
-words are in `lexicon`, phrases in `phrase_grammar`, and what they mean in `noun_phrases`.
+words are in `lexicon`, the grammar of phrases in `phrase_grammar` and `concept_grammar`, and what
+phrases and lists mean in `noun_phrases` and `noun_lists`.
 """
 
-from dataclasses import dataclass
-
 from sam3_agent.model import lexicon
-from sam3_agent.model.noun_phrases import NounPhrase, share_nouns
+from sam3_agent.model.noun_lists import NounList
+from sam3_agent.model.noun_phrases import NounPhrase
 from sam3_agent.model.phrase_grammar import PhraseReader
 from sam3_agent.model.queries import (
     THING,
@@ -26,11 +26,13 @@ from sam3_agent.model.queries import (
     Exists,
     Node,
     Query,
+    Ranked,
     Refer,
-    Union,
     Unreadable,
+    heads,
 )
 from sam3_agent.model.reading import UnreadableError, tokens
+from sam3_agent.model.vocabulary import CATEGORIES
 
 
 def read(text: str) -> Query | Unreadable:
@@ -39,25 +41,6 @@ def read(text: str) -> Query | Unreadable:
         return _Reader(tokens(text)).question()
     except UnreadableError as error:
         return Unreadable(str(error))
-
-
-@dataclass(frozen=True)
-class _List:
-    """Noun phrases in a row, and what joins them: "and", "or" and ","."""
-
-    phrases: list[NounPhrase]
-    joints: list[str]
-
-    @property
-    def every(self) -> bool:
-        """Whether all of the phrases are meant, not any of them."""
-        return "and" in self.joints
-
-    def node(self, antecedent: Node | None = None, *, choose: bool) -> Node:
-        """What the list means; see `NounPhrase.node`."""
-        share_nouns(self.phrases, set(self.joints) != {","}, antecedent)
-        nodes = [phrase.node(antecedent, choose=choose) for phrase in self.phrases]
-        return nodes[0] if len(nodes) == 1 else Union(tuple(nodes))
 
 
 class _Reader(PhraseReader):
@@ -105,7 +88,7 @@ class _Reader(PhraseReader):
 
     def _how_many_are(self) -> Count:
         listed = self._list()
-        self._tail(listed.phrases)
+        self._tail(listed)
         what = self._without(listed.node(choose=False))
         self.take_phrase(lexicon.THERE)
         return Count(what)
@@ -115,7 +98,7 @@ class _Reader(PhraseReader):
         what = self._without(listed.node(choose=False))
         if not self.take_phrase(lexicon.THERE):
             self.take_one(lexicon.PRESENT)
-        return Exists(what, listed.every)
+        return Exists(what, listed.every, _least(listed))
 
     def _does_image_show(self) -> bool:
         """Take "does the picture show"."""
@@ -137,7 +120,7 @@ class _Reader(PhraseReader):
         special = others or first.order or first.rank or first.number == "plural"
         if (first.restricted or first.attributes) and special and not any_of_them:
             raise UnreadableError(f'It cannot check what is said of "{first.text}".')
-        return Exists(listed.node(choose=False), listed.every)
+        return Exists(listed.node(choose=False), listed.every, _least(listed))
 
     def _where(self) -> Refer:
         what = self._whole(choose=True)
@@ -160,8 +143,9 @@ class _Reader(PhraseReader):
         if members:
             phrase = NounPhrase(members=phrase.node(choose=False), text=phrase.text)
         phrase.determiner = phrase.determiner or "the"
-        self._tail([phrase], needed=True)
-        return Refer(phrase.node())
+        if not self._tail(NounList([phrase])):
+            raise self.stuck()
+        return Refer(self._of_these(phrase))
 
     def _what_is(self, asked: str, *, plural: bool) -> Refer:
         """Take what follows "what is": a predicate, or what is pointed at."""
@@ -173,27 +157,32 @@ class _Reader(PhraseReader):
         self.restrictions(phrase)
         if self.at > begin:
             return Refer(phrase.node())
-        if asked == "who":
+        if asked == "who" or self.matches_any(lexicon.ORDERS):
             self.predicate(phrase)
-            return Refer(phrase.node())
+            return Refer(self._of_these(phrase))
         return Refer(self._whole(choose=True))
 
-    def _tail(self, phrases: list[NounPhrase], *, needed: bool = False) -> None:
+    def _of_these(self, phrase: NounPhrase) -> Node:
+        """Take ", the dog or the cat" after "which animal is larger"."""
+        begin = self.at
+        if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
+            return Ranked(self._list().node(choose=True), phrase.order)
+        self.at = begin
+        return phrase.node()
+
+    def _tail(self, listed: NounList) -> bool:
         """Take the verb after what is asked about: "are there", "are left of the tree"."""
-        phrase = phrases[-1]
+        phrase = listed.phrases[-1]
         found = bool(self.take_phrase(lexicon.THERE))
         if not found and (verb := self.take_one(("is", "are"))):
             found = True
-            if verb == "is" and phrase.number == "either":
-                phrase.number = "singular"
+            if phrase.number == "either":
+                phrase.number = "singular" if verb == "is" else "plural"
             if not self.take_one(lexicon.PRESENT) and self.peek():
-                if len(phrases) > 1:
-                    raise self.stuck()
                 self.predicate(phrase)
-        if found and len(phrases) == 1:
+        if found:
             self.restrictions(phrase)
-        if needed and not found:
-            raise self.stuck()
+        return found
 
     # lists
 
@@ -206,15 +195,20 @@ class _Reader(PhraseReader):
         while True:
             begin = self.at
             self.take(",")
-            if not self.take_phrase(lexicon.EXCEPT):
+            words = self.take_phrase(lexicon.EXCEPT)
+            if not words:
                 self.at = begin
                 return whole
-            whole = Excluded(whole, self._list().node(whole, choose=True))
+            listed = self._list()
+            if "without" in words and not all(_is_of(whole, p) for p in listed.phrases):
+                self.at = begin
+                raise self.stuck()
+            whole = Excluded(whole, listed.node(whole, choose=True))
 
-    def _list(self) -> _List:
+    def _list(self) -> NounList:
         """Take phrases up to the end of the list."""
         both = self._both()
-        found = _List([self.phrase()], [])
+        found = NounList([self.phrase()])
         while joint := self._joint():
             found.joints.append(joint)
             found.phrases.append(self.phrase())
@@ -246,3 +240,18 @@ class _Reader(PhraseReader):
                 return ","
         self.at = begin
         return ""
+
+
+def _least(listed: NounList) -> int:
+    """How many of it must be there for a yes."""
+    counts = [phrase.count for phrase in listed.phrases if phrase.count and not phrase.ordered]
+    if counts and len(listed.phrases) > 1:
+        raise UnreadableError("It checks one number at a time.")
+    return counts[0] if counts else 1
+
+
+def _is_of(whole: Node, part: NounPhrase) -> bool:
+    """Whether a part is of the kinds that the whole has: "without" then leaves it out."""
+    nouns = {head.noun for head in heads(whole)}
+    among = any(part.noun in CATEGORIES.get(noun, ()) for noun in nouns)
+    return part.elided or THING in nouns or part.noun in nouns or among

@@ -214,7 +214,16 @@ REASONS: dict[Words, str] = {
     ("in", "the", "background"): _DEPTH,
     ("in", "the", "foreground"): _DEPTH,
     **dict.fromkeys(
-        [("with",), ("wearing",), ("holding",), ("carrying",), ("riding",), ("who",), ("whose",)],
+        [
+            ("with",),
+            ("without",),
+            ("wearing",),
+            ("holding",),
+            ("carrying",),
+            ("riding",),
+            ("who",),
+            ("whose",),
+        ],
         "that takes looking at the picture",
     ),
 }
@@ -223,7 +232,7 @@ REASONS: dict[Words, str] = {
 RESERVED = frozenset(
     """i you he she it we they me him us them who whom whose which what when where why how that
     this these those is are was were be been being am do does did doing has have had having can
-    could will would shall should may might must of in on at by for with from to into onto over
+    could will would shall should may might must of in on at by for with about like than until since during from to into onto over
     under above below beneath underneath between among behind beside besides near inside outside
     within without around across against along through toward towards upon atop touching and or
     but nor so because if then than as while not very quite too also only here there more most less
@@ -231,7 +240,7 @@ RESERVED = frozenset(
     rest except excluding the a an any all some every each my your his her our their its
     everything anything something nothing everyone everybody anyone anybody someone somebody
     one ones next adjacent alongside away up down off out far furthest farthest further farther
-    closest closer nearest nearer""".split()
+    closest closer nearest nearer apart aside minus excepting""".split()
 )
 """Words that are never part of a concept."""
 
@@ -265,6 +274,11 @@ NOUNS_IN_EST = frozenset(
     """nest chest forest vest guest harvest priest crest pest test contest request west rainforest
     conquest quest palimpsest bequest breast beast feast yeast toast""".split()
 )
+PLURALS_BEFORE_NOUNS = frozenset(
+    """sports goods arms kids mens womens boys girls ladies sales savings games stairs women men
+    children people""".split()
+)
+"""Plural nouns that may be part of a name: "sports car"."""
 FOREIGN = frozenset(
     """der das den dem des ein eine einen einem einer und die mit auf unter im le la les un une et
     du el los las uno una y con il lo gli dei degli della di che het een op van en de o os um uma

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sam3_agent.masks import RLE, BoolArray, encode_crop
+from sam3_agent.rle import RLE, BoolArray, encode_crop
 
 FloatGrid: TypeAlias = npt.NDArray[np.float32]
 

@@ -1,6 +1,5 @@
 """One noun phrase as it was read, and the tree that it means."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,12 +61,19 @@ class NounPhrase:
         return self.noun is None and self.members is None
 
     @property
+    def ordered(self) -> bool:
+        """Whether it is one by its place in an order."""
+        return bool(self.rank or self.order or self.size)
+
+    @property
     def restricted(self) -> bool:
         """Whether more than a concept is said."""
-        return bool(
-            self.rank or self.order or self.size or self.side_from or self.places
-            or self.relations or self.left_out or self.members
-        )  # fmt: skip
+        return bool(self.ordered or self.side_from or self.placed or self.members)
+
+    @property
+    def placed(self) -> bool:
+        """Whether something after the noun says which are meant."""
+        return bool(self.places or self.relations or self.left_out)
 
     def wanted(self) -> int | None:
         """How many are meant; None for all."""
@@ -149,7 +155,7 @@ class NounPhrase:
         if self.rank is None:
             assert order is not None
             return Ranked(base, order, 1, count)
-        if order is not None and self.side_from is not None:
+        if order is not None and (self.side_from is not None or self.from_end):
             raise UnreadableError(f'"{self.text}" says twice how to count.')
         if self.rank > 1 and count > 1:
             raise UnreadableError(f'It cannot tell which ones "{self.text}" are.')
@@ -178,33 +184,3 @@ class Relating:
     anchor: Node
     every: bool
     nearest: bool = False
-
-
-def share_nouns(phrases: Sequence[NounPhrase], joined: bool, antecedent: Node | None) -> None:
-    """Fill in the nouns that a list leaves out: "the red and the blue car", "a dog or a red one".
-
-    A noun comes from a later phrase, else from the antecedent (left to `node`), else from an
-    earlier phrase. joined: the list has an "and" or "or", not only commas.
-    """
-    for i, phrase in enumerate(phrases):
-        if not phrase.elided:
-            continue
-        later = [other for other in phrases[i + 1 :] if other.noun is not None]
-        earlier = [other for other in phrases[:i] if other.noun is not None]
-        if later and not phrase.one:
-            source = later[0]
-        elif antecedent is None and earlier:
-            source = earlier[-1]
-        else:
-            continue
-        if not joined:
-            raise UnreadableError(f'It cannot tell of what "{phrase.text}" is said.')
-        phrase.noun = source.noun
-        phrase.attributes += [word for word in source.attributes if word not in COLORS]
-        if phrase.order or phrase.rank:
-            phrase.number = "singular"
-            if source.order or source.rank:
-                source.number = "singular" if source.count is None else source.number
-        elif not phrase.one:
-            phrase.number = source.number
-            phrase.determiner = phrase.determiner or source.determiner

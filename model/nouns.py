@@ -38,9 +38,9 @@ _DRINKS = ("wine", "beer", "water", "drinking", "champagne", "cocktail", "milk",
 
 _SINGULAR_S = frozenset(
     """bus minibus trolleybus omnibus octopus cactus walrus virus circus hippopotamus platypus
-    rhinoceros gas lens canvas atlas iris compass trellis pancreas thermos cosmos albatross
-    asparagus hibiscus crocus abacus campus nautilus papyrus tennis chess chassis oasis pelvis
-    mantis swiss""".split()
+    rhinoceros gas lens canvas atlas iris compass trellis pancreas thermos cosmos christmas
+    albatross asparagus hibiscus crocus abacus campus nautilus papyrus tennis chess chassis
+    oasis pelvis mantis swiss""".split()
 )
 """Singular nouns that end in s."""
 

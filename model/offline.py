@@ -73,7 +73,9 @@ class OfflinePlanner:
 
 def _conclude(query: Query, findings: Findings) -> Message:
     things = findings.things(query.what)
-    if isinstance(query, Exists) and query.every and isinstance(query.what, Union):
+    if isinstance(query, Exists) and len(things) < query.least:
+        things = ()
+    elif isinstance(query, Exists) and query.every and isinstance(query.what, Union):
         things = things if all(findings.things(part) for part in query.what.parts) else ()
     return _answer(Wording(findings).answer(query), [thing.number for thing in things])
 

@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -14,13 +15,21 @@ from sam3_agent.errors import PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model import text_protocol
-from sam3_agent.model.chat_wire import Wire, chat_messages, chat_tool, native_calls
+from sam3_agent.model.chat_wire import (
+    UnreadableError,
+    Wire,
+    chat_messages,
+    chat_tool,
+    native_calls,
+    read_answer,
+    said_in,
+)
 from sam3_agent.model.context import KEPT_PICTURES, economical, rebuilt
-from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after
+from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause
 from sam3_agent.model.pictures import PictureEncoder
 from sam3_agent.model.prices import PRICES, Price
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Spent
+from sam3_agent.usage import Spent, deadline
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +106,7 @@ class OpenAIPlanner:
             "temperature": temperature,
             "reasoning_effort": reasoning_effort,
         }
+        self._timeout = timeout
         self._pictures = PictureEncoder(max_side) if max_side else PictureEncoder()
         self._line = replace(line or Line("openai", model), secret=key or "")
         self._openai = openai
@@ -129,20 +139,23 @@ class OpenAIPlanner:
                     kept = 0
                 elif not self._learned(refusal, payload):
                     raise
-                spent += _times(error.tries, sent)
+                spent += sent.in_vain(error.tries)
                 continue
-            spent += _times(retries, sent) + replace(sent, calls=1)
-            return self._message(response, tools, spent)
+            spent += sent.in_vain(retries) + replace(sent, calls=1)
+            taken = {call.id for message in messages for call in message.tool_calls}
+            return self._message(response, taken, tools, spent)
 
-    def _request(self, payload: Wire) -> Callable[[], Any]:
-        """Send a payload; the first choice's message and the usage, or an exception."""
+    def _request(self, payload: Wire) -> Callable[[], Wire]:
+        """Send a payload; the JSON of the answer, or an exception.
 
-        def request() -> Any:
-            response = self._client.chat.completions.create(**payload)
-            choices = getattr(response, "choices", None)
-            if not isinstance(choices, list) or not choices or choices[0].message is None:
-                raise _NoMessageError(f"an answer without a message: {str(response)[:200]!r}")
-            return response
+        The raw JSON and not the SDK's objects: those have whatever types a server sent.
+        """
+
+        def request() -> Wire:
+            end = deadline.get()
+            left = self._timeout if end is None else min(self._timeout, end - time.monotonic())
+            raw = self._client.chat.completions.with_raw_response
+            return read_answer(raw.create(**payload, timeout=max(left, 0.001)).text)
 
         return request
 
@@ -169,13 +182,15 @@ class OpenAIPlanner:
         data = base64.b64encode(encoded.data).decode("ascii")
         return f"data:{encoded.media_type};base64,{data}"
 
-    def _message(self, response: Any, tools: Sequence[Tool], spent: Spent) -> Message:
+    def _message(
+        self, response: Wire, taken: Collection[str], tools: Sequence[Tool], spent: Spent
+    ) -> Message:
         """The reply as a Message; PlannerError when the model refused to answer."""
-        choice = response.choices[0]
-        text = choice.message.content if isinstance(choice.message.content, str) else ""
-        calls = native_calls(choice.message)
-        refused = getattr(choice.message, "refusal", None)
-        if not calls and (refused or choice.finish_reason == "content_filter"):
+        choice = response["choices"][0]
+        text = said_in(choice["message"])
+        calls = native_calls(choice["message"], taken)
+        refused = choice["message"].get("refusal")
+        if not calls and (refused or choice.get("finish_reason") == "content_filter"):
             said = str(refused or "its content filter stopped the answer")
             advice = "Ask in other words, show another picture, or use another model"
             raise self._line.error(Fault(f"it refused to answer: {said}", advice))
@@ -185,7 +200,7 @@ class OpenAIPlanner:
             "assistant",
             text,
             tool_calls=tuple(calls),
-            spent=self._with_tokens(spent, getattr(response, "usage", None)),
+            spent=self._with_tokens(spent, response.get("usage")),
         )
 
     def _with_tokens(self, spent: Spent, usage: Any) -> Spent:
@@ -230,19 +245,15 @@ class OpenAIPlanner:
         if isinstance(error, openai.APITimeoutError):
             return Fault("no answer in time", "Try again later or allow more time", retry=True)
         if isinstance(error, openai.APIConnectionError):
-            where = f"cannot reach {self._client.base_url}: {_root(error)}"
-            lost = isinstance(_root(error), socket.gaierror)
+            where = f"cannot reach {self._client.base_url}: {root_cause(error)}"
+            lost = isinstance(root_cause(error), socket.gaierror)
             return Fault(where, "Check the network and OPENAI_BASE_URL", retry=not lost)
         if isinstance(error, openai.APIStatusError):
             return _status_fault(error)
-        if isinstance(error, (_NoMessageError, ValueError, openai.APIError)):
+        if isinstance(error, (UnreadableError, ValueError, openai.APIError)):
             advice = "Check that OPENAI_BASE_URL points at a chat API, or try again later"
             return Fault(f"its answer cannot be read: {error}", advice, retry=True)
         return None
-
-
-class _NoMessageError(Exception):
-    """A well-formed answer that holds no message."""
 
 
 _REFUSALS = {
@@ -295,24 +306,12 @@ def _status_fault(error: Any) -> Fault:
     return Fault(what, advice, status, retry, retry_after(error.response.headers))
 
 
-def _times(tries: int, sent: Spent) -> Spent:
-    """What requests cost that were sent in vain."""
-    return Spent(retries=tries, images=tries * sent.images, bytes=tries * sent.bytes)
-
-
 def _count(usage: Any, *path: str) -> int:
     for name in path:
-        usage = getattr(usage, name, None)
-    return usage if isinstance(usage, int) and usage > 0 else 0
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return usage if type(usage) is int and 0 < usage < 2**53 else 0
 
 
 def _size(payload: Wire) -> int:
     """Bytes of the request body."""
     return len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first cause of an exception."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return error

@@ -4,6 +4,7 @@ from sam3_agent.model import lexicon
 from sam3_agent.model.concept_grammar import ConceptReader
 from sam3_agent.model.lexicon import (
     ALL,
+    COLORS,
     FILLERS,
     LAST,
     NUMBERS,
@@ -15,7 +16,8 @@ from sam3_agent.model.lexicon import (
     SIZES,
     THE,
 )
-from sam3_agent.model.noun_phrases import NounPhrase, Relating, share_nouns
+from sam3_agent.model.noun_lists import NounList
+from sam3_agent.model.noun_phrases import NounPhrase, Relating
 from sam3_agent.model.nouns import number
 from sam3_agent.model.queries import Node, Order, Place, Relation, Union
 from sam3_agent.model.reading import UnreadableError
@@ -108,9 +110,12 @@ class PhraseReader(ConceptReader):
             if phrase.order is None and (order := self._order()):
                 phrase.order = order
                 continue
-            if not phrase.size and self.peek() in SIZES and self._more_follows(1):
+            adjectives = self.peek(1) == "," and self.plain(2)
+            if not phrase.size and self.peek() in SIZES and (self._more_follows(1) or adjectives):
                 phrase.size_word = self.take_one(SIZES)
                 phrase.size = SIZES[phrase.size_word]
+                if adjectives:
+                    self.take(",")
                 continue
             break
 
@@ -149,7 +154,7 @@ class PhraseReader(ConceptReader):
         """Whether a noun follows, or stands further on in a list: "the left and the right dog"."""
         here = self.peek(offset)
         shared = here in ("and", "or", ",") and self.peek(offset + 1) not in ("", ",")
-        return self.plain(offset) or here in ONE or (offset == 0 and shared)
+        return self.plain(offset) or here in ONE or shared
 
     def _members(self, phrase: NounPhrase) -> bool:
         """Take the rest of "the larger [of the two dogs]"."""
@@ -161,7 +166,11 @@ class PhraseReader(ConceptReader):
             self.at = begin
             return False
         members = self.phrase()
-        phrase.members = members.node(choose=False)
+        listed = NounList([members])
+        while members.number == "singular" and (joint := self.take_one(("and", "or"))):
+            listed.joints.append(joint)
+            listed.phrases.append(self.phrase())
+        phrase.members = listed.node(choose=len(listed.phrases) > 1)
         phrase.number = "singular" if phrase.count is None else "plural"
         phrase.side_from = members.side_from
         return True
@@ -240,7 +249,8 @@ class PhraseReader(ConceptReader):
             conjunction, back = self.peek(), self.at
             self.at += 1
             another = self._plain_anchor()
-            if another is None:
+            bare = another and not another.determiner and another.number == "plural"
+            if another is None or (bare and anchors[0].determiner):
                 self.at = back
                 break
             only_one = only_one or conjunction == "or"
@@ -270,10 +280,11 @@ class PhraseReader(ConceptReader):
         self, relation: Relation, anchors: list[NounPhrase], only_one: bool
     ) -> tuple[Node, bool]:
         """What the anchors mean, and whether the relation must hold to every thing of them."""
-        share_nouns(anchors, True, None)
         directed = relation not in ("near", "inside", "on", "touching")
         nodes: list[Node] = []
         for anchor in anchors:
+            if anchor.elided and not anchor.restricted and len(anchors) > 1:
+                raise UnreadableError(f'It cannot tell of what "{anchor.text}" is said.')
             one = anchor.number == "singular" and anchor.determiner in ("the", "") and directed
             if one and not anchor.count:
                 anchor.count = 1
@@ -307,9 +318,12 @@ class PhraseReader(ConceptReader):
         begin = self.at
         article = self.take_one(lexicon.AN)
         words = self.adjectives() or ([self.take_one([self.peek()])] if self.plain() else [])
+        if self.peek() == "and" and words[-1:] and words[-1] in COLORS and self.peek(1) in COLORS:
+            self.at += 1
+            words += ["and", *self.adjectives()]
         is_noun = bool(article) or (bool(words) and number(words[-1]) == "plural")
         if words and not is_noun and not self.plain() and self.peek() not in lexicon.DETERMINERS:
-            phrase.attributes += words
+            phrase.attributes[:0] = words
             return
         self.at = begin
         if not (negated and is_noun):

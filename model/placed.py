@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from sam3_agent.errors import PhraseError, SegmenterError
 from sam3_agent.images import Pixels
-from sam3_agent.masks import Masks, encode_crop
+from sam3_agent.masks import Masks
+from sam3_agent.rle import encode_crop
 from sam3_agent.segmenter import Detection
 
 Size = tuple[int, int]
@@ -84,4 +85,4 @@ def _filled(placed: Sequence[Sequence[float]] | npt.NDArray[np.bool_], size: Siz
     rles = []
     for x0, y0, x1, y1 in boxes.round().astype(int):
         rles.append(encode_crop(np.ones((y1 - y0, x1 - x0), np.bool_), (x0, y0), size))
-    return Masks(size, boxes, np.ones(len(boxes)), ("",) * len(boxes), tuple(rles))
+    return Masks(size, boxes, np.ones(len(boxes), np.float32), ("",) * len(boxes), tuple(rles))

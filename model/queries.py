@@ -115,10 +115,11 @@ class Count:
 
 @dataclass(frozen=True)
 class Exists:
-    """Is there one? `every`: of each part of a union ("a dog and a cat")."""
+    """Are there at least so many? `every`: of each part of a union ("a dog and a cat")."""
 
     what: Node
     every: bool = False
+    least: int = 1
 
 
 Query: TypeAlias = Refer | Count | Exists

@@ -124,5 +124,6 @@ def _without_image(words: list[str]) -> list[str]:
 
 
 def _shown(words: list[str]) -> str:
-    text = " ".join(words)
+    """Words in quotation marks; what cannot be printed by its code."""
+    text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in " ".join(words))
     return f'"{text if len(text) <= 60 else text[:59] + "…"}"'

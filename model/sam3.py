@@ -17,8 +17,9 @@ import numpy as np
 
 from sam3_agent.errors import PhraseError, SegmenterError
 from sam3_agent.images import Pixels
-from sam3_agent.masks import RLE, FloatArray, Masks
+from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
+from sam3_agent.rle import RLE, FloatArray
 from sam3_agent.segmenter import Detection
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class Sam3Segmenter:
 
 def _without_duplicates(masks: Masks, iou: float) -> list[int]:
     """The indexes that stay when each mask removes worse ones that overlap it more than `iou`."""
-    overlap = masks.iou(masks)
+    overlap = masks.overlap(masks)
     kept: list[int] = []
     for i in range(len(masks)):
         if not kept or overlap[i, kept].max() <= iou:

@@ -2,7 +2,8 @@
 
 Asked for is one JSON object to a fenced block. Read is whatever such models really write: fences or
 none, prose around, several calls, thinking before them, JSON lines, single quotes, missing or
-surplus braces, other key names, bare arguments.
+surplus braces, other key names, bare arguments, Python. What is valid JSON is taken as it stands; a
+repair may change punctuation, never words or numbers.
 """
 
 import ast
@@ -10,17 +11,34 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.tool import Tool
+from sam3_agent.tool import Tool, read_json, tool_named
+
+MAX_READ = 200_000
+"""Characters; of a longer reply the end is read."""
+
+MAX_REPAIRS = 20
+"""Broken pieces of one reply that are looked at."""
+
+MAX_REPAIRED = 20_000
+"""Characters of a broken piece that is repaired; a longer one is told to be broken."""
 
 _THINKING = re.compile(
-    r"<(think|thinking|thought|reasoning)\b[^>]*>.*?(</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
+    r"<(think|thinking|thought|reasoning)\b[^>]*>.*?(</\1\s*>|\Z)"
+    r"|\[THINK\].*?(\[/THINK\]|\Z)"
+    r"|<\|channel\|>\s*analysis\b.*?(<\|end\|>|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
-_NAME_KEYS = ("tool", "name", "tool_name", "function", "function_name", "action")
+_THOUGHT_BEFORE = re.compile(r"\A.*</(think|thinking|thought|reasoning)\s*>", re.DOTALL)
+_SURE_NAME_KEYS = ("tool", "tool_name", "function", "function_name")
+_NAME_KEYS = (*_SURE_NAME_KEYS, "name", "action")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "action_input")
-_PYTHON_CALL = re.compile(r"(?m)^[\s`>*-]*([a-z_]+)\((.*)\)\s*`*\s*$")
+_PYTHON_LINE = re.compile(r"(?:print\()?(?:[a-zA-Z_]\w*\.)*([a-zA-Z_]\w*)\(.*\)")
+
+_Call: TypeAlias = tuple[str, str]
+"""A tool's name and its raw arguments."""
 
 
 def instructions(tools: Sequence[Tool]) -> str:
@@ -46,16 +64,17 @@ def written(call: ToolCall) -> str:
 def as_text(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
     """The conversation without native calls: tools in the system prompt, results by the user."""
     out = []
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    names: dict[str | None, str] = {}
     for message in messages:
-        if message.role == "system":
-            text = f"{message.text}\n\n{instructions(tools)}"
-            message = replace(message, text=text)
+        if message.role == "system" and tools:
+            message = replace(message, text=f"{message.text}\n\n{instructions(tools)}")
         elif message.role == "assistant":
+            # ids may come again in a later turn: a result belongs to the latest
+            names |= {call.id: call.name for call in message.tool_calls}
             text = message.text or "\n".join(map(written, message.tool_calls))
             message = replace(message, text=text, tool_calls=())
         elif message.role == "tool":
-            name = names.get(message.tool_call_id or "", "the tool")
+            name = names.get(message.tool_call_id, "the tool")
             message = replace(message, role="user", text=f"Result of {name}:\n{message.text}")
         out.append(message)
     return out
@@ -67,76 +86,155 @@ def read_calls(text: str, tools: Sequence[Tool]) -> list[ToolCall]:
     Calls inside thinking blocks do not count. A call that cannot be repaired is returned as it is
     written, so that the check of its arguments can say what is wrong.
     """
-    text = _THINKING.sub(" ", text)
-    calls = [call for span in _spans(text) for call in _calls_of(span, tools)]
+    text = text[-MAX_READ:]
+    calls = list(_calls_of(_strict(text), tools))  # a reply that is JSON has no thinking to drop
     if not calls:
-        calls = list(_python_calls(text, tools))
+        text = _THOUGHT_BEFORE.sub(" ", _THINKING.sub(" ", text))
+        calls = list(_json_calls(text, tools)) or list(_python_calls(text, tools))
     return [
         ToolCall(f"text_{number}", name, arguments)
         for number, (name, arguments) in enumerate(calls, 1)
     ]
 
 
-def _spans(text: str) -> Iterator[str]:
-    """The outermost {...} and [...] of a text; the last may lack its end."""
-    depth, start, quote, escaped = 0, 0, "", False
-    for i, char in enumerate(text):
-        if depth and quote:
+def _json_calls(text: str, tools: Sequence[Tool]) -> Iterator[_Call]:
+    """The calls among the outermost {...} and [...] of a text, valid or broken."""
+    decoder = json.JSONDecoder()
+    strict, repairs, i = True, MAX_REPAIRS, 0
+    while (start := _OPENING.search(text, i)) is not None:
+        i = start.start()
+        if strict:
+            try:
+                end = decoder.raw_decode(text, i)[1]
+            except RecursionError:
+                strict = False
+            except ValueError:
+                pass
+            else:
+                yield from _calls_of(_strict(text[i:end]), tools, text[i:end])
+                i = end
+                continue
+        calls: list[_Call] = []
+        end = i + 1
+        if repairs and _LIKE_JSON.match(text, i):
+            repairs -= 1
+            closed = _end_of(text, i)
+            if closed or text[i] == "{":  # a lone [ is prose, or a list without its end
+                span = text[i:closed] if closed else _FENCE_END.split(text[i:])[0]
+                calls = list(_calls_of(_repaired(span, complete=closed is not None), tools, span))
+                end = (closed or len(text)) if calls else end
+        yield from calls
+        i = end
+
+
+_OPENING = re.compile(r"[{\[]")
+_LIKE_JSON = re.compile(r"[{\[]\s*([\"'{\[/#}]|\w)")
+_FENCE_END = re.compile(r"```|</tool")
+
+
+def _end_of(text: str, start: int) -> int | None:
+    """Where the bracket at `start` is closed, one past its end; None if it is not, or far away."""
+    depth, quote, escaped, before = 0, "", False, ""
+    for i in range(start, min(len(text), start + MAX_REPAIRED)):
+        char = text[i]
+        if quote:
             if escaped:
                 escaped = False
             elif char == "\\":
                 escaped = True
             elif char == quote:
                 quote = ""
-        elif depth and (char == '"' or (char == "'" and _opens_quote(text, i))):
+        elif char == '"' or (char == "'" and before in "{[,:"):  # any other ' is an apostrophe
             quote = char
         elif char in "{[":
-            start = i if not depth else start
             depth += 1
-        elif char in "}]" and depth:
+        elif char in "}]":
             depth -= 1
             if not depth:
-                yield text[start : i + 1]
-    if depth:
-        yield text[start:]
+                return i + 1
+        if not char.isspace():
+            before = char
+    return None
 
 
-def _opens_quote(text: str, i: int) -> bool:
-    """Whether the ' at i begins a string, and is no apostrophe."""
-    return text[:i].rstrip()[-1:] in ("{", "[", ",", ":")
+def _strict(text: str) -> Any:
+    """The value of valid JSON; _BROKEN for anything else, also for a key that comes twice."""
+    try:
+        return read_json(text)
+    except (ValueError, RecursionError):
+        return _BROKEN
 
 
-def _calls_of(span: str, tools: Sequence[Tool]) -> Iterator[tuple[str, str]]:
-    """The (name, raw arguments) that a piece of JSON stands for."""
-    value = _parsed(span)
-    names = {tool.name for tool in tools}
-    if value is None:
-        for name in names:
-            if re.search(rf"[\"']{re.escape(name)}[\"']", span):
-                yield name, span
-                return
+def _repaired(span: str, complete: bool) -> Any:
+    """The value of broken JSON; _BROKEN where a repair would be a guess.
+
+    complete: its last bracket is there. If not, and it ends in the middle of a word or a number,
+    the reply was cut off.
+    """
+    if len(span) > MAX_REPAIRED or not (complete or span.rstrip().endswith(("}", "]", '"', "'"))):
+        return _BROKEN
+    try:
+        value = json.loads(json.dumps(ast.literal_eval(span)))
+        if _words(json.dumps(value, ensure_ascii=False)) == _words(span):
+            return value
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass
+    from json_repair import repair_json
+
+    try:
+        value = repair_json(span, return_objects=True, skip_json_loads=True)
+        same = _words(json.dumps(value, ensure_ascii=False)) == _words(span)
+    except (ValueError, RecursionError):
+        return _BROKEN
+    return value if same else _BROKEN
+
+
+_BROKEN = object()
+_WORD = re.compile(r"\w+|\.\.\.|…")
+
+
+def _words(text: str) -> list[str]:
+    """The words and numbers of a piece of JSON, without its punctuation."""
+    words = _WORD.findall(re.sub(r"\\.", " ", text).casefold())
+    return ["null" if word == "none" else word for word in words]
+
+
+def _calls_of(value: Any, tools: Sequence[Tool], span: str = "") -> Iterator[_Call]:
+    """The calls that a piece of JSON stands for; `span` is its text."""
+    if value is _BROKEN:
+        named = {tool.name: re.search(rf"[\"']{tool.name}[\"']", span) for tool in tools}
+        found = [(match.start(), name) for name, match in named.items() if match]
+        if found:
+            yield min(found)[1], span
         return
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, dict):
-            call = _call_of(one, names, tools)
-            if call:
-                yield call
+            yield from _calls_in(one, tools)
 
 
-def _call_of(
-    value: Mapping[str, Any], names: set[str], tools: Sequence[Tool]
-) -> tuple[str, str] | None:
-    inner = value.get("function") or value.get("tool_call")
-    if isinstance(inner, dict):
-        return _call_of(inner, names, tools)
+def _calls_in(value: Mapping[str, Any], tools: Sequence[Tool]) -> Iterator[_Call]:
+    """The calls that one JSON object stands for."""
+    for key in ("function", "tool_call", "tool_calls", "calls"):
+        if isinstance(value.get(key), (dict, list)):
+            yield from _calls_of(value[key], tools)
+            return
+    known = {tool.name for tool in tools}
     for key in _NAME_KEYS:
-        if isinstance(value.get(key), str):
-            return value[key], _arguments(value, key)
-    for name in names:  # {"segment": {...}}
+        name = value.get(key)
+        if isinstance(name, str) and (
+            key in _SURE_NAME_KEYS
+            or tool_named(name, known)
+            or any(argument in value for argument in _ARGUMENT_KEYS)
+        ):
+            yield name, _arguments(value, key)
+            return
+    for name in known:  # {"segment": {...}}
         if len(value) == 1 and isinstance(value.get(name), dict):
-            return name, json.dumps(value[name])
-    fitting = [tool for tool in tools if _fits(value, tool)]
-    return (fitting[0].name, json.dumps(value)) if len(fitting) == 1 else None
+            yield name, json.dumps(value[name])
+            return
+    fitting = [tool.name for tool in tools if _fits(value, tool)]
+    if len(fitting) == 1:
+        yield fitting[0], json.dumps(value)
 
 
 def _arguments(value: Mapping[str, Any], name_key: str) -> str:
@@ -153,39 +251,29 @@ def _fits(value: Mapping[str, Any], tool: Tool) -> bool:
     return bool(value) and set(value) <= set(properties) and set(required) <= set(value)
 
 
-def _parsed(span: str) -> Any:
-    """The JSON value of a span, repaired only when it is not valid as it stands."""
-    try:
-        return json.loads(span)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(json.dumps(ast.literal_eval(span)))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        pass
-    from json_repair import repair_json
-
-    try:
-        value = repair_json(span, return_objects=True, skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, (dict, list)) and value else None
-
-
-def _python_calls(text: str, tools: Sequence[Tool]) -> Iterator[tuple[str, str]]:
+def _python_calls(text: str, tools: Sequence[Tool]) -> Iterator[_Call]:
     """Calls written as Python on a line of their own: segment(phrases=["dog"])."""
-    for match in _PYTHON_CALL.finditer(text):
-        tool = next((tool for tool in tools if tool.name == match[1]), None)
+    for line in map(_bare, text.splitlines()):
+        match = _PYTHON_LINE.fullmatch(line)
+        tool = next((tool for tool in tools if match and tool.name == match[1]), None)
         if tool is None:
             continue
         try:
-            call = ast.parse(f"f({match[2]})", mode="eval").body
-            assert isinstance(call, ast.Call)
+            call: ast.AST = ast.parse(line, mode="eval").body
+            if isinstance(call, ast.Call) and line.startswith("print("):
+                (call,) = call.args
             order = list(tool.parameters["properties"])
-            values = {
-                name: ast.literal_eval(node) for name, node in zip(order, call.args, strict=False)
-            }
-            values |= {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+            if not isinstance(call, ast.Call) or len(call.args) > len(order):
+                raise ValueError("not one call, or too many arguments")
+            given = [*zip(order, call.args, strict=False)]
+            given += [(str(one.arg), one.value) for one in call.keywords]
+            values = {name: ast.literal_eval(node) for name, node in given}
+            if len(values) < len(given):
+                raise ValueError("an argument comes twice")
             yield tool.name, json.dumps(values)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
+            yield tool.name, line  # its check says what is wrong
+
+
+def _bare(line: str) -> str:
+    return line.strip("`>*- \t")

@@ -237,6 +237,8 @@ class Trainer:
         No norm follows the ViT or the FPN: alignment drives the 1x map to a spread of 26 beside
         position encodings of 0.7, and the detector would never see a place.
         """
+        if self._sums:
+            self._log_losses()
         batch = self.batch(HELD_OUT - 1024)
         maps, _ = image_features(self.model, batch.pixels)
         layers = self.model.vision_encoder.neck.fpn_layers[:-1]

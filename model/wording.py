@@ -67,8 +67,8 @@ class Wording:
                 sentences = [self._reference(what), *self._kinds(what), *self._notes(what)]
             case Count(what):
                 sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
-            case Exists(what, every):
-                sentences = [self._existence(what, every), *self._notes(what)]
+            case Exists(what):
+                sentences = [self._existence(query), *self._notes(what)]
         return " ".join(sentences)
 
     # sentences
@@ -149,16 +149,19 @@ class Wording:
             why = f": {self._nothing(node.anchor)[:-1].lower()}"
         return f"There are no {self._name(node)}{why}."
 
-    def _existence(self, node: Node, every: bool) -> str:
+    def _existence(self, query: Exists) -> str:
+        node = query.what
         parts = node.parts if isinstance(node, Union) else (node,)
         found = [part for part in parts if self._findings.things(part)]
-        if every and found and len(found) < len(parts):
+        if query.every and found and len(found) < len(parts):
             absent = [self._name(part, several=False) for part in parts if part not in found]
             have = _listed([self._amount(part) for part in found])
             first = len(self._findings.things(found[0]))
             return f"No: there {_are(first)} {have}, but no {' and no '.join(absent)}."
         if found:
             first = len(self._findings.things(found[0]))
+            if first < query.least:
+                return f"No, there {_are(first)} only {self._amount(node)}."
             return f"Yes, there {_are(first)} {_listed([self._amount(part) for part in found])}."
         if isinstance(node, Concept):
             return self._nothing(node)
@@ -237,7 +240,8 @@ class Wording:
             return _listed([self._the(part) for part in node.parts], "and" if every else "or")
         if number > 1 and isinstance(node, Concept):
             return f"all {number} {self._name(node)}" if every else indefinite(node.phrase)
-        return f"the {self._name(node, several=number > 1)}"
+        amount = f"{number} " if number > 1 and isinstance(node, Chosen) else ""
+        return f"the {amount}{self._name(node, several=number > 1)}"
 
     def _left_out(self, node: Node) -> str:
         number = len(self._findings.things(node))

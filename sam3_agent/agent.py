@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from sam3_agent import load
 from sam3_agent.answer import Answer, Status
@@ -20,11 +21,20 @@ from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
-from sam3_agent.tool import Conclusion, Tool
+from sam3_agent.tool import MAX_ARGUMENTS, Conclusion, Tool, tool_named
 from sam3_agent.usage import Budget, Spent, Usage, deadline
 
 MAX_QUERY_CHARACTERS = 4000
 """A question longer than this is refused: it would crowd out the conversation."""
+
+MAX_CALLS = 16
+"""Calls in one reply that are run; each further one is answered with an error."""
+
+MAX_SAID = 20_000
+"""Characters of a reply's words that are kept; of a longer one the middle is left out."""
+
+MAX_TOLD = 600
+"""Characters of an error that a planner is told."""
 
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
@@ -115,14 +125,16 @@ class _Run:
             reply = self._reply()
             yield PlannerReplied(reply)
             if not reply.tool_calls:
-                self.mistakes += 1
                 self.messages.append(Message("user", NO_CALL))
             conclusion: Conclusion | None = None
-            for call in reply.tool_calls:
+            worked = False
+            for number, call in enumerate(reply.tool_calls, 1):
                 yield ToolStarted(call)
-                message, failed, concluded = self._call(call)
+                message, failed, concluded = self._call(call, number)
                 conclusion = conclusion or concluded
+                worked = worked or not failed
                 yield ToolFinished(call, message, failed)
+            self.mistakes = 0 if worked else self.mistakes + 1
             if conclusion is not None:
                 status: Status = "answered" if conclusion.numbers else "no_target"
                 yield Finished(self._answer(conclusion, status))
@@ -153,28 +165,30 @@ class _Run:
         finally:
             deadline.reset(limit)
         self.planner_seconds += time.monotonic() - began
+        reply = _kept(reply)
         self.spent += reply.spent
         self.turns += 1
         self.messages.append(reply)
         return reply
 
-    def _call(self, call: ToolCall) -> tuple[Message, bool, Conclusion | None]:
-        """Run one tool call and add what it gave to the conversation."""
+    def _call(self, call: ToolCall, number: int) -> tuple[Message, bool, Conclusion | None]:
+        """Run the reply's tool call of this number, and add what it gave to the conversation."""
         self.tool_calls += 1
         failed, concluded = False, None
         try:
-            tool = self.agent.tools.get(call.name)
-            if tool is None:
+            name = tool_named(call.name, self.agent.tools)
+            if name is None:
                 known = ", ".join(self.agent.tools)
                 raise ToolError(f"there is no tool {call.name!r}; the tools are: {known}")
-            result = tool.run(self.scene, call.arguments)
+            if number > MAX_CALLS:
+                raise ToolError(f"not run: one reply may have at most {MAX_CALLS} calls")
+            result = self.agent.tools[name].run(self.scene, call.arguments)
         except (ToolError, PhraseError) as error:
             self.tool_errors += 1
-            self.mistakes += 1
             failed = True
-            message = Message("tool", f"Error: {error}", tool_call_id=call.id)
+            told = _cut(" ".join(str(error).split()), MAX_TOLD)
+            message = Message("tool", f"Error: {told}", tool_call_id=call.id)
         else:
-            self.mistakes = 0
             if isinstance(result, Conclusion):
                 concluded = result
                 message = Message("tool", "Answered.", tool_call_id=call.id)
@@ -208,6 +222,30 @@ class _Run:
         )
 
 
+def _kept(reply: Message) -> Message:
+    """A reply as it goes into the conversation: text that can be sent on, and not endless."""
+    calls = tuple(
+        replace(
+            call,
+            id=_sendable(call.id),
+            name=_cut(_sendable(call.name), 100),
+            arguments=_sendable(call.arguments)[: MAX_ARGUMENTS + 1],
+        )
+        for call in reply.tool_calls
+    )
+    return replace(reply, text=_cut(_sendable(reply.text), MAX_SAID), tool_calls=calls)
+
+
+def _sendable(text: str) -> str:
+    """Text without halves of surrogate pairs, which no encoding can carry."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _cut(text: str, limit: int) -> str:
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+
+
 def _checked_query(query: str) -> str:
     if not isinstance(query, str) or not query.strip():
         raise InputError("the question is empty; ask something such as 'the leftmost red car'")
@@ -215,4 +253,4 @@ def _checked_query(query: str) -> str:
         raise InputError(
             f"the question has {len(query)} characters, the limit is {MAX_QUERY_CHARACTERS}"
         )
-    return query.strip()
+    return _sendable(query.strip())

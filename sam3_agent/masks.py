@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-RLE: TypeAlias = dict[str, Any]
-"""Compressed COCO run-length encoding: {"size": [H, W], "counts": bytes}."""
+from sam3_agent.rle import RLE, BoolArray, FloatArray, decode_crop, encode_crop, tight_boxes
 
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-FloatArray: TypeAlias = npt.NDArray[np.float32]
+Measure: TypeAlias = Literal["iou", "iom"]
+"""How much two masks overlap: intersection over union, or over the smaller of the two (minimum)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +112,7 @@ class Masks:
 
     def crop(self, index: int) -> tuple[BoolArray, tuple[int, int]]:
         """The mask inside its own tight box: (h, w) bool and the (x0, y0) of its upper left."""
-        x, y, w, h = (int(v) for v in coco.toBbox(self.rles[index]))
-        return coco.decode(self.rles[index])[y : y + h, x : x + w].astype(np.bool_), (x, y)
+        return decode_crop(self.rles[index])
 
     def union(self) -> BoolArray:
         """(H, W) bool: the pixels that any mask covers."""
@@ -127,11 +125,75 @@ class Masks:
         """(N,) pixels that each mask covers."""
         return np.asarray(coco.area(list(self.rles)), dtype=np.int64).reshape(-1)
 
-    def iou(self, other: "Masks") -> npt.NDArray[np.float64]:
-        """(N, M) intersection over union of every mask here with every mask of `other`."""
+    def centroids(self) -> FloatArray:
+        """(N, 2) float32: x y of the centre of gravity of each mask, in pixels; NaN if empty."""
+        out = np.full((len(self), 2), np.nan, np.float32)
+        for i in range(len(self)):
+            crop, corner = self.crop(i)
+            if crop.size:
+                rows, columns = np.nonzero(crop)
+                out[i] = columns.mean() + corner[0] + 0.5, rows.mean() + corner[1] + 0.5
+        return out
+
+    def overlap(self, other: "Masks", measure: Measure = "iou") -> npt.NDArray[np.float64]:
+        """(N, M) overlap in 0..1 of every mask here with every mask of `other`."""
         if not len(self) or not len(other):
             return np.zeros((len(self), len(other)))
-        return np.asarray(coco.iou(list(self.rles), list(other.rles), [0] * len(other)))
+        ours, theirs = list(self.rles), list(other.rles)
+        if measure == "iou":
+            return np.asarray(coco.iou(ours, theirs, [0] * len(theirs)))
+        # with a "crowd" pycocotools divides by the area of the first mask alone
+        of_ours = np.asarray(coco.iou(ours, theirs, [1] * len(theirs)))
+        of_theirs = np.asarray(coco.iou(theirs, ours, [1] * len(ours))).T
+        return np.maximum(of_ours, of_theirs)
+
+    def distinct(self, measure: Measure, limit: float) -> "Masks":
+        """Without the masks that overlap an earlier, kept one by more than `limit`."""
+        overlap = self.overlap(self, measure)
+        kept: list[int] = []
+        for i in range(len(self)):
+            if not kept or overlap[i, kept].max() <= limit:
+                kept.append(i)
+        return self[kept]
+
+    def minus(self, others: "Masks") -> "Masks":
+        """Each mask without the pixels of any of `others`; boxes become tight, empty ones stay."""
+        if not len(others):
+            return self
+        away = coco.merge(list(others.rles))
+        rles = []
+        for i, rle in enumerate(self.rles):
+            crop, (x, y) = self.crop(i)
+            shared, (sx, sy) = decode_crop(coco.merge([rle, away], intersect=True))
+            left = crop.copy()
+            left[sy - y : sy - y + shared.shape[0], sx - x : sx - x + shared.shape[1]] &= ~shared
+            rles.append(encode_crop(left, (x, y), self.size) if crop.size else rle)
+        return Masks(self.size, tight_boxes(rles), self.scores, self.phrases, tuple(rles))
+
+    def merged(self) -> "Masks":
+        """One mask: the union of all, with the best score and the first phrase."""
+        if len(self) < 2:
+            return self
+        rle = coco.merge(list(self.rles))
+        score = np.array([self.scores.max()], np.float32)
+        return Masks(self.size, tight_boxes([rle]), score, self.phrases[:1], (rle,))
+
+    def contour(self, index: int) -> npt.NDArray[np.int64]:
+        """(K, 2) x y of the mask's pixels that have a pixel outside the mask beside them."""
+        crop, (x0, y0) = self.crop(index)
+        padded = np.pad(crop, 1)
+        inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+        rows, columns = np.nonzero(crop & ~inner)
+        return np.stack([columns + x0, rows + y0], axis=1)
+
+    def placed(self, corner: tuple[int, int], size: tuple[int, int]) -> "Masks":
+        """The masks of a region of a larger (H, W) image, at the (x0, y0) where the region lies."""
+        rles = []
+        for i in range(len(self)):
+            crop, (x, y) = self.crop(i)
+            rles.append(encode_crop(crop, (x + corner[0], y + corner[1]), size))
+        boxes = self.boxes + np.array([*corner, *corner], np.float32)
+        return Masks(size, boxes, self.scores, self.phrases, tuple(rles))
 
     def rle(self) -> list[dict[str, Any]]:
         """N compressed COCO RLEs that JSON can hold: {"size": [H, W], "counts": str}."""
@@ -139,41 +201,3 @@ class Masks:
             {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
             for rle in self.rles
         ]
-
-
-def tight_boxes(rles: Sequence[RLE]) -> FloatArray:
-    """(N, 4) float32 boxes x0 y0 x1 y1 around the pixels of each mask."""
-    if not rles:
-        return np.zeros((0, 4), np.float32)
-    boxes = np.asarray(coco.toBbox(list(rles)), dtype=np.float32)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> RLE:
-    """The RLE of a full (H, W) image whose only true pixels are `crop`, (h, w) bool, at (x0, y0).
-
-    Its cost is that of the crop: the frame around it is added to the run lengths, never painted.
-    """
-    (x0, y0), (height, width) = corner, size
-    rows, columns = crop.shape
-    # column-major pixels with one false row below, so that no run crosses into the next column
-    column_major = np.zeros((columns, rows + 1), dtype=np.int8)
-    column_major[:, :rows] = crop.T
-    steps = np.diff(column_major.ravel(), prepend=0)
-
-    def in_frame(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        column, row = np.divmod(positions, rows + 1)
-        return (x0 + column) * height + y0 + row
-
-    starts, ends = in_frame(np.flatnonzero(steps > 0)), in_frame(np.flatnonzero(steps < 0))
-    # runs that touch across two columns (a mask as high as the image) are one run
-    apart = starts[1:] > ends[:-1]
-    starts = starts[np.concatenate([[True], apart])] if len(starts) else starts
-    ends = ends[np.concatenate([apart, [True]])] if len(ends) else ends
-    edges = np.stack([starts, ends], axis=1).ravel()
-    counts = np.diff(edges, prepend=0, append=height * width).tolist()
-    if not counts[-1]:
-        counts.pop()
-    rle: RLE = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return rle

@@ -86,7 +86,7 @@ class Scene:
     def _number(self, found: Masks) -> tuple[int, ...]:
         """Add what is new to the scene; the numbers of all of `found`."""
         known = len(self.masks)
-        overlap = found.iou(self.masks)
+        overlap = found.overlap(self.masks)
         numbers, new = [], []
         for i in range(len(found)):
             if known and overlap[i].max() >= SAME_MASK_IOU:

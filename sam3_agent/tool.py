@@ -2,8 +2,9 @@
 
 import inspect
 import json
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -28,6 +29,9 @@ class Conclusion:
     text: str
     numbers: tuple[int, ...]
 
+
+MAX_ARGUMENTS = 20_000
+"""Characters of the raw arguments of one call; more are refused."""
 
 ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]
 
@@ -66,9 +70,14 @@ class Tool:
         return self.function(scene, **self._checked(arguments))
 
     def _checked(self, arguments: str) -> dict[str, Any]:
+        if len(arguments) > MAX_ARGUMENTS:
+            raise ToolError(
+                f"the arguments of {self.name} have more than {MAX_ARGUMENTS} characters; "
+                f"{self._usage()}"
+            )
         try:
-            values = json.loads(arguments or "{}")
-        except (json.JSONDecodeError, RecursionError) as error:
+            values = read_json(arguments or "{}")
+        except (ValueError, RecursionError) as error:
             raise ToolError(
                 f"the arguments of {self.name} are not valid JSON ({error}); {self._usage()}"
             ) from error
@@ -80,7 +89,8 @@ class Tool:
         properties, required = self.parameters["properties"], self.parameters["required"]
         for name in values:
             if name not in properties:
-                raise ToolError(f"{self.name} has no argument {name!r}; {self._usage()}")
+                told = _shorten(repr(name))
+                raise ToolError(f"{self.name} has no argument {told}; {self._usage()}")
         for name in required:
             if name not in values:
                 raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
@@ -89,9 +99,16 @@ class Tool:
         for name, value in values.items():
             if not _fits(value, properties[name]):
                 raise ToolError(
-                    f"argument {name!r} of {self.name} is {_shorten(json.dumps(value))}, "
-                    f"a {_kind(value)}; {self._usage()}"
+                    f"argument {name!r} of {self.name} is {_shown(value)}, "
+                    f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}; {self._usage()}"
                 )
+            for text in _texts(value):
+                found = _NO_TEXT.search(text)
+                if found:
+                    raise ToolError(
+                        f"argument {name!r} of {self.name} has the character "
+                        f"U+{ord(found[0]):04X}, which is no text; {self._usage()}"
+                    )
         return values
 
     def _usage(self) -> str:
@@ -107,8 +124,36 @@ class Tool:
         }
 
 
+def tool_named(name: str, known: Collection[str]) -> str | None:
+    """The known tool that a planner means: "functions.segment" and " segment " are `segment`."""
+    if name in known:
+        return name
+    last = re.split(r"[.:/]", name.split("<|")[0].strip())[-1]
+    return last if last in known else None
+
+
+def read_json(text: str) -> Any:
+    """The value of a JSON text; ValueError also for a key that comes twice, whose meaning is open.
+
+    RecursionError when it is nested too deeply.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the key {_shorten(repr(twice))} comes twice")
+        return values
+
+    return json.loads(text, object_pairs_hook=once)
+
+
 _TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _EXAMPLES: dict[str, Any] = {"phrases": ["red car", "dog"], "numbers": [1, 2], "text": "Two dogs."}
+_ARTICLES = {"object": "an ", "null": ""}
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of surrogate pairs."""
 
 
 def _schema(hint: Any) -> dict[str, Any]:
@@ -132,6 +177,14 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
     return isinstance(value, accepted)
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """The strings in a checked value."""
+    if isinstance(value, str):
+        yield value
+    for one in value if isinstance(value, list) else ():
+        yield from _texts(one)
+
+
 def _example_of(schema: Mapping[str, Any]) -> Any:
     if schema["type"] == "array":
         return [_example_of(schema["items"])]
@@ -141,6 +194,13 @@ def _example_of(schema: Mapping[str, Any]) -> Any:
 def _kind(value: Any) -> str:
     names = {str: "string", bool: "boolean", int: "whole number", float: "number", list: "list"}
     return names.get(type(value), "null" if value is None else "object")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _shorten(json.dumps(value))
+    except RecursionError:
+        return "[[…"
 
 
 def _shorten(text: str, limit: int = 80) -> str:

@@ -33,6 +33,10 @@ class Spent:
 
         return Spent(**{field.name: total(field.name) for field in fields(self)})
 
+    def in_vain(self, tries: int) -> "Spent":
+        """What `tries` requests like this one cost that were not answered."""
+        return Spent(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
+
 
 @dataclass(frozen=True)
 class Usage:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from sam3_agent import Masks
-from sam3_agent.masks import encode_crop
+from sam3_agent.rle import decode_crop, encode_crop
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_dense_crop_union_area_and_box_agree(two: Masks) -> None:
     crop, (x, y) = two.crop(1)
     assert (crop.shape, x, y) == ((15, 20), 20, 15)
     assert (two.union() == dense.any(axis=0)).all()
-    assert two.iou(two)[0, 1] == pytest.approx(25 / 475)
+    assert two.overlap(two)[0, 1] == pytest.approx(25 / 475)
 
 
 def test_masks_are_selected_and_joined(two: Masks) -> None:
@@ -83,3 +83,59 @@ def test_a_hundred_masks_of_a_large_photo_stay_small() -> None:
     masks = Masks(size, np.zeros((100, 4)), np.ones(100), ("x",) * 100, rles)
     assert sum(len(rle["counts"]) for rle in masks.rles) < 1_000_000
     assert masks.areas().tolist() == [810_000] * 100
+
+
+@given(st.data())
+def test_a_crop_is_read_from_any_rle(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    pixels = data.draw(st.lists(st.booleans(), min_size=81, max_size=81))
+    frame = np.zeros((height, width), np.uint8, order="F")
+    frame[:] = np.array(pixels).reshape(9, 9)[:height, :width]
+    crop, (x, y) = decode_crop(coco.encode(frame))
+    again = np.zeros_like(frame)
+    again[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    assert (again == frame).all()
+    if frame.any():
+        assert crop.any(axis=0)[[0, -1]].all()
+
+
+def test_long_runs_and_many_runs_are_read_as_pycocotools_reads_them() -> None:
+    rng = np.random.default_rng(0)
+    for density in (0.001, 0.3, 0.5, 0.999):
+        frame = np.asfortranarray(rng.random((300, 400)) < density, np.uint8)
+        crop, (x, y) = decode_crop(coco.encode(frame))
+        assert (crop == frame[y : y + crop.shape[0], x : x + crop.shape[1]]).all()
+        assert crop.sum() == frame.sum()
+
+
+def test_overlap_of_a_part_with_its_whole_is_small_by_iou_and_full_by_iom() -> None:
+    dense = np.zeros((2, 10, 10), np.bool_)
+    dense[0, :8], dense[1, :2] = True, True
+    whole, part = Masks.from_dense(dense)[0], Masks.from_dense(dense)[1]
+    assert whole.overlap(part)[0, 0] == 0.25
+    assert whole.overlap(part, "iom")[0, 0] == part.overlap(whole, "iom")[0, 0] == 1.0
+    both = Masks.from_dense(dense)
+    assert len(both.distinct("iou", 0.5)) == 2
+    assert len(both.distinct("iom", 0.5)) == 1
+
+
+def test_masks_are_subtracted_merged_and_moved(two: Masks) -> None:
+    dense = two.dense()
+    rest = two[0].minus(two[1])
+    assert (rest.dense()[0] == dense[0] & ~dense[1]).all()
+    assert two[0].minus(two[0]).areas().tolist() == [0]
+    whole = two.merged()
+    assert (whole.dense()[0] == dense.any(axis=0)).all()
+    assert whole.boxes.tolist() == [[5, 10, 40, 30]]
+    moved = two.placed((7, 3), (60, 80))
+    assert (moved.dense()[:, 3:43, 7:67] == dense).all()
+    assert moved.areas().tolist() == two.areas().tolist()
+    assert moved.boxes.tolist() == [[12, 13, 32, 23], [27, 18, 47, 33]]
+
+
+def test_centre_of_gravity_and_contour_are_in_image_pixels(two: Masks) -> None:
+    assert two.centroids().tolist() == [[15, 15], [30, 22.5]]
+    contour = {tuple(point) for point in two.contour(0).tolist()}
+    assert (5, 10) in contour
+    assert (6, 11) not in contour
+    assert len(contour) == 2 * (20 + 10) - 4

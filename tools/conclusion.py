@@ -15,7 +15,9 @@ def answer(scene: Scene, text: str, numbers: list[int]) -> Conclusion:
     unknown = [number for number in numbers if not 1 <= number <= known]
     if unknown:
         have = f"the masks are 1 to {known}" if known else "no mask has been found yet"
-        raise ToolError(f"there is no mask {', '.join(map(str, unknown))}: {have}")
+        told = ", ".join(str(number)[:20] for number in unknown[:8])
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise ToolError(f"there is no mask {told}{more}: {have}")
     if not text.strip():
         raise ToolError("the answer's text is empty; answer in one or two plain sentences")
     return Conclusion(text.strip(), tuple(dict.fromkeys(numbers)))

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from sam3_agent.images import Pixels
-from sam3_agent.masks import BoolArray, Masks
+from sam3_agent.masks import Masks
+from sam3_agent.rle import BoolArray
 
 Color: TypeAlias = tuple[int, int, int]
 Box: TypeAlias = tuple[int, int, int, int]

@@ -1,0 +1,229 @@
+"""The wire format of Gemini's generateContent: contents out, a candidate in."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sam3_agent.images import Pixels
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.tool import Tool
+
+Wire: TypeAlias = dict[str, Any]
+
+STATE = "gemini"
+"""Where in `Message.provider_state` the content of a reply is kept, as it came."""
+
+UNSIGNED = "skip_thought_signature_validator"
+"""What Gemini 3 takes for the thought signature of a call that it did not make itself."""
+
+
+class UnreadableError(Exception):
+    """An answer that is no JSON object with a candidate."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a model answered.
+
+    content: as it came, to be sent back unchanged. reason: why it stopped, `STOP` if it says
+    nothing. said: its words on that, if any. blocked: why the question was refused, if it was.
+    usage: the counts of tokens by their wire names. model: the model that answered.
+    """
+
+    content: Wire
+    reason: str
+    said: str
+    blocked: str
+    usage: Wire
+    model: str
+
+    @property
+    def text(self) -> str:
+        """The words, without the thoughts."""
+        texts = [part.get("text") for part in _parts(self.content) if not part.get("thought")]
+        return "".join(text for text in texts if isinstance(text, str))
+
+    def tokens(self, name: str) -> int:
+        """A count of the usage; 0 when it is not there."""
+        count = self.usage.get(name)
+        return count if type(count) is int and 0 < count < 2**53 else 0
+
+
+def gemini_contents(
+    messages: Sequence[Message], picture_part: Callable[[Pixels], Wire], modern: bool
+) -> list[Wire]:
+    """A conversation as contents; the system prompt is left out.
+
+    picture_part: gives the `inlineData` part of a picture. modern: as Gemini 3 and later want it:
+    pictures stand inside the function response they belong to, otherwise in the user's next turn;
+    and calls that were not made by Gemini say so.
+    """
+    wire: list[Wire] = []
+    asked: dict[str, Wire] = {}
+    names: dict[str, str] = {}
+    waiting: list[Wire] = []
+    for message in messages:
+        if message.role != "tool" and waiting:
+            _append_user(wire, waiting)
+            waiting = []
+        pictures = [picture_part(picture) for picture in message.pictures]
+        if message.role == "user":
+            _append_user(wire, [*pictures, {"text": message.text}])
+        elif message.role == "assistant":
+            content = _replayed(message) or _rebuilt(message, modern)
+            names = {call.id: call.name for call in message.tool_calls}
+            # calls that were read from the text are not on the wire: they get no function response
+            asked = dict(zip(names, native_calls(content), strict=False))
+            if _parts(content):
+                wire.append(content)
+        elif message.role == "tool":
+            call = message.tool_call_id or ""
+            if call not in asked:
+                said = f"Result of {names.get(call, 'the tool')}:\n{message.text}"
+                _append_user(wire, [{"text": said}, *pictures])
+                continue
+            response = _response(asked[call], message.text)
+            if pictures and modern:
+                response["parts"] = pictures
+            elif pictures:
+                waiting += [{"text": f"Picture for {response['name']}:"}, *pictures]
+            _append_user(wire, [{"functionResponse": response}])
+    if waiting:
+        _append_user(wire, waiting)
+    return wire
+
+
+def gemini_system(messages: Sequence[Message]) -> Wire | None:
+    """The system prompt as a content, if there is one."""
+    texts = [message.text for message in messages if message.role == "system"]
+    return {"parts": [{"text": "\n\n".join(texts)}]} if texts else None
+
+
+def gemini_tool(tool: Tool) -> Wire:
+    """A tool as a function declaration."""
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parametersJsonSchema": dict(tool.parameters),
+    }
+
+
+def has_pictures_in_results(contents: Sequence[Wire]) -> bool:
+    """Whether some function response holds a picture."""
+    responses = [part.get("functionResponse") for one in contents for part in _parts(one)]
+    return any(isinstance(one, dict) and "parts" in one for one in responses)
+
+
+def read_candidate(body: str | None) -> Candidate:
+    """The first candidate of a response body, whatever types its fields have.
+
+    Raises UnreadableError for what is no JSON object, or holds neither a candidate nor a reason.
+    """
+    try:
+        response = json.loads(body or "")
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{error}: {(body or '')[:200]!r}") from error
+    response = _mapping(response)
+    found = [one for one in _sequence(response.get("candidates")) if isinstance(one, dict)]
+    blocked = _word(_mapping(response.get("promptFeedback")).get("blockReason"))
+    if not found and not blocked:
+        raise UnreadableError(f"an answer without a candidate: {(body or '')[:200]!r}")
+    first = found[0] if found else {}
+    return Candidate(
+        content=_mapping(first.get("content")),
+        reason=_word(first.get("finishReason")) or "STOP",
+        said=_word(first.get("finishMessage")),
+        blocked=blocked,
+        usage=_mapping(response.get("usageMetadata")),
+        model=_word(response.get("modelVersion")),
+    )
+
+
+def native_calls(content: Wire) -> list[Wire]:
+    """The function calls of a content, in order."""
+    calls = [part.get("functionCall") for part in _parts(content)]
+    return [call for call in calls if isinstance(call, dict)]
+
+
+def tool_calls(calls: Sequence[Wire], messages: Sequence[Message]) -> list[ToolCall]:
+    """Function calls as tool calls, under ids that are new in the conversation."""
+    taken = {call.id for message in messages for call in message.tool_calls}
+    out = []
+    for call in calls:
+        id_ = _fresh(_word(call.get("id")), taken)
+        taken.add(id_)
+        arguments = call.get("args")
+        if not isinstance(arguments, str):
+            arguments = json.dumps({} if arguments is None else arguments)
+        out.append(ToolCall(id_, _word(call.get("name")), arguments))
+    return out
+
+
+def _fresh(wanted: str, taken: Collection[str]) -> str:
+    """The id that is wanted, or another one when it is missing or taken."""
+    number = len(taken)
+    while not wanted or wanted in taken:
+        number += 1
+        wanted = f"call_{number}"
+    return wanted
+
+
+def _replayed(message: Message) -> Wire | None:
+    """The content that a message came as, if Gemini sent it."""
+    state = message.provider_state
+    content = state.get(STATE) if isinstance(state, dict) else None
+    if not isinstance(content, dict):
+        return None
+    return content if content.get("role") == "model" else {**content, "role": "model"}
+
+
+def _rebuilt(message: Message, modern: bool) -> Wire:
+    """The content of a message that another planner, or nobody, sent."""
+    parts: list[Wire] = [{"text": message.text}] if message.text else []
+    for number, call in enumerate(message.tool_calls):
+        try:
+            values = json.loads(call.arguments or "{}")
+        except (ValueError, RecursionError):
+            values = None
+        args = values if isinstance(values, dict) else {"arguments": call.arguments}
+        part: Wire = {"functionCall": {"id": call.id, "name": call.name, "args": args}}
+        if modern and number == 0:
+            part["thoughtSignature"] = UNSIGNED
+        parts.append(part)
+    return {"role": "model", "parts": parts}
+
+
+def _response(call: Wire, text: str) -> Wire:
+    """The function response that belongs to a function call: its name, and its id if it has one."""
+    response: Wire = {"id": call["id"]} if call.get("id") else {}
+    return {**response, "name": _word(call.get("name")), "response": {"output": text}}
+
+
+def _append_user(wire: list[Wire], parts: list[Wire]) -> None:
+    """Add to the user's turn; function responses stand in a content of their own."""
+    last = wire[-1] if wire else None
+    if (
+        last is not None
+        and last["role"] == "user"
+        and ("functionResponse" in last["parts"][0]) == ("functionResponse" in parts[0])
+    ):
+        last["parts"].extend(parts)
+    else:
+        wire.append({"role": "user", "parts": list(parts)})
+
+
+def _parts(content: Wire) -> list[Wire]:
+    return [part for part in _sequence(content.get("parts")) if isinstance(part, dict)]
+
+
+def _mapping(value: Any) -> Wire:
+    return value if isinstance(value, dict) else {}
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else ""

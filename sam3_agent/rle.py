@@ -1,0 +1,98 @@
+"""Run-length encoded masks: between COCO's compressed RLE and the pixels inside a mask's box.
+
+pycocotools does the rest (area, IoU, union) but reads and writes only whole frames; a mask of a
+12-megapixel photo costs it 12 MB each time. Here the cost is that of the mask's own box.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+RLE: TypeAlias = dict[str, Any]
+"""Compressed COCO run-length encoding: {"size": [H, W], "counts": bytes}, column by column."""
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+Positions: TypeAlias = npt.NDArray[np.int64]
+
+
+def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> RLE:
+    """The RLE of a full (H, W) image whose only true pixels are `crop`, (h, w), at (x0, y0)."""
+    (x0, y0), (height, width) = corner, size
+    rows, columns = crop.shape
+    # column-major pixels with one false row below, so that no run crosses into the next column
+    column_major = np.zeros((columns, rows + 1), dtype=np.int8)
+    column_major[:, :rows] = crop.T
+    steps = np.diff(column_major.ravel(), prepend=0)
+
+    def in_frame(positions: Positions) -> Positions:
+        column, row = np.divmod(positions, rows + 1)
+        return (x0 + column) * height + y0 + row
+
+    starts, ends = in_frame(np.flatnonzero(steps > 0)), in_frame(np.flatnonzero(steps < 0))
+    # runs that touch across two columns (a mask as high as the image) are one run
+    apart = starts[1:] > ends[:-1]
+    starts = starts[np.concatenate([[True], apart])] if len(starts) else starts
+    ends = ends[np.concatenate([apart, [True]])] if len(ends) else ends
+    edges = np.stack([starts, ends], axis=1).ravel()
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    if not counts[-1]:
+        counts.pop()
+    rle: RLE = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return rle
+
+
+def decode_crop(rle: RLE) -> tuple[BoolArray, tuple[int, int]]:
+    """The pixels of a mask inside its tight box, (h, w) bool, and the (x0, y0) of the box."""
+    height = int(rle["size"][0])
+    edges = np.cumsum(_run_lengths(rle["counts"]))
+    edges = edges[: len(edges) // 2 * 2]
+    starts, ends = edges[0::2], edges[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts):
+        return np.zeros((0, 0), np.bool_), (0, 0)
+    columns, rows = np.divmod(starts, height)
+    last_columns, last_rows = np.divmod(ends - 1, height)
+    x0, x1 = int(columns.min()), int(last_columns.max()) + 1
+    y0, y1 = int(rows.min()), int(last_rows.max()) + 1
+    if (last_columns > columns).any():  # a run over the lower edge goes on at the upper one
+        y0, y1 = 0, height
+    begin = (columns - x0) * (y1 - y0) + rows - y0
+    steps = np.zeros((x1 - x0) * (y1 - y0) + 1, np.int8)
+    steps[begin] += 1
+    steps[begin + ends - starts] -= 1
+    pixels = np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_)
+    return pixels.reshape(x1 - x0, y1 - y0).T, (x0, y0)
+
+
+def tight_boxes(rles: Sequence[RLE]) -> FloatArray:
+    """(N, 4) float32 boxes x0 y0 x1 y1 around the pixels of each mask."""
+    if not rles:
+        return np.zeros((0, 4), np.float32)
+    boxes = np.asarray(coco.toBbox(list(rles)), dtype=np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _run_lengths(counts: bytes) -> Positions:
+    """The run lengths in COCO's compressed form.
+
+    Each is a little-endian number in base 32, a character for a digit: 48 + 5 bits + 32 if another
+    digit follows, the highest bit of the last digit being the sign. From the fourth on they are
+    differences to the run length two places before.
+    """
+    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    last = (digits & 0x20) == 0
+    number = np.concatenate([[0], np.cumsum(last)[:-1]])
+    first = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = np.arange(len(digits)) - first[number]
+    values = np.zeros(int(last.sum()), np.int64)
+    np.add.at(values, number, (digits & 0x1F) << (5 * place))
+    negative = (digits[last] & 0x10) != 0
+    values[negative] -= np.int64(1) << (5 * (place[last][negative] + 1))
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values

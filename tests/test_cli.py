@@ -1,0 +1,160 @@
+"""The command line: one JSON object on stdout, the rest on stderr, and honest exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+from typer.testing import CliRunner, Result
+
+from sam3_agent.cli import app
+from sam3_agent.evals.annotated_set import read_set
+
+DEMO = Path(__file__).parents[1] / "evals" / "demo"
+RED_CARS = str(DEMO / "red_cars.png")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert isinstance(out, dict)
+    return out
+
+
+def test_ask_prints_one_json_object_whose_mask_overlaps_the_truth() -> None:
+    (scene,) = (one for one in read_set(DEMO) if one.file_name == "red_cars.png")
+    (query,) = (one for one in scene.queries if one.text == "the leftmost red car")
+    out = run_json("ask", RED_CARS, query.text)
+    assert out["status"] == "answered"
+    (instance,) = out["instances"]
+    found = coco.decode(instance["segmentation"]).astype(bool)
+    truth = scene.scene.mask(query.targets[0])
+    assert (found & truth).sum() / (found | truth).sum() > 0.6
+
+
+def test_progress_and_the_models_are_told_on_stderr_and_the_answer_on_stdout() -> None:
+    done = run("ask", RED_CARS, "how many red cars are there?")
+    assert done.exit_code == 0
+    assert "planner offline" in done.stderr
+    assert "change with --planner" in done.stderr
+    assert "segmenter tiny" in done.stderr
+    assert "turn 1 of 12" in done.stderr
+    assert "There are 3 red cars." in done.stdout
+    assert "planner" not in done.stdout
+
+
+def test_out_leaves_the_overlay_the_json_and_the_masks(tmp_path: Path) -> None:
+    out = run_json("ask", RED_CARS, "the red cars", "--out", str(tmp_path))
+    masks = {f"mask_{instance['number']}.png" for instance in out["instances"]}
+    assert {path.name for path in tmp_path.iterdir()} == masks | {"answer.json", "overlay.png"}
+    assert json.loads((tmp_path / "answer.json").read_text("utf-8")) == out
+
+
+def test_nothing_found_is_a_finished_run() -> None:
+    out = run_json("ask", RED_CARS, "is there an elephant?")
+    assert (out["status"], out["instances"]) == ("no_target", [])
+
+
+def test_a_photo_is_answered_without_an_error(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.jpg")
+    out = run_json("ask", str(tmp_path / "photo.jpg"), "the leftmost red car")
+    assert out["status"] in ("answered", "no_target")
+    assert out["text"]
+
+
+def test_segment_finds_every_instance_and_tells_the_presence() -> None:
+    out = run_json("segment", RED_CARS, "red car", "elephant")
+    assert [instance["phrase"] for instance in out["instances"]] == ["red car"] * 3
+    assert out["presence"]["red car"] > 0.5 > out["presence"]["elephant"]
+    everything = run_json("segment", RED_CARS, "red car", "--threshold", "0.01")
+    assert len(everything["instances"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["ask", "missing.png", "the car"], 2, "there is no file missing.png"),
+        (["ask", RED_CARS, " "], 2, "the question is empty"),
+        (["ask", RED_CARS, "x", "--planner", "magic"], 2, "there is no planner 'magic'"),
+        (["ask", RED_CARS, "x", "--planner", "openai:m"], 3, "set OPENAI_API_KEY"),
+        (["ask", RED_CARS, "x", "--segmenter", "./nowhere"], 3, "no segmenter './nowhere'"),
+        (["ask", RED_CARS, "x", "--max-megapixels", "0.1"], 2, "the limit is 0.1"),
+        (["ask", RED_CARS, "x", "--max-usd", "-1"], 2, "budget of usd is -1"),
+        (["ask", RED_CARS, "x", "--price", "1,2"], 2, "--price is '1,2'"),
+        (["ask", RED_CARS, "x", "--tool-calls", "smoke"], 2, "choose native or text"),
+        (["ask", RED_CARS], 2, "Missing argument"),
+        (["segment", RED_CARS, "  "], 2, "phrase is empty"),
+        (["segment", RED_CARS, "zebra " * 40], 2, "SAM 3 reads at most 32"),
+        (["replay", "nowhere"], 2, "holds no recording"),
+        (["eval", "moon"], 2, "scenes"),
+        (["eval", "scenes", "--concepts", "--baseline", "segmenter"], 2, "takes no --baseline"),
+    ],
+)
+def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
+    arguments: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for key in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(key, raising=False)
+    done = run(*arguments)
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert done.exit_code == code
+    assert done.stdout == ""
+
+
+def test_a_recorded_ask_is_replayed(tmp_path: Path) -> None:
+    first = run_json("ask", RED_CARS, "the largest red car", "--record", str(tmp_path))
+    again = run_json("replay", str(tmp_path))
+    for out in (first, again):
+        out["usage"] = {k: v for k, v in out["usage"].items() if "seconds" not in k}
+    assert again == first
+
+
+def test_doctor_tells_what_would_run_and_fails_when_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    fine = run_json("doctor")
+    assert fine["ok"]
+    said = {check["what"]: check["said"] for check in fine["checks"]}
+    assert said["planner"] == "offline"
+    assert said["segmenter"].startswith("tiny on cpu")
+    broken = run("doctor", "--planner", "gemini:x")
+    assert broken.exit_code == 3
+    assert "GEMINI_API_KEY" in broken.stdout
+
+
+def test_doctor_live_sends_one_question_through_the_planner() -> None:
+    checks = run_json("doctor", "--live")["checks"]
+    assert checks[-1]["what"] == "live"
+    assert "called segment" in checks[-1]["said"]
+
+
+def test_eval_scenes_prints_the_promised_metrics() -> None:
+    out = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
+    assert set(out["metrics"]) == {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
+    assert out["metrics"]["n"] == 8
+    assert set(out["kinds"]) == {
+        *("attribute", "superlative", "ordinal", "relation"),
+        *("exclusion", "union", "counting", "no_target"),
+    }
+    again = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
+    assert again["metrics"]["giou"] == out["metrics"]["giou"]
+
+
+def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline() -> None:
+    concepts = run_json("eval", "scenes", "--limit", "3", "--concepts")["metrics"]
+    assert {"cgf1", "pmf1", "il_mcc", "presence_accuracy", "count_accuracy"} <= set(concepts)
+    assert concepts["n"] == 12
+    baseline = run_json("eval", "scenes", "--limit", "8", "--baseline", "segmenter")
+    assert baseline["config"]["planner"] == "none"

@@ -1,0 +1,258 @@
+"""The offline planner: how it asks, what it says, and what it does in odd conversations."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sam3_agent import (
+    Agent,
+    Answer,
+    Budget,
+    Message,
+    Observation,
+    PlannerError,
+    Scene,
+    Tool,
+    ToolCall,
+    load,
+)
+from sam3_agent.images import Pixels
+from sam3_agent.model.offline import OfflinePlanner
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.vocabulary import NOUNS
+
+DOGS = [(10, 50, 40, 80), (60, 40, 100, 90), (150, 60, 170, 80)]
+CARS = [(10, 10, 50, 30), (80, 10, 110, 25)]
+TREES = [(120, 20, 140, 90)]
+
+
+@pytest.fixture
+def eye() -> PlacedSegmenter:
+    """Three dogs, the second brown and the largest; two cars, the second blue; a tree."""
+    return PlacedSegmenter(
+        {"dog": DOGS, "brown dog": DOGS[1:2], "car": CARS, "blue car": CARS[1:], "tree": TREES},
+        {"dog": [0.7, 0.9, 0.8]},
+    )
+
+
+def ask(eye: PlacedSegmenter, query: str, *, turns: int = 12) -> Answer:
+    agent = Agent(planner="offline", segmenter=eye, budget=Budget(turns=turns))
+    return agent.ask(np.zeros((100, 200, 3), np.uint8), query)
+
+
+def reply(messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> Message:
+    return OfflinePlanner().reply(messages, load.tools() if tools is None else tools)
+
+
+WORDS = {
+    "the tree": "This is the tree.",
+    "dogs": "There are 3 dogs.",
+    "the dog": "There are 3 dogs; this is the clearest one.",
+    "the two dogs": "There are 3 dogs; these are the 2 clearest ones.",
+    "the four dogs": "There are only 3 dogs.",
+    "the leftmost dog": "The leftmost of 3 dogs.",
+    "the leftmost tree": "There is only 1 tree; this is it.",
+    "the two largest dogs": "The 2 largest of 3 dogs.",
+    "the second largest dog": "The second largest of 3 dogs.",
+    "the second dog": "The second of 3 dogs from the left.",
+    "the dog in the lower right corner": "The one of 3 dogs from the bottom right corner.",
+    "the dogs left of the tree": "There are 2 dogs to the left of the tree.",
+    "the dog left of the tree": "There are 2 dogs to the left of the tree; this is the nearest one.",
+    "the dog closest to the tree": "The one nearest to the tree, of 3 dogs.",
+    "the dog right of the car": "There are 2 dogs to the right of the car; this is the nearest one. "
+    "There are 2 cars; I took the clearest one.",
+    "all dogs except the brown one": "2 dogs: all except the brown dog.",
+    "all dogs except the red one": "There are 3 dogs; there is no red dog to leave out.",
+    "the tree and the cars": "The tree and 2 cars.",
+    "the tree and the horse": "The tree. No horse here.",
+    "how many blue cars are there?": "There is 1 blue car.",
+    "how many dogs and cars": "There are 5: 3 dogs and 2 cars.",
+    "how many horses are there?": "There are no horses.",
+    "how many dogs are left of the tree?": "There are 2 dogs to the left of the tree.",
+    "is there a tree?": "Yes, there is 1 tree.",
+    "is there a dog and a tree?": "Yes, there are 3 dogs and 1 tree.",
+    "which animal is the largest?": "The largest of 3 animals. It is a dog.",
+    "the animals on the left": "There are 2 animals on the left. They are 2 dogs.",
+    "the thing on the far right": "The rightmost of 6 things. It is a dog. "
+    f"I looked for the {len(NOUNS)} kinds of things that I know by name.",
+}
+
+
+@pytest.mark.parametrize(("query", "text"), WORDS.items(), ids=WORDS)
+def test_an_answer_says_what_was_found(eye: PlacedSegmenter, query: str, text: str) -> None:
+    assert ask(eye, query).text == text
+
+
+def test_all_concepts_are_asked_in_one_call(eye: PlacedSegmenter) -> None:
+    answer = ask(eye, "the dog left of the largest red car and the tree")
+
+    calls = [call for message in answer.messages for call in message.tool_calls]
+    assert [call.name for call in calls] == ["segment", "answer"]
+    assert json.loads(calls[0].arguments) == {"phrases": ["dog", "red car", "tree"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "phrases"),
+    [
+        ("all the children", ["child"]),
+        ("the Grey mice", ["grey mouse"]),
+        ("the gray mice", ["grey mouse"]),
+        ("the traffic lights that are green", ["green traffic light"]),
+        ("two cups of coffee", ["cup of coffee"]),
+        ("the black and white cat", ["black and white cat"]),
+        ("the fruit", ["fruit", "apple", "banana", "strawberry", "pineapple"]),
+        ("yellow vehicles", ["yellow vehicle", "yellow car", "yellow bus"]),
+        ("striped animals", ["striped animal"]),
+        ("the first aid kit", ["first aid kit"]),
+        ("all cars that are not red", ["car", "red car"]),
+    ],
+)
+def test_phrases_are_singular_and_categories_are_expanded(
+    eye: PlacedSegmenter, query: str, phrases: list[str]
+) -> None:
+    ask(eye, query)
+
+    assert set(phrases) <= set(eye.asked)
+    assert eye.asked[0] == phrases[0]
+
+
+def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: PlacedSegmenter) -> None:
+    answer = ask(eye, "everything except the tree")
+
+    first = next(message for message in answer.messages if message.tool_calls)
+    chunks = [json.loads(call.arguments)["phrases"] for call in first.tool_calls]
+    assert [phrase for chunk in chunks for phrase in chunk] == list(NOUNS)
+    assert max(map(len, chunks)) <= 16
+    assert len({call.id for call in first.tool_calls}) == len(chunks)
+    assert len(answer.masks) == 5
+
+
+def test_a_thing_that_two_phrases_outline_differently_counts_once() -> None:
+    eye = PlacedSegmenter({"dog": [(10, 10, 50, 50)], "animal": [(10, 10, 50, 44)]})
+
+    assert ask(eye, "how many animals are there?").text == "There is 1 animal. It is a dog."
+
+
+def test_an_exception_is_left_out_though_it_is_outlined_differently() -> None:
+    eye = PlacedSegmenter({"car": CARS, "red car": [(10, 10, 50, 26)]})
+
+    answer = ask(eye, "all cars except the red one")
+
+    assert answer.masks.boxes.tolist() == [list(CARS[1])]
+
+
+def test_a_phrase_that_the_segmenter_refuses_is_reported() -> None:
+    answer = ask(PlacedSegmenter({}, max_words=1), "the red dog")
+
+    assert answer.status == "no_target"
+    assert answer.text.startswith('I could not look for "red dog". Error: ')
+    assert answer.usage.turns == 2
+
+
+def test_without_a_turn_to_look_it_says_so(eye: PlacedSegmenter) -> None:
+    answer = ask(eye, "the dog", turns=1)
+
+    assert (answer.status, eye.asked) == ("no_target", [])
+    assert answer.text == 'I had no turn left to look for "dog".'
+
+
+def test_two_turns_are_enough(eye: PlacedSegmenter) -> None:
+    assert ask(eye, "the largest dog", turns=2).masks.boxes.tolist() == [list(DOGS[1])]
+
+
+def test_a_planner_keeps_nothing_between_questions(eye: PlacedSegmenter) -> None:
+    agent = Agent(planner="offline", segmenter=eye)
+    picture = np.zeros((100, 200, 3), np.uint8)
+
+    first, _, again = (agent.ask(picture, q) for q in ("the dogs", "the tree", "the dogs"))
+
+    assert [first.text, first.numbers] == [again.text, again.numbers]
+
+
+@pytest.mark.parametrize("name", ["segment", "answer"])
+def test_a_tool_that_is_missing_is_named(name: str) -> None:
+    tools = [tool for tool in load.tools() if tool.name != name]
+
+    with pytest.raises(PlannerError, match=f"needs the tool '{name}'"):
+        reply([Message("user", "the dog")], tools)
+
+
+def test_a_conversation_without_a_question_is_an_error() -> None:
+    with pytest.raises(PlannerError, match="no question"):
+        reply([Message("system", "You answer questions.")])
+
+
+def test_an_answer_that_was_refused_is_an_error_and_not_repeated() -> None:
+    refused = reply([Message("user", "tell me a joke")])
+    error = Message("tool", "Error: no", tool_call_id=refused.tool_calls[0].id)
+
+    with pytest.raises(PlannerError, match="refused: Error: no"):
+        reply([Message("user", "tell me a joke"), refused, error])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"image": {"width": 9, "height": 9}, "masks": [{}], "findings": []}, {"image": 3}],
+)
+def test_what_another_segment_tool_gave_in_another_form_is_an_error(
+    eye: PlacedSegmenter, data: dict[str, object]
+) -> None:
+    def segment(scene: Scene, phrases: list[str]) -> Observation:
+        """Find things."""
+        return Observation("Found.", data=data)
+
+    others = [tool for tool in load.tools() if tool.name != "segment"]
+    agent = Agent(planner="offline", segmenter=eye, tools=[Tool.from_function(segment), *others])
+    with pytest.raises(PlannerError, match="cannot read what the tool 'segment' gave"):
+        agent.ask(np.zeros((100, 200, 3), np.uint8), "the dog")
+
+
+def test_results_of_other_tools_are_left_aside() -> None:
+    other = Message("assistant", tool_calls=(ToolCall("x", "look", "{}"),))
+    result = Message("tool", "Seen.", tool_call_id="x", data={"findings": 3})
+
+    assert reply([Message("user", "the dog"), other, result]).tool_calls[0].name == "answer"
+
+
+def test_it_says_which_planner_it_stands_in_for() -> None:
+    text = json.loads(reply([Message("user", "a joke about you")]).tool_calls[0].arguments)["text"]
+
+    assert "stands in for a multimodal LLM" in text
+    assert "openai:MODEL" in text
+    assert "gemini:MODEL" in text
+    assert "SAM3_AGENT_PLANNER" in text
+    assert '"about you"' in text
+
+
+GRAMMAR_WORDS = (
+    """the a all both every dog dogs cat red blue brown car cars tree one ones that is are not left
+    right top of on in at from to next between and or , except but largest second two three last
+    leftmost how many which what there any it small middle first closest everything orange people
+    without 2nd furthest with"""
+).split()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(min_size=1, max_size=60).filter(str.strip)
+    | st.lists(st.sampled_from(GRAMMAR_WORDS), min_size=1, max_size=12).map(" ".join)
+)
+def test_any_text_ends_in_an_answer(query: str) -> None:
+    eye = PlacedSegmenter({"dog": DOGS, "car": CARS, "red car": CARS[:1], "tree": TREES})
+
+    answer = ask(eye, query)
+
+    assert answer.text
+    assert answer.status in ("answered", "no_target")
+    assert answer.usage.turns <= 2
+    assert answer.usage.tool_errors == 0 or answer.text.startswith("I could not look for")
+
+
+def test_a_picture_is_encoded_once(eye: PlacedSegmenter, image: Pixels) -> None:
+    Agent(planner="offline", segmenter=eye).ask(image, "everything left of the tree")
+
+    assert eye.encoded == 1

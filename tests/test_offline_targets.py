@@ -1,0 +1,335 @@
+"""The offline planner: which things a question means, on one fixed picture."""
+
+import numpy as np
+import pytest
+
+from sam3_agent import Agent, Answer
+from sam3_agent.model.placed import PlacedSegmenter
+
+#    0         150        300        450       600
+#    r1     b1       r2          r3   | box, ball |
+#           tree     balloon   house  |           |
+#    d1         d2          d3   cat  | cup        |
+#    p1             p2                | table      |
+PLACES = {
+    "r1": (10, 20, 60, 50),
+    "b1": (120, 30, 180, 70),
+    "r2": (200, 20, 300, 90),
+    "r3": (330, 30, 370, 55),
+    "tree": (90, 100, 140, 190),
+    "balloon": (200, 110, 220, 140),
+    "house": (300, 110, 390, 190),
+    "d1": (20, 200, 80, 250),
+    "d2": (150, 180, 260, 280),
+    "d3": (300, 220, 340, 250),
+    "cat": (350, 200, 390, 240),
+    "p1": (20, 300, 50, 390),
+    "p2": (180, 300, 215, 380),
+    "table": (440, 250, 580, 380),
+    "cup": (490, 225, 520, 255),
+    "box": (430, 60, 560, 180),
+    "ball": (480, 100, 510, 130),
+}
+NAMES = {
+    "car": "r2 r1 b1 r3",
+    "red car": "r2 r1 r3",
+    "blue car": "b1",
+    "dog": "d2 d1 d3",
+    "brown dog": "d2",
+    "sleeping dog": "d3",
+    "cat": "cat",
+    "tree": "tree",
+    "balloon": "balloon",
+    "red balloon": "balloon",
+    "house": "house",
+    "person": "p1 p2",
+    "table": "table",
+    "cup": "cup",
+    "box": "box",
+    "ball": "ball",
+    "animal": "d2 d1",
+    "vehicle": "",
+    "red vehicle": "r2",
+}
+"""What each phrase finds, best first; the category words find less than there is."""
+
+KNOWN = "r1 b1 r2 r3 tree balloon house d1 d2 d3 cat"
+"""What the planner finds when everything is asked: the kinds that it knows by name."""
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    things = {phrase: [PLACES[name] for name in names.split()] for phrase, names in NAMES.items()}
+    scores = {
+        phrase: [0.95 - 0.05 * i for i in range(len(found))] for phrase, found in things.items()
+    }
+    return Agent(planner="offline", segmenter=PlacedSegmenter(things, scores))
+
+
+def ask(agent: Agent, query: str) -> Answer:
+    return agent.ask(np.zeros((400, 600, 3), np.uint8), query)
+
+
+def targets(answer: Answer) -> list[str]:
+    names = {box: name for name, box in PLACES.items()}
+    return sorted(names[tuple(int(v) for v in box)] for box in answer.masks.boxes)
+
+
+READ = {
+    # concepts
+    "dog": "d1 d2 d3",
+    "the cat": "cat",
+    "the red car": "r2",
+    "the red cars": "r1 r2 r3",
+    "all cars": "r1 r2 r3 b1",
+    "every red car": "r1 r2 r3",
+    "people": "p1 p2",
+    "two dogs": "d2 d1",
+    "the car that is blue": "b1",
+    "the cars that are red": "r1 r2 r3",
+    "the sleeping dog": "d3",
+    "the dog that is sleeping": "d3",
+    "a blue car": "b1",
+    # polite and other wrappings
+    "Find the cat.": "cat",
+    "please show me the cat, thanks": "cat",
+    "Could you please highlight all dogs?": "d1 d2 d3",
+    "can you show me where the cat is?": "cat",
+    "I'd like to see the cat in this picture": "cat",
+    "where is the cat?": "cat",
+    "Where are the dogs in the image?": "d1 d2 d3",
+    "mask the cat": "cat",
+    "point to the blue car": "b1",
+    "SEGMENT THE CAT!": "cat",
+    # categories
+    "the animals": "d1 d2 d3 cat",
+    "all vehicles": "r1 r2 r3 b1",
+    "the red vehicles": "r1 r2 r3",
+    "red things": "r1 r2 r3 balloon",
+    "everything": KNOWN,
+    # superlatives
+    "the leftmost red car": "r1",
+    "the rightmost car": "r3",
+    "the left-most dog": "d1",
+    "the topmost animal": "cat",
+    "the highest car": "r1",
+    "the lowest dog": "d3",
+    "the dog on the far left": "d1",
+    "the dog furthest to the right": "d3",
+    "the largest dog": "d2",
+    "the biggest animal": "d2",
+    "smallest dog": "d3",
+    "the second largest dog": "d1",
+    "two largest dogs": "d1 d2",
+    "the three leftmost cars": "r1 b1 r2",
+    "the leftmost three cars": "r1 b1 r2",
+    "the dog in the middle": "d3",
+    "the car at the top": "r1",
+    "the dog on the left": "d1",
+    "the dogs on the left": "d1 d2",
+    "the cars on the right side of the picture": "r3",
+    "the small dog": "d3",
+    "the larger of the two dogs": "d2",
+    "the largest of the red cars": "r2",
+    "the left dog": "d1",
+    "the one on the far left": "r1",
+    "the dog in the upper left corner": "d1",
+    "the tallest person": "p1",
+    "the big, brown dog": "d2",
+    "the car closest to the top": "r1",
+    "the larger of the cat and the tree": "tree",
+    # ordinals
+    "the second dog from the left": "d2",
+    "2nd dog from the right": "d2",
+    "the third car from the right": "b1",
+    "the car that is third from the left": "r2",
+    "the second dog": "d2",
+    "the last dog on the right": "d3",
+    "the last car from the left": "r3",
+    "the first two cars": "r1 b1",
+    "the second to last car": "r2",
+    "the first car from the bottom": "r2",
+    # relations
+    "the car to the left of the blue car": "r1",
+    "the cars right of the blue car": "r2 r3",
+    "the dog to the left of the tree": "d1",
+    "the dogs to the right of the tree": "d2 d3",
+    "the cars above the balloon": "r1 b1 r2 r3",
+    "the animals below the house": "d1 d2 d3 cat",
+    "the dog under the balloon": "d2",
+    "the dog next to the cat": "d3",
+    "the dog closest to the tree": "d2",
+    "the two dogs closest to the tree": "d1 d2",
+    "the car nearest the house": "r2",
+    "the dog right of the largest red car": "d3",
+    "the car above the red balloon next to the tree": "r2",
+    "the dog left of the house and the cat": "d3",
+    "the house between the tree and the box": "house",
+    "the animal between the two people": "d1",
+    "the ball in the box": "ball",
+    "the cup on the table": "cup",
+    "the cars larger than the blue car": "r2",
+    "the animal higher than the leftmost dog": "cat",
+    "the largest dog right of the tree": "d2",
+    "the dogs that are not left of the tree": "d2 d3",
+    "the person next to a dog": "p2",
+    "dogs and cars left of the tree": "d1 r1",
+    "the dogs left of the tree and cats": "d1 cat",
+    "what is closest to the cup?": "house",
+    # exclusion
+    "all cars except the blue one": "r1 r2 r3",
+    "all dogs but the brown one": "d1 d3",
+    "every car that is not red": "b1",
+    "all cars which aren't blue": "r1 r2 r3",
+    "all dogs except the leftmost": "d2 d3",
+    "all animals except the cat": "d1 d2 d3",
+    "every animal that is not a dog": "cat",
+    "all red cars other than the two largest": "r3",
+    "the cars apart from the red ones": "b1",
+    "everything but the dogs": "r1 b1 r2 r3 tree balloon house cat",
+    "all animals excluding the cat and the brown dog": "d1 d3",
+    "cars, not red": "b1",
+    "all dogs without the brown one": "d1 d3",
+    "cars and dogs except the two largest dogs": "r1 r2 r3 b1 d3",
+    # union
+    "the cat and the tree": "cat tree",
+    "both the cat and the tree": "cat tree",
+    "both people and the cat": "p1 p2 cat",
+    "the cat, the tree and the house": "cat tree house",
+    "the cat as well as the red cars": "cat r1 r2 r3",
+    "cats or dogs": "cat d1 d2 d3",
+    "the red and the blue car": "r2 b1",
+    "the red and blue cars": "r1 r2 r3 b1",
+    "the leftmost and the rightmost dog": "d1 d3",
+    "the leftmost dog and the cat next to the house": "d1 cat",
+    "the brown dog or the red one": "d2",
+    "the small and the large dog": "d2 d3",
+    "the cat and dogs on the right": "cat d3",
+    "cars that are red or blue": "r1 r2 r3 b1",
+    # counting
+    "how many dogs are there?": "d1 d2 d3",
+    "How many red cars do you see in the picture?": "r1 r2 r3",
+    "count the people": "p1 p2",
+    "the number of animals": "d1 d2 d3 cat",
+    "how many cars are left of the house": "r1 b1 r2",
+    "how many dogs are there on the left?": "d1 d2",
+    "how many animals are there except dogs": "cat",
+    "how many dogs and cats are there?": "d1 d2 d3 cat",
+    "how many dogs and cats are left of the house?": "d1 d2 d3",
+    # existence
+    "is there a cat?": "cat",
+    "are there any dogs right of the tree?": "d2 d3",
+    "do you see a house": "house",
+    "does the image contain a red balloon?": "balloon",
+    "any people?": "p1 p2",
+    "is the cat in the picture?": "cat",
+    "is the cat next to the house?": "cat",
+    "are there three dogs?": "d1 d2 d3",
+    # which and what
+    "which animal is the largest?": "d2",
+    "which animal is leftmost": "d1",
+    "what is the largest animal?": "d2",
+    "which dogs are on the left": "d1 d2",
+    "which of the dogs is the smallest?": "d3",
+    "what is left of the tree?": "r1 d1",
+    "what animals are there?": "d1 d2 d3 cat",
+    "who is on the left?": "p1 p2",
+    "which is bigger, the cat or the tree?": "tree",
+    "which animal is smaller, the brown dog or the cat?": "cat",
+    "what do you see?": KNOWN,
+}
+
+NOT_THERE = {
+    "the elephant": "No elephant here.",
+    "all elephants": "No elephant here.",
+    "is there an elephant?": "No elephant here.",
+    "the largest elephant": "No elephant here.",
+    "the fifth dog": "There are only 3 dogs.",
+    "the second cat from the left": "There is only 1 cat.",
+    "the dog left of the elephant": "There are 3 dogs, but no elephant here.",
+    "is there a dog left of the elephant?": "No. There are 3 dogs, but no elephant here.",
+    "the cat left of the tree": "There is 1 cat, but not to the left of the tree.",
+    "dogs above the red balloon": "There are 3 dogs, but none above the red balloon.",
+    "the cats on the left": "There is 1 cat, but not on the left.",
+    "all cats except the cat": "No cat except the cat.",
+    "the horse and the elephant": "No horse here. No elephant here.",
+    "is there a dog and a horse?": "No: there are 3 dogs, but no horse.",
+    "are there four dogs?": "No, there are only 3 dogs.",
+    "how many elephants are there?": "There are no elephants.",
+    "how many dogs are above the house?": "There are no dogs above the house.",
+    "how many dogs are above the elephant?": "There are no dogs above the elephant: no elephant here.",
+}
+
+UNREADABLE = [
+    "the man who is holding a stick",
+    "the man holding a stick",
+    "the dog that barks",
+    "two dogs fighting",
+    "the dog behind the tree",
+    "the house with a red door",
+    "the dogs without a leash",
+    "the largest dog or cat",
+    "are there two dogs and a cat?",
+    "is the largest car red?",
+    "are there more dogs than cats?",
+    "how many legs does the dog have?",
+    "the man in the red shirt",
+    "the oldest person",
+    "the closest dog",
+    "the other dog",
+    "the most beautiful dog",
+    "the leftmost dogs",
+    "one of the dogs",
+    "half of the dogs",
+    "what is the dog doing?",
+    "what color is the car?",
+    "why is the sky blue?",
+    "describe the picture",
+    "remove the dog",
+    "are the cars red?",
+    "the dog is big",
+    "Find the dog. Then count the cats.",
+    "which dog?",
+    "the dog between the tree",
+    "the red",
+    "left",
+    "hello",
+    "please",
+    "12 + 30",
+    "cats dogs",
+    "der rote Hund links vom Baum",
+    "le chien rouge",
+    "où est le chien ?",
+    "左边的狗",
+    "🐶",
+    "?",
+    "the dog " * 60,
+    "the dog left of " * 12 + "the tree",
+]
+
+
+@pytest.mark.parametrize(("query", "expected"), READ.items(), ids=READ)
+def test_a_question_means_these_things(agent: Agent, query: str, expected: str) -> None:
+    answer = ask(agent, query)
+
+    assert targets(answer) == sorted(expected.split()), answer.text
+    assert "cannot read" not in answer.text
+    assert answer.usage.turns == 2
+    assert answer.usage.tool_errors == 0
+
+
+@pytest.mark.parametrize(("query", "text"), NOT_THERE.items(), ids=NOT_THERE)
+def test_what_is_not_there_is_no_target_and_said(agent: Agent, query: str, text: str) -> None:
+    answer = ask(agent, query)
+
+    assert (answer.status, answer.text) == ("no_target", text)
+
+
+@pytest.mark.parametrize("query", UNREADABLE, ids=lambda query: query[:40])
+def test_what_cannot_be_read_is_refused_as_a_whole(agent: Agent, query: str) -> None:
+    answer = ask(agent, query)
+
+    assert answer.status == "no_target"
+    assert answer.text.startswith("The offline planner cannot read this question.")
+    assert "--planner openai:MODEL" in answer.text
+    assert answer.usage.turns == 1

@@ -1,0 +1,126 @@
+"""Record and replay: the same ask again, without the planner."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam3_agent import Agent, Answer, Budget, InputError, PlannerError
+from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.recording import RecordingPlanner, ReplayPlanner
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.usage import Spent
+
+REPLIES = [
+    calling(
+        ("segment", {"phrases": ["dog"]}), ("zoom", "{"), text="Ich sehe „Hunde“ 😀."
+    ),
+    calling(("answer", {"text": "Two dogs.", "numbers": [1, 2]})),
+]
+
+
+def timeless(answer: Answer) -> dict[str, Any]:
+    """An answer without what a clock says."""
+    out = answer.to_dict()
+    out["usage"] = {k: v for k, v in out["usage"].items() if "seconds" not in k}
+    return out
+
+
+@pytest.fixture
+def recorded(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> Answer:
+    """An answer, recorded in tmp_path."""
+    budget = Budget(turns=5, seconds=60)
+    planner = ScriptedPlanner(REPLIES)
+    recorder = RecordingPlanner(planner, tmp_path, image, "which dogs?", eye.name, budget)
+    answer = Agent(recorder, eye, budget=budget).ask(image, "which dogs?")
+    recorder.finish(answer)
+    return answer
+
+
+def test_a_replay_gives_the_same_answer(
+    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    planner = ReplayPlanner(tmp_path)
+    assert (planner.query, planner.segmenter) == ("which dogs?", "placed")
+    assert planner.budget == Budget(turns=5)
+    again = Agent(planner, eye, budget=planner.budget).ask(image, planner.query)
+    assert timeless(again) == timeless(recorded)
+    assert [m.text for m in again.messages] == [m.text for m in recorded.messages]
+
+
+def test_a_recording_holds_every_request_and_reply_and_the_pictures(
+    recorded: Answer, tmp_path: Path
+) -> None:
+    first, second = map(json.loads, (tmp_path / "turns.jsonl").read_text("utf-8").splitlines())
+    assert [message["role"] for message in first["new_messages"]] == ["system", "user"]
+    assert [message["role"] for message in second["new_messages"]] == ["tool", "tool"]
+    assert first["reply"]["tool_calls"][1] == {"id": "call_2", "name": "zoom", "arguments": "{"}
+    for message in (first["new_messages"][1], second["new_messages"][0]):
+        (picture,) = message["pictures"]
+        assert (tmp_path / picture).stat().st_size > 0
+    about = json.loads((tmp_path / "recording.json").read_text("utf-8"))
+    assert about["answer"] == recorded.to_dict()
+
+
+def test_another_question_is_refused(
+    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    with pytest.raises(PlannerError, match=r"in request 1 message 2 differs; record it again"):
+        Agent(ReplayPlanner(tmp_path), eye).ask(image, "which cats?")
+
+
+def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path) -> None:
+    moved = PlacedSegmenter({"dog": [(11, 20, 60, 70), (120, 40, 150, 70)]}, {"dog": [0.9, 0.8]})
+    with pytest.raises(PlannerError, match="in request 2 message 4 differs"):
+        Agent(ReplayPlanner(tmp_path), moved, budget=Budget(turns=5)).ask(image, "which dogs?")
+
+
+def test_other_tools_are_noticed(
+    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    with pytest.raises(PlannerError, match="in request 1 the tools differ"):
+        Agent(ReplayPlanner(tmp_path), eye, tools=[]).ask(image, "which dogs?")
+
+
+def test_a_recording_that_was_cut_off_says_so(
+    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    turns = (tmp_path / "turns.jsonl").read_text("utf-8").splitlines()
+    (tmp_path / "turns.jsonl").write_text(turns[0] + "\n", "utf-8")
+    with pytest.raises(PlannerError, match="ends after 1 replies"):
+        Agent(ReplayPlanner(tmp_path), eye, budget=Budget(turns=5)).ask(image, "which dogs?")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "holds no recording"),
+        ("{", "holds no recording"),
+        ("[]", "holds no recording"),
+        ('{"version": 99}', "was recorded in format 99"),
+        ('{"version": 1}', "holds no recording"),
+    ],
+)
+def test_a_folder_without_a_recording_is_refused(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / "recording.json").write_text(content)
+        (tmp_path / "turns.jsonl").touch()
+    with pytest.raises(InputError, match=told):
+        ReplayPlanner(tmp_path)
+
+
+def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    spent = Spent(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
+    replies = [replace(reply, spent=spent) for reply in REPLIES]
+    recorder = RecordingPlanner(
+        ScriptedPlanner(replies), tmp_path, image, "which dogs?", eye.name, Budget()
+    )
+    Agent(recorder, eye).ask(image, "which dogs?")
+    again = Agent(ReplayPlanner(tmp_path), eye).ask(image, "which dogs?")
+    assert again.usage.spent == spent + spent
