@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.agent import Agent
-from sam3_agent.errors import PhraseError, Sam3AgentError
+from sam3_agent.errors import PromptError, Sam3AgentError
 from sam3_agent.evals.metrics import ConceptSample, cgf1, reasonseg
 from sam3_agent.evals.prompts import prompts
 from sam3_agent.evals.referring import SCENES_PER_SEED, held_out_queries
@@ -52,7 +52,7 @@ def segmenter_solver(segmenter: Segmenter) -> Solver:
 
     def solve(image: Pixels, query: str) -> BoolArray:
         scene = Scene(image, segmenter)
-        with contextlib.suppress(PhraseError):  # longer than the text context: finds nothing
+        with contextlib.suppress(PromptError):  # longer than the text context: finds nothing
             scene.find([query])
         return scene.masks.union()
 

@@ -6,7 +6,9 @@ import logging
 import os
 import re
 import socket
+import ssl
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -116,13 +118,19 @@ class GeminiPlanner:
         self._pictures = PictureEncoder(max_side) if max_side else PictureEncoder()
         self._line = replace(line or Line("gemini", self.model), secret=key)
         self._httpx2, self._errors, self._types = httpx2, errors, types
-        # the SDK retries nothing unless told to, which is right: `Line` does, and heeds Retry-After
+        http = http_client or httpx2.Client()
+        if http_client is None:
+            weakref.finalize(self, http.close)
+        # the SDK retries nothing unless told to: `Line` does, and heeds Retry-After. Its async
+        # clients are never used: this spares loading the certificates twice more for them
+        unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._client = genai.Client(
             api_key=key or "none",
             vertexai=False,
             http_options=types.HttpOptions(
                 base_url=self._base_url,
-                httpx_client=http_client or httpx2.Client(),
+                httpx_client=http,
+                async_client_args={"verify": unused, "ssl": unused},
             ),
         )
 
@@ -135,17 +143,15 @@ class GeminiPlanner:
         while True:
             shown = economical(messages, kept)
             payload = self._payload(shown, tools)
-            sent = Spent(
-                images=sum(len(message.pictures) for message in shown),
-                # the SDK writes the body with the same call
-                bytes=len(json.dumps(payload)),
-            )
+            # the SDK writes the body with the same call
+            sent = Spent(images=_count_pictures(shown), bytes=len(json.dumps(payload)))
             empty: list[Spent] = []
             try:
                 candidate, retries = self._line.send(self._request(payload, empty), self._diagnose)
             except PlannerError as error:
                 refusal = _refusal(error.__cause__)
-                if refusal == "context" and kept:
+                fewer = _count_pictures(economical(messages, 0)) < sent.images
+                if refusal == "context" and fewer:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
                 elif not self._learned(refusal, payload):
@@ -160,9 +166,7 @@ class GeminiPlanner:
         if self.tool_calls == "text":
             messages = text_protocol.as_text(messages, tools)
         contents = gemini_contents(messages, self._picture_part, self.pictures_in_results)
-        payload: Wire = {"contents": contents}
-        if self._generation_config:
-            payload["generationConfig"] = self._generation_config
+        payload: Wire = {"contents": contents, "generationConfig": self._generation_config}
         system = gemini_system(messages)
         if system:
             payload["systemInstruction"] = system
@@ -332,6 +336,10 @@ def _key(given: str | None, needed: bool) -> str:
 
 def _given(values: Wire) -> Wire:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _count_pictures(messages: Sequence[Message]) -> int:
+    return sum(len(message.pictures) for message in messages)
 
 
 def _says_nothing(candidate: Candidate) -> bool:

@@ -16,7 +16,8 @@ def _phrases(text: str) -> tuple[Words, ...]:
 POLITE = _phrases("""
     please, kindly, hey, hi, hello, ok, okay, now, so, well, just, thanks, thank you,
     can you, could you, would you, will you, can you help me, could you help me, help me, only,
-    i want, i want to, i want you to, i need, i need to, i need you to, i would like,
+    i want, i want to, i want to know, i would like to know, i want you to, i need,
+    i need to, i need you to, i would like,
     i would like to, i would like you to, i am looking for, i am searching for, let me, let us,
     try to, find, find me, find out, see, show, show me, give me, get, get me, tell me, segment,
     segment out, highlight, select, locate, detect, identify, pick, pick out, cut out, extract,
@@ -232,7 +233,8 @@ REASONS: dict[Words, str] = {
 RESERVED = frozenset(
     """i you he she it we they me him us them who whom whose which what when where why how that
     this these those is are was were be been being am do does did doing has have had having can
-    could will would shall should may might must of in on at by for with about like than until since during from to into onto over
+    could will would shall should may might must of in on at by for
+    with about like until since during from to into onto over
     under above below beneath underneath between among behind beside besides near inside outside
     within without around across against along through toward towards upon atop touching and or
     but nor so because if then than as while not very quite too also only here there more most less
@@ -240,7 +242,8 @@ RESERVED = frozenset(
     rest except excluding the a an any all some every each my your his her our their its
     everything anything something nothing everyone everybody anyone anybody someone somebody
     one ones next adjacent alongside away up down off out far furthest farthest further farther
-    closest closer nearest nearer apart aside minus excepting""".split()
+    closest closer nearest nearer apart aside minus
+    excepting opposite whether""".split()
 )
 """Words that are never part of a concept."""
 

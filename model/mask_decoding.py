@@ -1,8 +1,8 @@
-"""From the low-resolution mask probabilities of a model to masks at image resolution.
+"""From the low-resolution mask of a model to a mask at image resolution.
 
 The original enlarges every mask to the whole image. Here only the rectangle in which a mask can be
-true is enlarged; the values inside are the same: bilinear interpolation of the probabilities,
-pixel centres aligned (torch's `align_corners=False`), true above 0.5.
+true is enlarged; the values inside are the same: bilinear interpolation, pixel centres aligned
+(torch's `align_corners=False`), true above a threshold.
 """
 
 from typing import TypeAlias
@@ -15,14 +15,14 @@ from sam3_agent.rle import RLE, BoolArray, encode_crop
 FloatGrid: TypeAlias = npt.NDArray[np.float32]
 
 
-def decode_mask(probabilities: FloatGrid, size: tuple[int, int]) -> RLE | None:
-    """The RLE at image size (H, W) of one mask given as (h, w) probabilities; None when empty."""
-    above = probabilities > 0.5
+def decode_mask(values: FloatGrid, size: tuple[int, int], threshold: float = 0.5) -> RLE | None:
+    """The RLE at image size (H, W) of one mask given as (h, w) values; None when it is empty."""
+    above = values > threshold
     if not above.any():
         return None
     rows = _Enlarger(size[0], above.max(axis=1))
     columns = _Enlarger(size[1], above.max(axis=0))
-    crop: BoolArray = rows.apply(columns.apply(probabilities.T).T) > 0.5
+    crop: BoolArray = rows.apply(columns.apply(values.T).T) > threshold
     if not crop.any():
         return None
     return encode_crop(crop, (columns.start, rows.start), size)
@@ -35,7 +35,7 @@ class _Enlarger:
         length = len(occupied)
         first, last = np.flatnonzero(occupied)[[0, -1]]
         scale = target / length
-        # a value above 0.5 needs a neighbour above 0.5, at most one cell away
+        # a value above the threshold needs a neighbour above it, at most one cell away
         self.start = max(0, int(np.floor((first - 0.5) * scale)) - 1)
         stop = min(target, int(np.ceil((last + 1.5) * scale)) + 1)
         source = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5

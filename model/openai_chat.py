@@ -260,12 +260,14 @@ _REFUSALS = {
     "context": r"context.?length|maximum context|context window|context size|too many tokens"
     r"|(prompt|input) is too long|reduce the length|exceeds the available context",
     "tools": r"not support (tool|function)|support tool use|enable-auto-tool-choice"
-    r"|tools? param requires|(tool|function)s?( call\w*| use| choice)? (is|are) not supported",
+    r"|tools? param requires"
+    r"|(tool|function)s?( call\w*| use| choice)? (is|are) not (supported|enabled|available)",
     "roles": r"role 'user' after role 'tool'|after role .?tool|roles must alternate"
     r"|unexpected role",
+    "max_tokens": r"max_tokens.{0,30}(not supported|unsupported)"
+    r"|(unsupported|unknown|unrecognized|extra)[^.]{0,40}\bmax_tokens",
     "max_completion_tokens": r"(unsupported|unknown|unrecognized|unexpected|extra|permitted)"
     r".{0,80}max_completion_tokens|max_completion_tokens.{0,80}(unsupported|unknown|not|extra)",
-    "max_tokens": r"max_tokens.{0,80}(not supported|unsupported)",
     "temperature": r"temperature.{0,120}(support|permitted|unknown|allowed|default)"
     r"|(unsupported|unknown|unrecognized|extra).{0,80}temperature",
     "reasoning_effort": r"reasoning_effort.{0,80}(support|permitted|unknown|allowed)"
@@ -290,7 +292,8 @@ def _status_fault(error: Any) -> Fault:
     """The fault of an HTTP status, with what a person can do about it."""
     status = int(error.status_code)
     body = error.body if isinstance(error.body, dict) else {}
-    what = str(body.get("message") or error.message)
+    words = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", error.response.text[:4000])
+    what = str(body.get("message") or words.strip() or error.message)
     if status == 429 and "insufficient_quota" in f"{body.get('code')} {body.get('type')}":
         return Fault(what, "The account has no credit left: add some or use another key", status)
     advice = {

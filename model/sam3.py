@@ -1,209 +1,369 @@
-"""SAM 3 in process: concept prompts on an image that is encoded once.
+"""SAM 3 in process: concept prompts, exemplars and clicks on an image that is encoded once.
 
 Works with transformers' `Sam3Model` and every checkpoint that it loads: the shipped `tiny` one,
-`facebook/sam3`, or a folder.
+`facebook/sam3`, SAM 3 LiteText, or a folder.
 """
 
-import json
-import logging
+import hashlib
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from sam3_agent.errors import PhraseError, SegmenterError
+from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
+from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint
+from sam3_agent.model.feature_folder import FeatureFolder
+from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
-from sam3_agent.rle import RLE, FloatArray
-from sam3_agent.segmenter import Detection
+from sam3_agent.model.tracker import Tracker
+from sam3_agent.rle import RLE, FloatArray, tight_boxes
+from sam3_agent.segmenter import (
+    STANDARD,
+    ConceptPrompt,
+    Detection,
+    ObjectPrompt,
+    Prompt,
+    Selection,
+    checked_concept,
+    checked_object,
+)
 
-logger = logging.getLogger(__name__)
+IMAGE_BYTES = 2_000_000_000
+"""Memory that the features of encoded images may take; one takes 0.13 GB at full size."""
 
-TINY = Path(__file__).parent / "tiny"
-"""The folder of the shipped checkpoint."""
+CANDIDATE_BYTES = 500_000_000
+"""Memory that the candidates of one image's prompts may take; 0.07 GB each at full size."""
 
-_NO_NETWORK = {
-    *("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TimeoutException"),
-}
+MAX_PROMPTS = 1000
+"""More prompts than this in one call are refused."""
 
 MASKED_BOX_LABEL = -10
 """transformers' label of a padding box, which is attended to by nothing."""
 
+EXEMPLARS_ONLY = "visual"
+"""What Meta's model reads as text when there are exemplars and no phrase."""
 
-@dataclass(frozen=True)
+BATCH = {"cuda": 8}
+"""Prompts in one forward pass, else 1: on a CPU 8 in a batch take longer than one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """All Q candidates that the model has for one prompt, before any of them is chosen.
+
+    scores: (Q,) query scores in 0..1, without the presence score. boxes: (Q, 4) x0 y0 x1 y1 in
+    pixels. logits: (Q, h, w) of the masks. decoded: the masks at image size that were made so far.
+    """
+
+    presence: float
+    scores: FloatArray
+    boxes: FloatArray
+    logits: FloatGrid
+    decoded: dict[int, RLE | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Features:
-    """An encoded image: SAM 3's feature pyramid, and the image's (height, width)."""
+    """An encoded image: SAM 3's feature pyramid, and the candidates found with it so far.
+
+    size: (height, width) of the image.
+    """
 
     pyramid: Any
     size: tuple[int, int]
+    candidates: WeighedLRU[Candidates]
 
 
 class Sam3Segmenter:
     """The Segmenter of a SAM 3 checkpoint.
 
-    name: `tiny`, a folder, or a model id of the Hugging Face hub.
-    device: a torch device; by default CUDA or MPS where there is one, else the CPU.
+    checkpoint: `tiny`, a folder, a model id of the Hugging Face hub, or a loaded Checkpoint.
+    device: a torch device; by default CUDA (in bfloat16) or MPS where there is one, else the CPU.
     threshold: the least score (query score x presence score) of a mask that is kept.
-    duplicate_iou: of two masks of one phrase that overlap more, only the better one is kept.
+    image_bytes: memory for the features of encoded images; an image is not encoded twice.
+    cache_folder: keeps features on disk too.
+    batch: prompts in one forward pass.
 
-    Raises SegmenterError when the checkpoint cannot be loaded, with what to do.
+    encoded: how often the image encoder has run. Safe from several threads. Raises SegmenterError
+    when the checkpoint cannot be loaded.
     """
 
     def __init__(
         self,
-        name: str = "tiny",
+        checkpoint: str | Checkpoint = "tiny",
         *,
         device: str | None = None,
         threshold: float = 0.5,
-        duplicate_iou: float = 0.5,
+        image_bytes: float = IMAGE_BYTES,
+        cache_folder: str | Path | None = None,
+        batch: int | None = None,
     ) -> None:
-        model, processor = _load_checkpoint(name)
-        self._set_up(name, model, processor, device, threshold, duplicate_iou)
-
-    @classmethod
-    def from_model(
-        cls,
-        name: str,
-        model: Any,
-        processor: Any,
-        *,
-        device: str | None = None,
-        threshold: float = 0.5,
-        duplicate_iou: float = 0.5,
-    ) -> "Sam3Segmenter":
-        """The Segmenter of a `Sam3Model` and a `Sam3Processor` that are in memory already."""
-        segmenter = cls.__new__(cls)
-        segmenter._set_up(name, model, processor, device, threshold, duplicate_iou)
-        return segmenter
-
-    def _set_up(
-        self,
-        name: str,
-        model: Any,
-        processor: Any,
-        device: str | None,
-        threshold: float,
-        duplicate_iou: float,
-    ) -> None:
-        self.name = name
-        self.threshold = threshold
-        self.duplicate_iou = duplicate_iou
+        loaded = load_checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
+        self.name = loaded.name
         self.device = device or _best_device()
-        self._model = model.to(self.device).eval()
-        self._processor = processor
-        self._context = int(model.config.text_config.max_position_embeddings)
-        self._text_features = lru_cache(maxsize=1024)(self._encode_phrase)
-        self._lock = threading.Lock()
+        self.threshold = threshold
+        self.encoded = 0
+        self._checkpoint = loaded
+        self._model = loaded.model.to(self.device).eval()
+        self._processor = loaded.processor
+        self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
+        self._context = int(self._model.config.text_config.max_position_embeddings)
+        self._texts: WeighedLRU[tuple[Any, Any]] = WeighedLRU(1024)
+        self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
+        self._folder = FeatureFolder(Path(cache_folder), self._model) if cache_folder else None
+        self._tracker: Tracker | None = None
+        self._lock = threading.RLock()
 
     def encode(self, image: Pixels) -> Features:
-        """Run the image encoder once; (H, W, 3) uint8 in, Features out."""
+        """Run the image encoder, unless this image was encoded before; (H, W, 3) uint8 in."""
+        size = (int(image.shape[0]), int(image.shape[1]))
+        content = np.ascontiguousarray(image)
+        key = hashlib.sha256(repr(size).encode() + content.tobytes()).hexdigest()
+        with self._lock:
+            features = self._images.get(key)
+            if features is None:
+                pyramid = self._folder.read(key, self.device) if self._folder else None
+                if pyramid is None:
+                    pyramid = self._encode(content)
+                    if self._folder:
+                        self._folder.write(key, pyramid)
+                features = Features(pyramid, size, WeighedLRU(CANDIDATE_BYTES, _candidate_bytes))
+                self._images.put(key, features)
+            return features
+
+    def detect(
+        self,
+        features: Features,
+        prompts: Sequence[Prompt],
+        selection: Selection = STANDARD,
+    ) -> list[Detection]:
+        """One Detection per prompt; a prompt that was asked before costs no forward pass."""
+        if len(prompts) > MAX_PROMPTS:
+            raise PromptError(f"{len(prompts)} prompts in one call, the limit is {MAX_PROMPTS}")
+        checked = [checked_concept(prompt, features.size) for prompt in prompts]
+        for prompt in checked:
+            self._tokens(prompt.phrase or EXEMPLARS_ONLY)
+        found: dict[ConceptPrompt, Detection] = {}
+        with self._lock:
+            for prompt, candidates in self._candidates(features, list(dict.fromkeys(checked))):
+                found[prompt] = self._selected(prompt, candidates, features.size, selection)
+        return [found[prompt] for prompt in checked]
+
+    def segment_at(self, features: Features, prompt: ObjectPrompt) -> Masks:
+        """The one object at a place: one mask, or none; its score is the predicted IoU."""
         import torch
 
+        prompt = checked_object(prompt, features.size)
+        with self._lock, torch.inference_mode():
+            if self._tracker is None:
+                self._tracker = Tracker(self._checkpoint, self.device)
+            hidden = features.pyramid.last_hidden_state.float()
+            logits, score = self._tracker.masks(hidden, features.size, prompt)
+        rle = decode_mask(logits, features.size, threshold=0.0)
+        if rle is None:
+            return Masks.empty(features.size)
+        scores = np.array([score], np.float32)
+        return Masks(features.size, tight_boxes([rle]), scores, ("this object",), (rle,))
+
+    def _encode(self, image: Pixels) -> Any:
+        import torch
+
+        self.encoded += 1
         pixels = self._processor.image_processor(
             images=torch.from_numpy(np.array(image)).permute(2, 0, 1), return_tensors="pt"
         )["pixel_values"]
-        with torch.inference_mode(), self._lock:
-            pyramid = self._model.get_vision_features(pixel_values=pixels.to(self.device))
-        return Features(pyramid, (int(image.shape[0]), int(image.shape[1])))
+        try:
+            with torch.inference_mode(), _precision(self.device):
+                return self._model.get_vision_features(pixel_values=pixels.to(self.device))
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            raise _memory_error(error, self.device) from error
 
-    def detect(
-        self, features: Features, phrases: Sequence[str], threshold: float | None = None
-    ) -> list[Detection]:
-        """One Detection per phrase; raises PhraseError before anything is run."""
-        tokens = {phrase: self._tokens(phrase) for phrase in phrases}
-        least = self.threshold if threshold is None else threshold
-        return [self._detect_one(features, phrase, tokens[phrase], least) for phrase in phrases]
+    def _candidates(
+        self, features: Features, prompts: list[ConceptPrompt]
+    ) -> Iterator[tuple[ConceptPrompt, Candidates]]:
+        """The candidates of each prompt: those at hand first, then the others batch by batch."""
+        missing = []
+        for prompt in prompts:
+            known = features.candidates.get(prompt)
+            if known is None:
+                missing.append(prompt)
+            else:
+                yield prompt, known
+        while missing:
+            batch, missing = missing[: self._batch], missing[self._batch :]
+            for prompt, candidates in zip(batch, self._run(features, batch), strict=True):
+                features.candidates.put(prompt, candidates)
+                yield prompt, candidates
 
-    def _detect_one(
-        self, features: Features, phrase: str, tokens: tuple[int, ...], threshold: float
-    ) -> Detection:
+    def _run(self, features: Features, prompts: list[ConceptPrompt]) -> list[Candidates]:
+        """`_forward`, in halves when the memory does not do for all."""
         import torch
 
-        with torch.inference_mode(), self._lock:
-            text, attention = self._text_features(tokens)
-            # Meta's model always attends to the geometry encoder's CLS token, also without boxes;
-            # transformers adds it only when it is given boxes, so it is given a masked one.
-            output = self._model(
-                vision_embeds=features.pyramid,
-                text_embeds=text,
-                attention_mask=attention,
-                input_boxes=torch.full((1, 1, 4), 0.5, device=self.device),
-                input_boxes_labels=torch.full(
-                    (1, 1), MASKED_BOX_LABEL, dtype=torch.long, device=self.device
-                ),
-            )
-            presence = float(output.presence_logits.sigmoid())
-            scores = output.pred_logits[0].sigmoid() * presence
-            order = scores.argsort(descending=True)
-            kept = order[scores[order] >= threshold]
-            masks = output.pred_masks[0, kept].sigmoid()
-            columns = (scores[kept], output.pred_boxes[0, kept], masks)
-            score, box, grid = (column.float().cpu().numpy() for column in columns)
-        return Detection(phrase, presence, self._masks(phrase, features.size, score, box, grid))
+        try:
+            with torch.inference_mode(), _precision(self.device):
+                return self._forward(features, prompts)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            failure = _memory_error(error, self.device)
+            if len(prompts) == 1:
+                raise failure from error
+        half = len(prompts) // 2
+        self._batch = half
+        return self._run(features, prompts[:half]) + self._run(features, prompts[half:])
 
-    def _masks(
-        self,
-        phrase: str,
-        size: tuple[int, int],
-        scores: FloatArray,
-        boxes: FloatArray,
-        grid: FloatGrid,
-    ) -> Masks:
-        """Masks at image size, best first, without empty ones and duplicates."""
-        height, width = size
-        decoded: list[tuple[int, RLE]] = []
-        for i, probabilities in enumerate(grid):
-            rle = decode_mask(probabilities, size)
-            if rle is not None:
-                decoded.append((i, rle))
-        chosen = [i for i, _ in decoded]
-        masks = Masks(
-            size,
-            boxes[chosen] * np.array([width, height, width, height], np.float32),
-            scores[chosen],
-            (phrase,) * len(chosen),
-            tuple(rle for _, rle in decoded),
+    def _forward(self, features: Features, prompts: list[ConceptPrompt]) -> list[Candidates]:
+        import torch
+
+        count, (height, width) = len(prompts), features.size
+        texts = [self._text(prompt.phrase or EXEMPLARS_ONLY) for prompt in prompts]
+        boxes, labels = _exemplars(prompts, features.size)
+        output = self._model(
+            vision_embeds=_repeated(features.pyramid, count),
+            text_embeds=SimpleNamespace(pooler_output=torch.cat([text for text, _ in texts])),
+            attention_mask=torch.cat([attention for _, attention in texts]),
+            input_boxes=boxes.to(self.device),
+            input_boxes_labels=labels.to(self.device),
         )
-        return masks[_without_duplicates(masks, self.duplicate_iou)]
+        scale = np.array([width, height, width, height], np.float32)
+        columns = (
+            output.presence_logits.flatten().sigmoid(),
+            output.pred_logits.sigmoid(),
+            output.pred_boxes,
+            output.pred_masks,
+        )
+        arrays = [column.float().cpu().numpy() for column in columns]
+        return [
+            Candidates(float(presence), scores, box * scale, logits)
+            for presence, scores, box, logits in zip(*arrays, strict=True)
+        ]
 
-    def _tokens(self, phrase: str) -> tuple[int, ...]:
-        if not phrase.strip():
-            raise PhraseError("a concept phrase is empty; give a noun phrase such as 'red car'")
+    def _selected(
+        self,
+        prompt: ConceptPrompt,
+        candidates: Candidates,
+        size: tuple[int, int],
+        selection: Selection,
+    ) -> Detection:
+        """What the selection leaves of the candidates, as masks at image size, best first."""
+        least = self.threshold if selection.threshold is None else selection.threshold
+        scores = candidates.scores * (candidates.presence if selection.presence else 1.0)
+        order = np.argsort(-scores, kind="stable")
+        chosen, rles = [], []
+        for i in order[scores[order] >= least]:
+            if i not in candidates.decoded:
+                probabilities = 1 / (1 + np.exp(-candidates.logits[i]))
+                candidates.decoded[i] = decode_mask(probabilities, size)
+            rle = candidates.decoded[i]
+            if rle is not None:
+                chosen.append(int(i))
+                rles.append(rle)
+        masks = Masks(
+            size, candidates.boxes[chosen], scores[chosen], (prompt.label,) * len(rles), tuple(rles)
+        )
+        kept = masks.distinct(selection.measure, selection.limit)
+        return Detection(prompt, candidates.presence, kept)
+
+    def _tokens(self, phrase: str) -> list[int]:
         tokens: list[int] = self._processor.tokenizer(phrase)["input_ids"]
         if len(tokens) > self._context:
             shown = phrase if len(phrase) <= 60 else phrase[:59] + "…"
-            raise PhraseError(
+            raise PromptError(
                 f"the concept phrase {shown!r} has {len(tokens)} tokens, SAM 3 reads at most "
                 f"{self._context}; use a short noun phrase such as 'red car'"
             )
-        return tuple(tokens)
+        return tokens
 
-    def _encode_phrase(self, tokens: tuple[int, ...]) -> tuple[Any, Any]:
+    def _text(self, phrase: str) -> tuple[Any, Any]:
+        """(1, L, C) text features and (1, L) attention mask of a phrase."""
         import torch
 
+        known = self._texts.get(phrase)
+        if known is not None:
+            return known
+        tokens = self._tokens(phrase)
         padding = self._context - len(tokens)
-        pad = self._processor.tokenizer.pad_token_id
-        ids = torch.tensor([[*tokens, *[pad] * padding]], device=self.device)
+        ids = tokens + [self._processor.tokenizer.pad_token_id] * padding
         attention = torch.tensor([[1] * len(tokens) + [0] * padding], device=self.device)
-        text = self._model.get_text_features(
-            input_ids=ids, attention_mask=attention, return_dict=True
+        output = self._model.get_text_features(
+            input_ids=torch.tensor([ids], device=self.device),
+            attention_mask=attention,
+            return_dict=True,
         )
-        return text, attention
+        text = (output.pooler_output, attention)
+        self._texts.put(phrase, text)
+        return text
 
 
-def _without_duplicates(masks: Masks, iou: float) -> list[int]:
-    """The indexes that stay when each mask removes worse ones that overlap it more than `iou`."""
-    overlap = masks.overlap(masks)
-    kept: list[int] = []
-    for i in range(len(masks)):
-        if not kept or overlap[i, kept].max() <= iou:
-            kept.append(i)
-    return kept
+def _exemplars(prompts: list[ConceptPrompt], size: tuple[int, int]) -> tuple[Any, Any]:
+    """Boxes (N, K, 4), cx cy w h in 0..1, and labels (N, K): 1, 0, or the one of padding.
+
+    Meta's model always attends to the geometry encoder's CLS token, also without exemplars;
+    transformers adds it only when there are boxes, so each prompt has at least a masked one.
+    """
+    import torch
+
+    most = max(1, *(len(prompt.positive) + len(prompt.negative) for prompt in prompts))
+    boxes = torch.full((len(prompts), most, 4), 0.5)
+    labels = torch.full((len(prompts), most), MASKED_BOX_LABEL, dtype=torch.long)
+    height, width = size
+    for row, prompt in enumerate(prompts):
+        given = [*prompt.positive, *prompt.negative]
+        for i, (x0, y0, x1, y1) in enumerate(given):
+            centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
+            boxes[row, i] = torch.tensor([*centre, (x1 - x0) / width, (y1 - y0) / height])
+            labels[row, i] = int(i < len(prompt.positive))
+    return boxes, labels
+
+
+def _repeated(pyramid: Any, count: int) -> Any:
+    """The features of one image as a batch of `count`, without copying them."""
+    if count == 1:
+        return pyramid
+    from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+    def views(tensors: Any) -> Any:
+        return tuple(tensor.expand(count, *tensor.shape[1:]) for tensor in tensors)
+
+    return Sam3VisionEncoderOutput(
+        last_hidden_state=pyramid.last_hidden_state.expand(count, -1, -1),
+        fpn_hidden_states=views(pyramid.fpn_hidden_states),
+        fpn_position_encoding=views(pyramid.fpn_position_encoding),
+    )
+
+
+def _precision(device: str) -> Any:
+    """bfloat16 on CUDA as Meta runs it, inside the block only; float32 elsewhere."""
+    import torch
+
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+
+
+def _memory_error(error: Exception, device: str) -> SegmenterError:
+    """A lack of memory as SegmenterError; any other RuntimeError is a bug and flies."""
+    import torch
+
+    words = str(error).lower()
+    if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in words:
+        raise error
+    return SegmenterError(
+        f"the {device} device has too little memory for SAM 3: close other programs, use another "
+        "device (device='cpu'), or a smaller checkpoint"
+    )
+
+
+def _feature_bytes(features: Features) -> float:
+    pyramid = features.pyramid
+    tensors = [pyramid.last_hidden_state, *pyramid.fpn_hidden_states]
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+
+
+def _candidate_bytes(candidates: Candidates) -> float:
+    return float(candidates.logits.nbytes)
 
 
 def _best_device() -> str:
@@ -212,71 +372,3 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _load_checkpoint(name: str) -> tuple[Any, Any]:
-    """The Sam3Model and Sam3Processor of a checkpoint, float32, on the CPU."""
-    try:
-        import torch
-        import torchvision  # noqa: F401  # transformers' SAM 3 needs its roi_align
-        from transformers import Sam3Model, Sam3Processor
-        from transformers.utils import logging as chatter
-    except ImportError as error:
-        raise SegmenterError(
-            f"SAM 3 needs torch, torchvision and transformers >= 5.10.4: {error}"
-        ) from error
-    place = str(TINY) if name == "tiny" else name
-    if Path(place).exists():
-        _check_folder(Path(place))
-    showed_bars = chatter.is_progress_bar_enabled()
-    chatter.disable_progress_bar()
-    try:
-        model = Sam3Model.from_pretrained(place, dtype=torch.float32)
-        processor = Sam3Processor.from_pretrained(place)
-    except Exception as error:  # what the hub, transformers and safetensors raise is open-ended
-        raise SegmenterError(_advice(name, error)) from error
-    finally:
-        if showed_bars:
-            chatter.enable_progress_bar()
-    logger.info("loaded SAM 3 checkpoint %s", place)
-    return model, processor
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = str(config["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SegmenterError(
-            f"{folder} is no SAM 3 checkpoint: it has no readable config.json with a model_type; "
-            "pass `tiny`, a hub id such as facebook/sam3, or a folder saved by transformers"
-        ) from error
-    if not kind.startswith("sam3"):
-        raise SegmenterError(f"{folder} holds a {kind!r} model, not a SAM 3 checkpoint")
-
-
-def _advice(name: str, error: Exception) -> str:
-    """What to do about a checkpoint that did not load, by the kind of the failure."""
-    kinds = set()
-    cause: BaseException | None = error
-    while cause is not None:
-        kinds |= {kind.__name__ for kind in type(cause).__mro__}
-        cause = cause.__cause__ or cause.__context__
-    if "GatedRepoError" in kinds:
-        return (
-            f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in "
-            "with `hf auth login` or set HF_TOKEN. Without it, use the shipped segmenter `tiny`"
-        )
-    if kinds & {"RepositoryNotFoundError", "HFValidationError"}:
-        return (
-            f"there is no segmenter {name!r}: it is neither a folder nor a model on the "
-            "Hugging Face hub that this token may read; use `tiny`, facebook/sam3 or a "
-            "checkpoint folder"
-        )
-    if kinds & _NO_NETWORK:
-        return (
-            f"cannot download {name}: the Hugging Face hub does not answer and the checkpoint is "
-            "not in the local cache. Check the network, or copy the checkpoint here and pass its "
-            "folder; the shipped segmenter `tiny` needs no network"
-        )
-    return f"cannot load the SAM 3 checkpoint {name!r}: {type(error).__name__}: {error}"

@@ -19,6 +19,9 @@ from sam3_agent.tool import Tool, read_json, tool_named
 MAX_READ = 200_000
 """Characters; of a longer reply the end is read."""
 
+MAX_BROKEN = 200
+"""Brackets of one reply that may turn out to open no JSON."""
+
 MAX_REPAIRS = 20
 """Broken pieces of one reply that are looked at."""
 
@@ -100,16 +103,16 @@ def read_calls(text: str, tools: Sequence[Tool]) -> list[ToolCall]:
 def _json_calls(text: str, tools: Sequence[Tool]) -> Iterator[_Call]:
     """The calls among the outermost {...} and [...] of a text, valid or broken."""
     decoder = json.JSONDecoder()
-    strict, repairs, i = True, MAX_REPAIRS, 0
-    while (start := _OPENING.search(text, i)) is not None:
+    tries, repairs, i = MAX_BROKEN, MAX_REPAIRS, 0
+    while (tries or repairs) and (start := _OPENING.search(text, i)) is not None:
         i = start.start()
-        if strict:
+        if tries:
             try:
                 end = decoder.raw_decode(text, i)[1]
-            except RecursionError:
-                strict = False
+            except RecursionError:  # so deep are many brackets, each of which would be tried
+                tries = 0
             except ValueError:
-                pass
+                tries -= 1
             else:
                 yield from _calls_of(_strict(text[i:end]), tools, text[i:end])
                 i = end

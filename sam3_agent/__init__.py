@@ -6,8 +6,8 @@ from sam3_agent.errors import (
     ImageError,
     InputError,
     ModelError,
-    PhraseError,
     PlannerError,
+    PromptError,
     Sam3AgentError,
     SegmenterError,
     ToolError,
@@ -25,14 +25,25 @@ from sam3_agent.masks import Masks
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Finding, Scene
-from sam3_agent.segmenter import Detection, Segmenter
+from sam3_agent.segmenter import (
+    COUNTING,
+    STANDARD,
+    ConceptPrompt,
+    Detection,
+    ObjectPrompt,
+    Segmenter,
+    Selection,
+)
 from sam3_agent.tool import Conclusion, Observation, Tool
 from sam3_agent.usage import Budget, Spent, Usage
 
 __all__ = [
+    "COUNTING",
+    "STANDARD",
     "Agent",
     "Answer",
     "Budget",
+    "ConceptPrompt",
     "Conclusion",
     "Detection",
     "Event",
@@ -43,15 +54,17 @@ __all__ = [
     "Masks",
     "Message",
     "ModelError",
+    "ObjectPrompt",
     "Observation",
-    "PhraseError",
     "Planner",
     "PlannerError",
     "PlannerReplied",
+    "PromptError",
     "Sam3AgentError",
     "Scene",
     "Segmenter",
     "SegmenterError",
+    "Selection",
     "Spent",
     "Status",
     "Tool",

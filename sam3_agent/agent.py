@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sam3_agent import load
 from sam3_agent.answer import Answer, Status
-from sam3_agent.errors import InputError, PhraseError, ToolError
+from sam3_agent.errors import InputError, PromptError, ToolError
 from sam3_agent.events import (
     Event,
     Finished,
@@ -183,7 +183,7 @@ class _Run:
             if number > MAX_CALLS:
                 raise ToolError(f"not run: one reply may have at most {MAX_CALLS} calls")
             result = self.agent.tools[name].run(self.scene, call.arguments)
-        except (ToolError, PhraseError) as error:
+        except (ToolError, PromptError) as error:
             self.tool_errors += 1
             failed = True
             told = _cut(" ".join(str(error).split()), MAX_TOLD)

@@ -5,7 +5,7 @@
     └── Sam3AgentError       what a caller must know; the cause is attached
         ├── InputError       bad usage or input: exit code 2
         │   ├── ImageError   a picture that cannot be read, or is too large
-        │   └── PhraseError  a concept prompt that the segmenter cannot take
+        │   └── PromptError  a concept prompt or place that the segmenter cannot take
         └── ModelError       a model that cannot be used: exit code 3
             ├── PlannerError
             └── SegmenterError
@@ -30,8 +30,8 @@ class ImageError(InputError):
     """A picture that cannot be read, or exceeds the pixel limit."""
 
 
-class PhraseError(InputError):
-    """A concept prompt that is empty or does not fit the text context of the segmenter."""
+class PromptError(InputError):
+    """A phrase, box or point that a segmenter cannot take."""
 
 
 class ModelError(Sam3AgentError):

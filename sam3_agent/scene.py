@@ -1,24 +1,44 @@
 """A scene: one image under study, and every mask that was ever found in it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from sam3_agent.errors import PhraseError
+from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.segmenter import Segmenter
+from sam3_agent.segmenter import (
+    STANDARD,
+    Box,
+    ConceptPrompt,
+    Detection,
+    ObjectPrompt,
+    Prompt,
+    Segmenter,
+    Selection,
+    checked_box,
+    checked_concept,
+)
+from sam3_agent.tiling import merged_tiles, tiles
 
 SAME_MASK_IOU = 0.85
 """Two masks that overlap at least this much are one object and share one number."""
 
+Region: TypeAlias = tuple[int, int, int, int]
+"""x0 y0 x1 y1 in whole pixels; x1 and y1 are exclusive."""
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """What a concept phrase found: the numbers of its masks, best first, and its presence score."""
+    """What a prompt found: the numbers of its masks, best first, and its presence score.
+
+    phrase: the concept phrase, or what else its masks are called.
+    """
 
     phrase: str
     presence: float
@@ -26,9 +46,12 @@ class Finding:
 
 
 class Scene:
-    """One image; its masks are numbered from 1 for good, and an answer may mix those of any phrase.
+    """One image; its masks are numbered from 1 for good, and an answer may mix those of any prompt.
 
-    The image is encoded on first need and once; a phrase that was asked before costs nothing.
+    The image is encoded on first need and once; what was asked before costs nothing.
+
+    image: (H, W, 3) uint8. masks: all that were found, number n at index n - 1. latest: the numbers
+    of the last finding that found anything. segmenter_seconds: wall time spent there.
     """
 
     def __init__(self, image: Pixels, segmenter: Segmenter) -> None:
@@ -37,8 +60,8 @@ class Scene:
         self.latest: tuple[int, ...] = ()
         self.segmenter_seconds = 0.0
         self._segmenter = segmenter
-        self._features: Any = None
-        self._findings: dict[tuple[str, float | None], Finding] = {}
+        self._features: dict[Region, Any] = {}
+        self._findings: dict[Any, Finding] = {}
 
     @property
     def height(self) -> int:
@@ -55,33 +78,96 @@ class Scene:
         """Everything that was asked so far, in order."""
         return tuple(self._findings.values())
 
-    def find(self, phrases: Sequence[str], threshold: float | None = None) -> list[Finding]:
-        """Segment every instance of each concept phrase; one Finding per phrase, in order.
+    def find(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        selection: Selection = STANDARD,
+        region: Box | None = None,
+        tiled: bool = False,
+    ) -> list[Finding]:
+        """Segment every instance of each concept; one Finding per prompt, in order.
 
-        A mask that an earlier phrase found already keeps its number. Raises PhraseError and
-        SegmenterError as the segmenter does; then nothing is added.
+        A prompt is a phrase, or a ConceptPrompt with exemplars. region: look only there, at full
+        resolution. tiled: look at overlapping tiles at full resolution, for many small things in a
+        large image. A mask that an earlier prompt found already keeps its number. Raises
+        PromptError and SegmenterError; then nothing is added.
         """
-        wanted = [" ".join(phrase.split()) for phrase in phrases]
-        if "" in wanted:
-            raise PhraseError("a concept phrase is empty; give a noun phrase such as 'red car'")
-        missing = [p for p in dict.fromkeys(wanted) if (p, threshold) not in self._findings]
+        wanted = [checked_concept(prompt, (self.height, self.width)) for prompt in prompts]
+        place = self._region(region)
+        keys = [(prompt, selection, place, tiled) for prompt in wanted]
+        missing = list(dict.fromkeys(key for key in keys if key not in self._findings))
         if missing:
-            began = time.perf_counter()
-            if self._features is None:
-                self._features = self._segmenter.encode(self.image)
-            detections = self._segmenter.detect(self._features, missing, threshold)
-            self.segmenter_seconds += time.perf_counter() - began
-            for found in detections:
-                finding = Finding(found.phrase, found.presence, self._number(found.masks))
-                self._findings[found.phrase, threshold] = finding
-        findings = [self._findings[phrase, threshold] for phrase in wanted]
-        numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
-        self.latest = numbers or self.latest
-        return findings
+            new = [key[0] for key in missing]
+            windows = tiles(place) if tiled else [place]
+            found = self._timed(lambda: self._detect(new, selection, windows))
+            for key, one in zip(missing, found, strict=True):
+                numbers = self._number(one.masks)
+                self._findings[key] = Finding(one.prompt.label, one.presence, numbers)
+        return self._noted([self._findings[key] for key in keys])
+
+    def find_at(self, prompt: ObjectPrompt) -> Finding:
+        """Segment the one object at a place; raises PromptError and SegmenterError as `find`."""
+        if prompt not in self._findings:
+            features = self._timed(lambda: self._encoded(self._region(None)))
+            masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
+            presence = float(masks.scores.max(initial=0.0))
+            self._findings[prompt] = Finding("this object", presence, self._number(masks))
+        return self._noted([self._findings[prompt]])[0]
 
     def select(self, numbers: Sequence[int]) -> Masks:
         """The masks with these numbers, in that order."""
         return self.masks[[number - 1 for number in numbers]]
+
+    def _detect(
+        self, prompts: list[ConceptPrompt], selection: Selection, windows: list[Region]
+    ) -> list[Detection]:
+        """What each prompt finds in all windows together, as masks of the whole image."""
+        size = (self.height, self.width)
+        parts: list[list[Detection]] = [[] for _ in prompts]
+        for window in windows:
+            inside = [_inside(prompt, window) for prompt in prompts]
+            found = self._segmenter.detect(self._encoded(window), inside, selection)
+            for i, one in enumerate(found):
+                whole = one.masks.size == size
+                masks = one.masks if whole else one.masks.placed(window[:2], size)
+                parts[i].append(Detection(prompts[i], one.presence, masks))
+        return [
+            Detection(
+                prompt,
+                max(one.presence for one in found),
+                merged_tiles([one.masks for one in found], windows),
+            )
+            for prompt, found in zip(prompts, parts, strict=True)
+        ]
+
+    def _encoded(self, window: Region) -> Any:
+        """The features of a part of the image, encoded on first need."""
+        if window not in self._features:
+            x0, y0, x1, y1 = window
+            self._features[window] = self._segmenter.encode(self.image[y0:y1, x0:x1])
+        return self._features[window]
+
+    def _region(self, region: Box | None) -> Region:
+        if region is None:
+            return (0, 0, self.width, self.height)
+        x0, y0, x1, y1 = checked_box(region, (self.height, self.width))
+        window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
+        if window[2] - window[0] < 2 or window[3] - window[1] < 2:
+            raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
+        return window
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.segmenter_seconds += time.perf_counter() - began
+
+    def _noted(self, findings: list[Finding]) -> list[Finding]:
+        numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
+        self.latest = numbers or self.latest
+        return findings
 
     def _number(self, found: Masks) -> tuple[int, ...]:
         """Add what is new to the scene; the numbers of all of `found`."""
@@ -95,5 +181,21 @@ class Scene:
                 new.append(i)
                 numbers.append(known + len(new))
         if new:
-            self.masks = Masks.concatenate([self.masks, found[np.array(new)]])
+            self.masks = Masks.concatenate([self.masks, found[new]])
         return tuple(dict.fromkeys(numbers))
+
+
+def _inside(prompt: ConceptPrompt, window: Region) -> ConceptPrompt:
+    """A prompt whose exemplars are in the pixels of a window, without those outside it."""
+    if not prompt.positive and not prompt.negative:
+        return prompt
+    x0, y0, x1, y1 = window
+
+    def moved(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+        return tuple(
+            (box[0] - x0, box[1] - y0, box[2] - x0, box[3] - y0)
+            for box in boxes
+            if box[0] < x1 and box[2] > x0 and box[1] < y1 and box[3] > y0
+        )
+
+    return ConceptPrompt(prompt.phrase, moved(prompt.positive), moved(prompt.negative))

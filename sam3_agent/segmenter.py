@@ -1,11 +1,73 @@
 """The seam to the eye: what the agent needs of a segmentation model."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
 
+from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
-from sam3_agent.masks import Masks
+from sam3_agent.masks import Masks, Measure
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""x0 y0 x1 y1 in pixels of the image."""
+
+Point: TypeAlias = tuple[float, float]
+"""x y in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class ConceptPrompt:
+    """What to find every instance of: a noun phrase, exemplars of it in the image, or both.
+
+    positive, negative: boxes around things that are and that are not instances.
+    """
+
+    phrase: str = ""
+    positive: tuple[Box, ...] = ()
+    negative: tuple[Box, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What the masks of this prompt are called."""
+        return self.phrase or "like the exemplars"
+
+
+Prompt: TypeAlias = str | ConceptPrompt
+"""A phrase alone may be given as text."""
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """Where one object is: clicks on it, clicks beside it, a box around it."""
+
+    inside: tuple[Point, ...] = ()
+    outside: tuple[Point, ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a model's candidates become masks.
+
+    threshold: the least score in 0..1; None means the model's own.
+    presence: whether the score is query score x presence score, or the query score alone.
+    measure, limit: of two masks of one prompt that overlap more than this, the better one stays.
+        IoU above 0.5 is the same instance found twice, while one true instance inside another has
+        a low IoU and stays.
+    """
+
+    threshold: float | None = None
+    presence: bool = True
+    measure: Measure = "iou"
+    limit: float = 0.5
+
+
+STANDARD = Selection()
+"""What the model's authors use: scores with presence, the model's own threshold."""
+
+COUNTING = Selection(threshold=0.5, presence=False, measure="iom", limit=0.5)
+"""The counting recipe of the SAM 3 paper (arXiv 2511.16719): presence off, IoM-NMS at 0.5."""
 
 
 @dataclass(frozen=True)
@@ -13,17 +75,21 @@ class Detection:
     """What one concept prompt found in an image.
 
     presence: the probability in 0..1 that the concept is in the image at all.
-    masks: the instances whose score (query score x presence score) reached the threshold,
-        best first.
+    masks: the instances that the selection kept, best first.
     """
 
-    phrase: str
+    prompt: ConceptPrompt
     presence: float
     masks: Masks
 
+    @property
+    def phrase(self) -> str:
+        """What the masks are called."""
+        return self.prompt.label
+
 
 class Segmenter(Protocol):
-    """An image is encoded once; concept prompts are then answered from its features."""
+    """An image is encoded once; prompts are then answered from its features."""
 
     @property
     def name(self) -> str:
@@ -33,10 +99,75 @@ class Segmenter(Protocol):
         """The features of one (H, W, 3) uint8 image, opaque to everyone but the segmenter."""
 
     def detect(
-        self, features: Any, phrases: Sequence[str], threshold: float | None = None
+        self, features: Any, prompts: Sequence[Prompt], selection: Selection = STANDARD
     ) -> list[Detection]:
-        """One Detection per phrase, in order.
+        """One Detection per prompt, in order.
 
-        `threshold` in 0..1 is the least score of a mask that is kept; None means the model's own.
-        Raises PhraseError for a phrase that cannot be read, SegmenterError when the model fails.
+        Raises PromptError for a prompt that cannot be read, before anything runs, and
+        SegmenterError when the model fails.
         """
+
+    def segment_at(self, features: Any, prompt: ObjectPrompt) -> Masks:
+        """The one object at a place: one mask, or none.
+
+        Raises PromptError for a place outside the image, and SegmenterError when the model cannot
+        be pointed at things.
+        """
+
+
+def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
+    """The prompt as a segmenter can use it on a (height, width) image.
+
+    White space is folded and boxes are clipped to the image. Raises PromptError for a prompt with
+    neither phrase nor exemplar, and for a box without area, with NaN, or outside the image.
+    """
+    if isinstance(prompt, str):
+        prompt = ConceptPrompt(prompt)
+    phrase = " ".join(prompt.phrase.split())
+    if not phrase and not prompt.positive:
+        what = "there are only negative exemplars" if prompt.negative else "a phrase is empty"
+        raise PromptError(
+            f"{what}; give a short noun phrase such as 'red car', or the box of an example"
+        )
+    return replace(
+        prompt,
+        phrase=phrase,
+        positive=tuple(checked_box(box, size) for box in prompt.positive),
+        negative=tuple(checked_box(box, size) for box in prompt.negative),
+    )
+
+
+def checked_object(prompt: ObjectPrompt, size: tuple[int, int]) -> ObjectPrompt:
+    """The prompt with its box clipped to a (height, width) image.
+
+    Raises PromptError for a prompt without a click inside the object or a box, and for places
+    outside the image.
+    """
+    if not prompt.inside and prompt.box is None:
+        raise PromptError("an object prompt needs a point inside the object, or a box around it")
+    height, width = size
+    for point in (*prompt.inside, *prompt.outside):
+        if len(point) != 2 or not all(map(math.isfinite, point)):
+            raise PromptError(f"the point {list(point)} is not x,y in pixels")
+        if not (0 <= point[0] < width and 0 <= point[1] < height):
+            raise PromptError(f"the point {list(point)} is outside the image of {width}x{height}")
+    if prompt.box is None:
+        return prompt
+    return replace(prompt, box=checked_box(prompt.box, size))
+
+
+def checked_box(box: Sequence[float], size: tuple[int, int]) -> Box:
+    """The box clipped to a (height, width) image.
+
+    Raises PromptError when it is not x0 < x1, y0 < y1, or lies outside.
+    """
+    height, width = size
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise PromptError(f"the box {list(box)} is not x0,y0,x1,y1 in pixels")
+    x0, y0, x1, y1 = (float(value) for value in box)
+    if x0 >= x1 or y0 >= y1:
+        raise PromptError(f"the box {list(box)} has no area: x0 < x1 and y0 < y1 must hold")
+    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    if x0 >= x1 or y0 >= y1:
+        raise PromptError(f"the box {list(box)} is outside the image of {width}x{height}")
+    return x0, y0, x1, y1

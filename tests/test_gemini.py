@@ -1,137 +1,32 @@
-"""The Gemini planner against a mock transport: what it sends, and what it makes of answers."""
+"""The Gemini planner against a mock transport: the conversation, and what it costs."""
 
-import base64
-import copy
-import io
-import json
-import logging
 import re
-import socket
-import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import date
-from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 from PIL import Image
 
-from sam3_agent import Agent, Budget, Message, PlannerError, Spent, ToolCall, load
-from sam3_agent.agent import LAST_TURN, NO_CALL
-from sam3_agent.errors import InputError
+from sam3_agent import Agent, Budget, Message, PlannerError, Spent, ToolCall
+from sam3_agent.agent import LAST_TURN
 from sam3_agent.images import Pixels
-from sam3_agent.model.faults import Line
-from sam3_agent.model.gemini import GeminiPlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.prices import PRICES, Price, known_price
-from sam3_agent.usage import deadline
-
-MODEL = "gemini-3.8-flash"
-KEY = "AIzaSyThisIsTheSecretKey0123456789"
-SIGNATURE = "EpwCCpkCAXLI2nyc/+a8=="
-USAGE = {
-    "promptTokenCount": 1000,
-    "cachedContentTokenCount": 400,
-    "candidatesTokenCount": 20,
-    "thoughtsTokenCount": 50,
-    "totalTokenCount": 1070,
-}
-SYSTEM = {"parts": [{"text": load.system_prompt()}]}
-DECLARED = [
-    {
-        "functionDeclarations": [
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "parametersJsonSchema": tool.parameters,
-            }
-            for tool in load.tools()
-        ]
-    }
-]
-
-
-def call(name: str, _id: str | None = None, **args: Any) -> dict[str, Any]:
-    """A function call part, signed."""
-    own = {"id": _id} if _id else {}
-    return {"functionCall": {**own, "name": name, "args": args}, "thoughtSignature": SIGNATURE}
-
-
-def said(*parts: Any, reason: str | None = "STOP", **more: Any) -> dict[str, Any]:
-    """The body of an answer."""
-    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
-    if reason is not None:
-        candidate["finishReason"] = reason
-    return {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": MODEL}
-
-
-ANSWER = said(call("answer", text="Two dogs.", numbers=[1, 2]))
-
-
-def refusal(status: int, message: str, **more: Any) -> httpx2.Response:
-    """An HTTP error as Google words it."""
-    headers = more.pop("headers", {})
-    error = {"code": status, "message": message, "status": "STATUS", **more}
-    return httpx2.Response(status, json={"error": error}, headers=headers)
-
-
-Step = dict[str, Any] | httpx2.Response | Exception
-
-
-class Stage:
-    """A planner, the server it talks to, which plays steps, and the seconds it has waited."""
-
-    def __init__(self, *steps: Step, model: str = MODEL, **options: Any) -> None:
-        self.steps: Iterator[Step] = iter(steps)
-        self.requests: list[httpx2.Request] = []
-        self.waits: list[float] = []
-        self.planner = GeminiPlanner(
-            model,
-            **{"api_key": KEY, **options},
-            line=Line("gemini", model, sleep=self.waits.append),
-            http_client=httpx2.Client(transport=httpx2.MockTransport(self._play)),
-        )
-
-    def _play(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests.append(request)
-        step = next(self.steps)
-        if isinstance(step, Exception):
-            raise step
-        return httpx2.Response(200, json=step) if isinstance(step, dict) else step
-
-    @property
-    def bodies(self) -> list[dict[str, Any]]:
-        return [json.loads(request.content) for request in self.requests]
-
-    def reply(self, *messages: Message) -> Message:
-        return self.planner.reply(messages or [Message("user", "dogs")], load.tools())
-
-
-def without_pictures(value: Any, found: list[Image.Image]) -> Any:
-    """The JSON with every picture decoded into `found`, and its number in its place."""
-    value = copy.deepcopy(value)
-    for part in _dicts(value):
-        if "inlineData" in part:
-            data = base64.b64decode(part["inlineData"]["data"], validate=True)
-            found.append(Image.open(io.BytesIO(data)))
-            assert part["inlineData"] == {
-                "mimeType": f"image/{str(found[-1].format).lower()}",
-                "data": part["inlineData"]["data"],
-            }
-            part["inlineData"] = len(found)
-    return value
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-    for one in value.values() if isinstance(value, dict) else value:
-        if isinstance(one, (dict, list)):
-            yield from _dicts(one)
+from tests.gemini_stage import (
+    ANSWER,
+    DECLARED,
+    MODEL,
+    SIGNATURE,
+    SYSTEM,
+    TWO_CALLS,
+    USAGE,
+    Stage,
+    call,
+    conversation,
+    refusal,
+    said,
+    without_pictures,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -160,12 +55,11 @@ def test_a_question_is_answered_and_replies_go_back_as_they_came(
     question = {"role": "user", "parts": [{"inlineData": 1}, {"text": "How many dogs?"}]}
     assert first == {
         "contents": [question],
+        "generationConfig": {},
         "systemInstruction": SYSTEM,
         "tools": DECLARED,
     }
-    (result,) = (message for message in answer.messages if message.role == "tool")[:1] if False else [
-        message for message in answer.messages if message.role == "tool"
-    ][:1]
+    result = next(message for message in answer.messages if message.role == "tool")
     assert second == {
         "contents": [
             {**question, "parts": [{"inlineData": 2}, {"text": "How many dogs?"}]},
@@ -184,9 +78,287 @@ def test_a_question_is_answered_and_replies_go_back_as_they_came(
                 ],
             },
         ],
+        "generationConfig": {},
         "systemInstruction": SYSTEM,
         "tools": DECLARED,
     }
     assert [picture.size for picture in pictures] == [(200, 100)] * 3
     assert np.array_equal(np.asarray(pictures[0].convert("RGB")), image)
     assert not np.array_equal(np.asarray(pictures[2].convert("RGB")), image)
+
+
+def test_older_models_get_pictures_in_the_users_next_turn(image: Pixels) -> None:
+    stage = Stage(TWO_CALLS, ANSWER, model="gemini-2.5-flash")
+    reply = stage.reply()
+    stage.reply(*conversation(image[:, :100], reply)[:-1], Message("user", "Go on."))
+    pictures: list[Image.Image] = []
+    contents = without_pictures(stage.bodies[1], pictures)["contents"]
+    assert contents[2:] == [
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"name": "segment", "response": {"output": "Result 1."}}}
+            ],
+        },
+        {
+            "role": "user",
+            "parts": [
+                {"text": "Picture for segment:"},
+                {"inlineData": 1},
+                {"inlineData": 2},
+                {"text": "Go on."},
+            ],
+        },
+    ]
+    assert [picture.size for picture in pictures] == [(100, 100)] * 2
+
+
+def test_several_results_stand_in_one_content_in_the_order_of_the_calls(image: Pixels) -> None:
+    stage = Stage(said(call("segment", "a"), call("segment", "b")), ANSWER)
+    reply = stage.reply()
+    stage.reply(*conversation(image, reply))
+    contents = without_pictures(stage.bodies[1], [])["contents"]
+    no_longer = "(2 pictures of this step no longer shown)"
+    first = {"id": "a", "name": "segment", "response": {"output": f"Result 1.\n{no_longer}"}}
+    second = {"id": "b", "name": "segment", "response": {"output": "Result 2."}}
+    shown = {"parts": [{"inlineData": 1}, {"inlineData": 2}]}
+    assert len(contents) == 3
+    assert contents[2]["parts"] == [
+        {"functionResponse": first},
+        {"functionResponse": second | shown},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "inside"),
+    [
+        ("gemini-3.8-flash", True),
+        ("gemini-3-pro-preview", True),
+        ("gemini-10-flash", True),
+        ("models/gemini-flash-latest", True),
+        ("gemini-pro-latest", True),
+        ("any", True),
+        ("gemini-2.5-pro", False),
+        ("gemini-2.0-flash-001", False),
+        ("gemini-robotics-er-1.5-preview", False),
+    ],
+)
+def test_a_models_name_says_where_pictures_go(image: Pixels, model: str, inside: bool) -> None:
+    stage = Stage(said(call("segment", phrases=["dog"])), ANSWER, model=model)
+    stage.reply(*conversation(image, stage.reply()))
+    contents = stage.bodies[1]["contents"]
+    assert ("parts" in contents[2]["parts"][0]["functionResponse"]) is inside
+    assert len(contents) == (3 if inside else 4)
+    name = model.removeprefix("models/")
+    assert str(stage.requests[1].url.path) == f"/v1/models/{name}:generateContent"
+    assert stage.planner.name == f"gemini:{name}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to submit request: `function_response.parts` is not supported for this model.",
+        'Invalid JSON payload received. Unknown name "parts" at '
+        "'contents[2].parts[0].function_response': Cannot find field.",
+        "Multimodal function responses are not supported by this model",
+    ],
+)
+def test_a_server_that_refuses_pictures_in_results_is_obeyed_once_and_for_all(
+    image: Pixels, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(TWO_CALLS, refusal(400, words), ANSWER, ANSWER)
+    messages = conversation(image, stage.reply())
+    second = stage.reply(*messages)
+    stage.reply(*messages)
+    inside = [
+        len(re.findall('"functionResponse": {[^}]*}, "parts"', str(b).replace("'", '"')))
+        for b in stage.bodies
+    ]
+    assert inside == [0, 1, 0, 0]
+    assert stage.planner.pictures_in_results is False
+    assert stage.waits == []
+    assert caplog.text.count("takes no pictures in function responses") == 1
+    assert (second.spent.retries, second.spent.calls, second.spent.images) == (1, 1, 4)
+
+
+def test_another_complaint_about_results_changes_nothing(image: Pixels) -> None:
+    words = "Please ensure that the number of function response parts is equal to the number of "
+    stage = Stage(TWO_CALLS, refusal(400, words + "function call parts."))
+    messages = conversation(image, stage.reply())
+    with pytest.raises(PlannerError, match="answered 400: Please ensure"):
+        stage.reply(*messages)
+    assert stage.planner.pictures_in_results is True
+
+
+def test_calls_without_ids_get_new_ones_and_are_answered_without(image: Pixels) -> None:
+    stage = Stage(TWO_CALLS, TWO_CALLS, said(call("segment", "call_1")), ANSWER)
+    messages: list[Message] = []
+    for _ in range(3):
+        reply = stage.reply(*messages)
+        messages = [*messages, *conversation(image, reply)[1 if messages else 0 :]]
+    ids = [one.id for message in messages for one in message.tool_calls]
+    assert ids == ["call_1", "call_2", "call_3", "call_4", "call_5"]
+    stage.reply(*messages)
+    responses = [
+        part["functionResponse"]
+        for content in stage.bodies[-1]["contents"]
+        for part in content["parts"]
+        if "functionResponse" in part
+    ]
+    assert [response.get("id") for response in responses] == [None] * 4 + ["call_1"]
+
+
+def test_a_call_written_as_text_is_run_and_answered_as_text(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    text = 'Let me look.\n```json\n{"tool": "segment", "arguments": {"phrases": ["dog"]}}\n```'
+    stage = Stage(said({"text": text, "thoughtSignature": SIGNATURE}), said({"text": text}), ANSWER)
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    assert (answer.status, len(answer.masks), answer.usage.tool_calls) == ("answered", 2, 3)
+    contents = without_pictures(stage.bodies[2], [])["contents"]
+    results = [message.text for message in answer.messages if message.role == "tool"]
+    assert contents[1] == {
+        "role": "model",
+        "parts": [{"text": text, "thoughtSignature": SIGNATURE}],
+    }
+    assert contents[2] == {
+        "role": "user",
+        "parts": [{"text": f"Result of segment:\n{results[0]}"}, {"inlineData": 2}],
+    }
+    ids = [one.id for message in answer.messages for one in message.tool_calls]
+    assert len(set(ids)) == 3
+
+
+def test_what_another_planner_said_is_rebuilt_and_says_so(image: Pixels) -> None:
+    calls = (ToolCall("a", "segment", '{"phrases": ["dog"]}'), ToolCall("b", "segment", "[1"))
+    foreign = Message("assistant", "Hm.", tool_calls=calls, provider_state={"other": 1})
+    stage = Stage(ANSWER)
+    stage.reply(*conversation(image, foreign))
+    assert stage.bodies[0]["contents"][1] == {
+        "role": "model",
+        "parts": [
+            {"text": "Hm."},
+            {
+                "functionCall": {"id": "a", "name": "segment", "args": {"phrases": ["dog"]}},
+                "thoughtSignature": "skip_thought_signature_validator",
+            },
+            {"functionCall": {"id": "b", "name": "segment", "args": {"arguments": "[1"}}},
+        ],
+    }
+    assert [p["functionResponse"]["id"] for p in stage.bodies[0]["contents"][2]["parts"]] == [
+        "a",
+        "b",
+    ]
+
+
+def test_user_messages_in_a_row_are_one_turn_and_silence_is_left_out(image: Pixels) -> None:
+    stage = Stage(ANSWER)
+    stage.reply(
+        Message("system", "One."),
+        Message("system", "Two."),
+        Message("user", "What?", (image,)),
+        Message("assistant", ""),
+        Message("user", "Well?"),
+    )
+    body = without_pictures(stage.bodies[0], [])
+    assert body["systemInstruction"] == {"parts": [{"text": "One.\n\nTwo."}]}
+    assert body["contents"] == [
+        {"role": "user", "parts": [{"inlineData": 1}, {"text": "What?"}, {"text": "Well?"}]}
+    ]
+
+
+def test_a_question_can_be_asked_without_tools(image: Pixels) -> None:
+    stage = Stage(said({"text": "A dog."}))
+    reply = stage.planner.reply([Message("user", "What?")], [])
+    asked = [{"role": "user", "parts": [{"text": "What?"}]}]
+    assert stage.bodies == [{"contents": asked, "generationConfig": {}}]
+    assert (reply.text, reply.tool_calls) == ("A dog.", ())
+
+
+def test_options_are_sent_only_when_given() -> None:
+    stage = Stage(ANSWER, max_output_tokens=900, temperature=0.0, thinking_level="low")
+    stage.reply()
+    assert stage.bodies[0]["generationConfig"] == {
+        "maxOutputTokens": 900,
+        "temperature": 0.0,
+        "thinkingConfig": {"thinkingLevel": "LOW"},
+    }
+    stage = Stage(ANSWER, thinking_budget=0)
+    stage.reply()
+    assert stage.bodies[0]["generationConfig"] == {"thinkingConfig": {"thinkingBudget": 0}}
+    stage = Stage(ANSWER)
+    stage.reply()
+    assert stage.bodies[0]["generationConfig"] == {}
+
+
+def test_pictures_are_bounded_by_max_side(image: Pixels) -> None:
+    stage = Stage(ANSWER, max_side=50)
+    stage.reply(Message("user", "What?", (image,)))
+    pictures: list[Image.Image] = []
+    without_pictures(stage.bodies[0], pictures)
+    assert pictures[0].size == (50, 25)
+
+
+def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: PlacedSegmenter) -> None:
+    written = '{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}'
+    stage = Stage(said({"text": written}), tool_calls="text")
+    assert Agent(stage.planner, eye).ask(image, "cats").status == "no_target"
+    assert "tools" not in stage.bodies[0]
+    assert "## Tools" in stage.bodies[0]["systemInstruction"]["parts"][0]["text"]
+
+
+def test_a_model_without_function_calling_is_asked_for_text(
+    image: Pixels, eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "Function calling is not enabled for models/gemma-3-27b-it"
+    first = said({"text": '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'})
+    last = said({"text": '{"tool": "answer", "arguments": {"text": "Two.", "numbers": [1, 2]}}'})
+    stage = Stage(refusal(400, words), first, last, model="gemma-3-27b-it")
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    assert (answer.numbers, answer.usage.spent.retries) == ((1, 2), 1)
+    assert ["tools" in body for body in stage.bodies] == [True, False, False]
+    assert caplog.text.count("has no native tool calls") == 1
+
+
+def test_usage_counts_tokens_pictures_bytes_and_cost(image: Pixels, eye: PlacedSegmenter) -> None:
+    stage = Stage(said(call("segment", phrases=["dog"])), refusal(500, "again"), ANSWER)
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    price = PRICES[MODEL] if date.today() < date(2027, 1, 1) else Price(1.50, 0.15, 7.50)
+    assert answer.usage.spent == Spent(
+        calls=2,
+        retries=1,
+        input_tokens=2000,
+        cached_tokens=800,
+        output_tokens=140,
+        reasoning_tokens=100,
+        images=5,
+        bytes=sum(len(request.content) for request in stage.requests),
+        cost=2 * price.cost(1000, 400, 70),
+    )
+
+
+def test_the_cost_is_known_for_an_alias_and_for_a_price_that_is_given() -> None:
+    answers = {**ANSWER, "modelVersion": "gemini-2.5-flash"}
+    stage = Stage(answers, model="gemini-flash-latest")
+    assert stage.reply().spent.cost == PRICES["gemini-2.5-flash"].cost(1000, 400, 70)
+    stage = Stage(answers, price=(1.0, 0.5, 2.0))
+    assert stage.reply().spent.cost == Price(1.0, 0.5, 2.0).cost(1000, 400, 70)
+    stage = Stage({**answers, "modelVersion": "unheard-of"}, model="unheard-of")
+    assert stage.reply().spent.cost is None
+    stage = Stage({**answers, "usageMetadata": {"promptTokenCount": "many"}})
+    assert stage.reply().spent.cost is None
+
+
+def test_a_price_that_is_announced_holds_from_its_day_on() -> None:
+    assert known_price("gemini-3.8-flash", date(2026, 12, 31)) == Price(0.75, 0.075, 3.75)
+    assert known_price("gemini-3.8-flash", date(2027, 1, 1)) == Price(1.50, 0.15, 7.50)
+    assert known_price("gemini-2.5-pro", date(2027, 1, 1)) == Price(1.25, 0.125, 10.00)
+    assert known_price("unheard-of") is None
+
+
+def test_the_last_turn_is_said_after_the_results(image: Pixels, eye: PlacedSegmenter) -> None:
+    stage = Stage(said(call("segment", phrases=["dog"])), ANSWER)
+    Agent(stage.planner, eye, budget=Budget(turns=2)).ask(image, "dogs")
+    roles = [content["role"] for content in stage.bodies[1]["contents"]]
+    assert roles == ["user", "model", "user", "user"]
+    assert stage.bodies[1]["contents"][3]["parts"] == [{"text": LAST_TURN}]

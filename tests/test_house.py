@@ -82,8 +82,9 @@ def test_the_public_surface_is_what_we_promise() -> None:
         *("Agent", "Answer", "Status", "Budget", "Usage", "Spent", "load_image"),
         *("Scene", "Finding", "Masks", "Message", "ToolCall"),
         *("Tool", "Observation", "Conclusion", "Planner", "Segmenter", "Detection"),
+        *("ConceptPrompt", "ObjectPrompt", "Selection", "STANDARD", "COUNTING"),
         *("Event", "TurnStarted", "PlannerReplied", "ToolStarted", "ToolFinished", "Finished"),
-        *("Sam3AgentError", "InputError", "ImageError", "PhraseError", "ToolError"),
+        *("Sam3AgentError", "InputError", "ImageError", "PromptError", "ToolError"),
         *("ModelError", "PlannerError", "SegmenterError"),
     }
     for name in sam3_agent.__all__:

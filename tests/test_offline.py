@@ -61,10 +61,11 @@ WORDS = {
     "the second dog": "The second of 3 dogs from the left.",
     "the dog in the lower right corner": "The one of 3 dogs from the bottom right corner.",
     "the dogs left of the tree": "There are 2 dogs to the left of the tree.",
-    "the dog left of the tree": "There are 2 dogs to the left of the tree; this is the nearest one.",
+    "the dog left of the tree": "There are 2 dogs to the left of the tree; "
+    "this is the nearest one.",
     "the dog closest to the tree": "The one nearest to the tree, of 3 dogs.",
-    "the dog right of the car": "There are 2 dogs to the right of the car; this is the nearest one. "
-    "There are 2 cars; I took the clearest one.",
+    "the dog right of the car": "There are 2 dogs to the right of the car; "
+    "this is the nearest one. There are 2 cars; I took the clearest one.",
     "all dogs except the brown one": "2 dogs: all except the brown dog.",
     "all dogs except the red one": "There are 3 dogs; there is no red dog to leave out.",
     "the tree and the cars": "The tree and 2 cars.",
@@ -187,11 +188,11 @@ def test_a_conversation_without_a_question_is_an_error() -> None:
 
 
 def test_an_answer_that_was_refused_is_an_error_and_not_repeated() -> None:
-    refused = reply([Message("user", "tell me a joke")])
+    refused = reply([Message("user", "explain this joke")])
     error = Message("tool", "Error: no", tool_call_id=refused.tool_calls[0].id)
 
     with pytest.raises(PlannerError, match="refused: Error: no"):
-        reply([Message("user", "tell me a joke"), refused, error])
+        reply([Message("user", "explain this joke"), refused, error])
 
 
 @pytest.mark.parametrize(
@@ -219,13 +220,13 @@ def test_results_of_other_tools_are_left_aside() -> None:
 
 
 def test_it_says_which_planner_it_stands_in_for() -> None:
-    text = json.loads(reply([Message("user", "a joke about you")]).tool_calls[0].arguments)["text"]
+    text = json.loads(reply([Message("user", "a joke about me")]).tool_calls[0].arguments)["text"]
 
     assert "stands in for a multimodal LLM" in text
     assert "openai:MODEL" in text
     assert "gemini:MODEL" in text
     assert "SAM3_AGENT_PLANNER" in text
-    assert '"about you"' in text
+    assert '"about me"' in text
 
 
 GRAMMAR_WORDS = (

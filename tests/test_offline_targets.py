@@ -60,9 +60,7 @@ KNOWN = "r1 b1 r2 r3 tree balloon house d1 d2 d3 cat"
 @pytest.fixture(scope="module")
 def agent() -> Agent:
     things = {phrase: [PLACES[name] for name in names.split()] for phrase, names in NAMES.items()}
-    scores = {
-        phrase: [0.95 - 0.05 * i for i in range(len(found))] for phrase, found in things.items()
-    }
+    scores = {name: [0.95 - 0.05 * i for i in range(len(boxes))] for name, boxes in things.items()}
     return Agent(planner="offline", segmenter=PlacedSegmenter(things, scores))
 
 
@@ -71,8 +69,8 @@ def ask(agent: Agent, query: str) -> Answer:
 
 
 def targets(answer: Answer) -> list[str]:
-    names = {box: name for name, box in PLACES.items()}
-    return sorted(names[tuple(int(v) for v in box)] for box in answer.masks.boxes)
+    names = {tuple(map(float, box)): name for name, box in PLACES.items()}
+    return sorted(names[tuple(box)] for box in answer.masks.boxes.tolist())
 
 
 READ = {
@@ -175,7 +173,7 @@ READ = {
     "the person next to a dog": "p2",
     "dogs and cars left of the tree": "d1 r1",
     "the dogs left of the tree and cats": "d1 cat",
-    "what is closest to the cup?": "house",
+    "what is closest to the cup?": "cat",
     # exclusion
     "all cars except the blue one": "r1 r2 r3",
     "all dogs but the brown one": "d1 d3",
@@ -257,7 +255,7 @@ NOT_THERE = {
     "are there four dogs?": "No, there are only 3 dogs.",
     "how many elephants are there?": "There are no elephants.",
     "how many dogs are above the house?": "There are no dogs above the house.",
-    "how many dogs are above the elephant?": "There are no dogs above the elephant: no elephant here.",
+    "how many dogs are on the elephant?": "There are no dogs on the elephant: no elephant here.",
 }
 
 UNREADABLE = [

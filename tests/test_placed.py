@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sam3_agent import PhraseError, SegmenterError
+from sam3_agent import PromptError, SegmenterError
 from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.segmenter import Selection
 
 PICTURE = np.zeros((80, 100, 3), np.uint8)
 
@@ -32,7 +33,10 @@ def test_masks_are_taken_as_they_are() -> None:
 def test_scores_below_the_threshold_are_left_out() -> None:
     eye = PlacedSegmenter({"dog": [(0, 0, 9, 9), (20, 0, 29, 9)]}, {"dog": [0.4, 0.7]})
 
-    assert [len(eye.detect((80, 100), ["dog"], at)[0].masks) for at in (None, 0.3)] == [1, 2]
+    assert [len(eye.detect((80, 100), ["dog"], Selection(at))[0].masks) for at in (None, 0.3)] == [
+        1,
+        2,
+    ]
 
 
 def test_what_was_not_placed_is_not_found_and_everything_asked_is_noted() -> None:
@@ -48,7 +52,7 @@ def test_what_was_not_placed_is_not_found_and_everything_asked_is_noted() -> Non
 def test_a_phrase_that_is_too_long_is_refused_before_anything_is_noted() -> None:
     eye = PlacedSegmenter({}, max_words=2)
 
-    with pytest.raises(PhraseError, match="does not have 1 to 2 words"):
+    with pytest.raises(PromptError, match="does not have 1 to 2 words"):
         eye.detect((80, 100), ["dog", "a b c"])
     assert eye.asked == []
 

@@ -10,10 +10,12 @@ import pytest
 import torch
 from transformers import Sam3Config, Sam3Model, Sam3Processor
 
-from sam3_agent import PhraseError, Segmenter, SegmenterError
+from sam3_agent import PromptError, Segmenter, SegmenterError
 from sam3_agent.images import Pixels
+from sam3_agent.model.checkpoints import TINY, Checkpoint
 from sam3_agent.model.mask_decoding import decode_mask
-from sam3_agent.model.sam3 import TINY, Sam3Segmenter
+from sam3_agent.model.sam3 import Sam3Segmenter
+from sam3_agent.segmenter import Selection
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,8 @@ def random_model() -> Any:
 
 @pytest.fixture
 def random_eye(random_model: Any, processor: Any) -> Sam3Segmenter:
-    return Sam3Segmenter.from_model(
-        "random", random_model, processor, device="cpu", threshold=0.0, duplicate_iou=1.0
-    )
+    checkpoint = Checkpoint("random", "random", random_model, processor)
+    return Sam3Segmenter(checkpoint, device="cpu", threshold=0.0)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_scores_boxes_and_masks_are_those_of_the_plain_model(
     random_model: Any, random_eye: Sam3Segmenter, processor: Any, photo: Pixels
 ) -> None:
     output, expected = transformers_way(random_model, processor, photo, "red car")
-    (found,) = random_eye.detect(random_eye.encode(photo), ["red car"])
+    (found,) = random_eye.detect(random_eye.encode(photo), ["red car"], Selection(limit=1.0))
     assert found.presence == pytest.approx(float(output.presence_logits.sigmoid()), abs=1e-6)
     order = expected["scores"].argsort(descending=True)
     kept = [int(i) for i in order if expected["masks"][i].any()]
@@ -83,7 +84,7 @@ def test_without_the_cls_token_the_numbers_would_differ(processor: Any, photo: P
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
         )
-    eye = Sam3Segmenter.from_model("tiny", trained, processor, device="cpu")
+    eye = Sam3Segmenter(Checkpoint("tiny", "tiny", trained, processor), device="cpu")
     (found,) = eye.detect(eye.encode(photo), ["red car"])
     assert found.presence != pytest.approx(float(text_only.presence_logits.sigmoid()), abs=1e-4)
 
@@ -120,19 +121,17 @@ def test_only_scores_above_the_threshold_are_kept_best_first(
     scores = everything.masks.scores
     assert list(scores) == sorted(scores, reverse=True)
     middle = float(scores[len(scores) // 2])
-    (some,) = random_eye.detect(features, ["dog"], threshold=middle)
+    (some,) = random_eye.detect(features, ["dog"], Selection(threshold=middle))
     assert 0 < len(some.masks) < len(everything.masks)
     assert (some.masks.scores >= middle).all()
     assert some.presence == everything.presence
 
 
 def test_of_masks_that_overlap_too_much_only_the_best_stays(
-    random_model: Any, processor: Any, photo: Pixels
+    random_eye: Sam3Segmenter, photo: Pixels
 ) -> None:
-    strict = Sam3Segmenter.from_model(
-        "random", random_model, processor, threshold=0.0, duplicate_iou=0.3
-    )
-    (found,) = strict.detect(strict.encode(photo), ["dog"])
+    features = random_eye.encode(photo)
+    (found,) = random_eye.detect(features, ["dog"], Selection(limit=0.3))
     overlap = found.masks.overlap(found.masks) - np.eye(len(found.masks))
     assert overlap.max(initial=0) <= 0.3
 
@@ -144,7 +143,7 @@ def test_of_masks_that_overlap_too_much_only_the_best_stays(
 def test_a_phrase_that_cannot_be_read_is_refused_before_anything_runs(
     random_eye: Sam3Segmenter, photo: Pixels, phrase: str, told: str
 ) -> None:
-    with pytest.raises(PhraseError, match=told):
+    with pytest.raises(PromptError, match=told):
         random_eye.detect(random_eye.encode(photo), ["dog", phrase])
 
 
@@ -234,7 +233,7 @@ def test_a_checkpoint_that_cannot_be_loaded_says_what_to_do(
 def test_a_hub_that_refuses_is_explained(status: int, told: str) -> None:
     from huggingface_hub import errors
 
-    from sam3_agent.model.sam3 import _advice
+    from sam3_agent.model.checkpoints import _advice
 
     kinds = {403: errors.GatedRepoError, 404: errors.RepositoryNotFoundError}
     refusal = kinds[status].__new__(kinds[status])

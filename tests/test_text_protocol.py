@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sam3_agent import Conclusion, Message, Observation, PhraseError, Scene, ToolCall, ToolError
+from sam3_agent import Conclusion, Message, Observation, PromptError, Scene, ToolCall, ToolError
 from sam3_agent.load import tools
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.text_protocol import as_text, instructions, read_calls
@@ -294,7 +294,7 @@ def test_any_arguments_of_a_tool_are_run_or_refused_with_one_bounded_line(argume
     for tool in TOOLS:
         try:
             result = tool.run(scene(), arguments)
-        except (ToolError, PhraseError) as error:
+        except (ToolError, PromptError) as error:
             told = str(error)
         else:
             assert isinstance(result, (Conclusion, Observation))

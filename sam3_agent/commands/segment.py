@@ -19,6 +19,7 @@ from sam3_agent.commands.console import (
 )
 from sam3_agent.images import MAX_MEGAPIXELS, load_image
 from sam3_agent.scene import Scene
+from sam3_agent.segmenter import Selection
 from sam3_agent.usage import Usage
 
 
@@ -44,7 +45,7 @@ def segment(
         eye = load.segmenter(segmenter)
         say_models(None, eye.name)
         scene = Scene(pixels, eye)
-        findings = scene.find(phrases, threshold)
+        findings = scene.find(phrases, selection=Selection(threshold))
         numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
         answer = Answer(
             query=", ".join(phrases),

@@ -1,0 +1,367 @@
+"""The Gemini planner against a mock transport: answers that are none, faults, keys."""
+
+import logging
+import re
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+import httpx2
+import pytest
+
+from sam3_agent import Agent, Budget, Message, PlannerError, load
+from sam3_agent.agent import NO_CALL
+from sam3_agent.errors import InputError
+from sam3_agent.images import Pixels
+from sam3_agent.model.faults import Line
+from sam3_agent.model.gemini import GeminiPlanner
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.usage import deadline
+from tests.gemini_stage import (
+    ANSWER,
+    KEY,
+    MODEL,
+    NOTHING,
+    SIGNATURE,
+    TWO_CALLS,
+    Stage,
+    Step,
+    call,
+    conversation,
+    refusal,
+    said,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_an_empty_answer_is_asked_again_and_counted() -> None:
+    empties = [said(reason=reason) for reason in ("STOP", None, "OTHER")]
+    thought = said({"text": "Hm.", "thought": True}, {"text": " "})
+    stage = Stage(*empties, thought, ANSWER)
+    reply = stage.reply()
+    assert [one.name for one in reply.tool_calls] == ["answer"]
+    assert len({request.content for request in stage.requests}) == 1
+    assert (reply.spent.calls, reply.spent.retries) == (1, 4)
+    assert reply.spent.input_tokens == 5000
+    assert len(stage.waits) == 4
+
+
+def test_empty_answers_end_in_an_error_at_last() -> None:
+    stage = Stage(*[said()] * 6)
+    with pytest.raises(PlannerError, match=r"after 6 tries: .*without words or calls") as caught:
+        stage.reply()
+    assert caught.value.tries == 6
+
+
+def test_a_malformed_call_goes_back_to_the_model_in_words(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    malformed = said(
+        {"thoughtSignature": SIGNATURE},
+        reason="MALFORMED_FUNCTION_CALL",
+        finishMessage="Malformed function call: segment(phrases=[dog",
+    )
+    stage = Stage(malformed, {"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}, NOTHING)
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    assert stage.bodies[2]["contents"][1:] == [
+        {"role": "model", "parts": [{"text": "MALFORMED_FUNCTION_CALL\nsegment(phrases=[dog"}]},
+        {"role": "user", "parts": [{"text": NO_CALL}]},
+        {"role": "model", "parts": [{"text": "MALFORMED_RESPONSE"}]},
+        {"role": "user", "parts": [{"text": NO_CALL}]},
+    ]
+    assert answer.usage.spent.retries == 0
+
+
+def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, eye: PlacedSegmenter) -> None:
+    words = "Malformed function call: print(default_api.segment(phrases=['dog']))"
+    stage = Stage(said(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER)
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    assert (answer.status, len(answer.masks), eye.asked) == ("answered", 2, ["dog"])
+    made, responded = stage.bodies[1]["contents"][1:]
+    assert made["parts"][1]["functionCall"]["args"] == {"phrases": ["dog"]}
+    assert responded["parts"][0]["functionResponse"]["name"] == "segment"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (said(reason="SAFETY"), "SAFETY"),
+        (said({"text": "I"}, reason="PROHIBITED_CONTENT", finishMessage="No."), "No"),
+        (said(reason="RECITATION"), "RECITATION"),
+        ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, "PROHIBITED_CONTENT"),
+        ({"candidates": [], "promptFeedback": {"blockReason": "IMAGE_SAFETY"}}, "IMAGE_SAFETY"),
+    ],
+)
+def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: str) -> None:
+    stage = Stage(body)
+    words = f"gemini model {MODEL}: it refused to answer: {why}. Ask in other words"
+    with pytest.raises(PlannerError, match=re.escape(words)):
+        stage.reply()
+    assert len(stage.requests) == 1
+
+
+def test_an_answer_that_was_cut_off_is_taken_as_it_is(image: Pixels, eye: PlacedSegmenter) -> None:
+    cut = said({"text": "Well, I think"}, reason="MAX_TOKENS")
+    stage = Stage(said(reason="MAX_TOKENS"), cut, NOTHING)
+    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    assert [message.text for message in answer.messages[2:6:2]] == ["", "Well, I think"]
+    assert stage.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
+    assert stage.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
+
+
+HOSTILE_PARTS: list[Any] = [
+    [call("segment")],
+    [{"functionCall": {"name": "segment", "args": "phrases: dog"}}],
+    [{"functionCall": {"name": "segment", "args": ["dog"]}}],
+    [{"functionCall": {"name": "segment", "args": {"phrases": "dog"}}}],
+    [{"functionCall": {"name": None, "args": None, "id": 7}}],
+    [{"functionCall": {}}],
+    [{"functionCall": {"name": "default_api.draw", "args": {"\ud800": "\ud800"}}}],
+    [{"text": "no call"}, {"executableCode": {"code": "print(1)"}}],
+    [{"text": '{"tool": "segment", "arguments": {"phrases": ["dog"'}],
+    [None, 1, "text", [], {"text": None}, {"text": 3}, {"text": "x", "thought": 0}],
+]
+
+
+@pytest.mark.parametrize("parts", HOSTILE_PARTS)
+def test_no_content_of_a_reply_ends_a_run(
+    image: Pixels, eye: PlacedSegmenter, parts: list[Any]
+) -> None:
+    stage = Stage(*[said(*parts)] * 2, ANSWER)
+    answer = Agent(stage.planner, eye, budget=Budget(turns=3)).ask(image, "dogs")
+    assert answer.status in ("answered", "out_of_budget")
+    assert answer.usage.turns == 3
+    assert stage.bodies[2]["contents"][1]["parts"] == parts
+
+
+UNREADABLE: list[bytes] = [
+    b"",
+    b"<html>Bad gateway</html>",
+    b'{"candidates": [{"content": {"parts": [{"te',
+    b"[]",
+    b"null",
+    b"{}",
+    b'{"candidates": null}',
+    b'{"candidates": "none", "promptFeedback": []}',
+    b'{"candidates": [{"content": "text", "finishReason": 3}]}',
+    b'{"candidates": [{"content": {"parts": {"text": "x"}}}], "usageMetadata": 4}',
+    b"[" * 100_000,
+    b"\xff\xfe\xfd",
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_body_that_cannot_be_used_is_asked_for_again(body: bytes) -> None:
+    stage = Stage(httpx2.Response(200, content=body), ANSWER)
+    reply = stage.reply()
+    assert (reply.spent.retries, len(reply.tool_calls)) == (1, 1)
+
+
+def test_a_server_that_never_makes_sense_is_named_in_an_error() -> None:
+    stage = Stage(*[httpx2.Response(200, text="<html>hello</html>")] * 6)
+    with pytest.raises(PlannerError, match="GOOGLE_GEMINI_BASE_URL points at a Gemini API"):
+        stage.reply()
+
+
+DAILY = {
+    "details": [
+        {
+            "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+            "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}],
+        },
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "27s"},
+    ]
+}
+QUOTA = "You exceeded your current quota, please check your plan and billing details. "
+FATAL: list[tuple[httpx2.Response, str]] = [
+    (refusal(400, "Invalid value at 'contents'"), "answered 400: Invalid.*see its words"),
+    (refusal(400, f"API key not valid: {KEY}."), "API key not valid.*Check GEMINI_API_KEY"),
+    (refusal(401, "Request had invalid credentials"), "answered 401.*Check GEMINI_API_KEY"),
+    (refusal(403, "Permission denied on resource"), "answered 403.*check its rights"),
+    (refusal(403, "Your API key was reported as leaked."), "answered 403.*gives a new key"),
+    (refusal(404, "models/x is not found for API version v1"), "answered 404.*the model's name"),
+    (refusal(413, "Too large"), "answered 413: Too large. Make the picture smaller"),
+    (refusal(429, QUOTA, **DAILY), "answered 429.*quota is used up"),
+    (refusal(429, QUOTA + "limit: 0, model: gemini-3.1-pro"), "answered 429.*enable billing"),
+    (refusal(429, "Your prepayment credits are depleted."), "answered 429.*enable billing"),
+    (httpx2.Response(302, headers={"location": "https://else.example"}), "answered 302"),
+    (httpx2.Response(404, text="<html>nginx</html>"), "answered 404: <html>nginx"),
+    (httpx2.Response(400, json={"error": "no words"}), "answered 400.*no words"),
+    (httpx2.Response(400, json=["a", "b"]), "answered 400"),
+    (httpx2.Response(400, json={"error": {"message": 3}}), "answered 400"),
+]
+
+
+@pytest.mark.parametrize(("response", "words"), FATAL)
+def test_what_no_retry_helps_against_is_an_error_that_says_what_to_do(
+    response: httpx2.Response, words: str
+) -> None:
+    stage = Stage(response)
+    with pytest.raises(PlannerError, match=f"(?s)^gemini model {MODEL} .*{words}") as caught:
+        stage.reply()
+    assert KEY not in str(caught.value)
+    assert stage.waits == []
+
+
+TRANSIENT: list[Step] = [
+    *[refusal(status, "again") for status in (408, 409, 429, 500, 502, 503, 504)],
+    httpx2.Response(503, text="<html>overloaded</html>"),
+    httpx2.Response(500, content=b"\xff\xfe\xfd"),
+    httpx2.DecodingError("incorrect header check"),
+    httpx2.ReadTimeout("slow"),
+    httpx2.ConnectTimeout("slow"),
+    httpx2.ReadError("reset by peer"),
+    httpx2.ConnectError("refused"),
+    httpx2.RemoteProtocolError("peer closed connection without sending complete message body"),
+]
+
+
+@pytest.mark.parametrize("step", TRANSIENT)
+def test_a_passing_fault_is_waited_for_and_counted(step: Step) -> None:
+    stage = Stage(step, ANSWER)
+    reply = stage.reply()
+    assert (reply.spent.calls, reply.spent.retries, len(stage.waits)) == (1, 1, 1)
+    assert 0.3 < stage.waits[0] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("step", "wait"),
+    [
+        (refusal(429, QUOTA, details=DAILY["details"][1:]), 27),
+        (refusal(429, QUOTA, details=[{"retryDelay": "1.5s"}], headers={"Retry-After": "9"}), 1.5),
+        (refusal(429, QUOTA, headers={"Retry-After": "130"}), 130),
+        (refusal(503, "overloaded", headers={"Retry-After": "4"}), 4),
+    ],
+)
+def test_a_server_is_given_the_pause_it_asks_for(step: Step, wait: float) -> None:
+    stage = Stage(step, ANSWER)
+    stage.reply()
+    assert stage.waits == [wait]
+
+
+def test_a_name_that_is_not_found_is_not_looked_up_again() -> None:
+    lost = httpx2.ConnectError("lookup")
+    lost.__cause__ = socket.gaierror(-2, "Name or service not known")
+    stage = Stage(lost)
+    with pytest.raises(PlannerError, match=r"cannot reach the Gemini API.*Check the network"):
+        stage.reply()
+    assert stage.waits == []
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://[::1", "ftp://x"])
+def test_a_base_url_that_is_none_is_an_error(url: str) -> None:
+    planner = GeminiPlanner(MODEL, base_url=url, line=Line("gemini", MODEL, sleep=lambda _: None))
+    with pytest.raises(PlannerError, match="Check GOOGLE_GEMINI_BASE_URL"):
+        planner.reply([Message("user", "What?")], load.tools())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).",
+        "Request payload size exceeds the limit: 20971520 bytes.",
+    ],
+)
+def test_a_context_that_is_too_long_is_sent_once_more_with_fewer_pictures(
+    image: Pixels, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(TWO_CALLS, refusal(400, words), ANSWER)
+    reply = stage.reply(*conversation(image, stage.reply()))
+    pictures = [len(re.findall("inlineData", str(body))) for body in stage.bodies]
+    assert pictures == [0, 2, 0]
+    assert "older pictures dropped" in caplog.text
+    assert (reply.spent.retries, reply.spent.images) == (1, 2)
+
+    stage = Stage(refusal(400, words))
+    with pytest.raises(PlannerError, match="answered 400"):
+        stage.reply(Message("user", "dogs", (image,)))
+
+
+def test_a_request_may_take_no_longer_than_the_question() -> None:
+    stage = Stage(ANSWER, ANSWER, timeout=60.0)
+    stage.reply()
+    token = deadline.set(time.monotonic() + 5)
+    try:
+        stage.reply()
+    finally:
+        deadline.reset(token)
+    first, second = (request.extensions["timeout"]["read"] for request in stage.requests)
+    assert first == 60.0
+    assert 4 < second <= 5
+
+
+def test_the_key_comes_from_the_argument_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sent(**options: Any) -> str:
+        stage = Stage(ANSWER, **options)
+        stage.reply()
+        return str(stage.requests[0].headers["x-goog-api-key"])
+
+    monkeypatch.setenv("GOOGLE_API_KEY", "google")
+    assert sent(api_key=None) == "google"
+    monkeypatch.setenv("GEMINI_API_KEY", "gemini\n")
+    assert sent(api_key=None) == "gemini"
+    assert sent(api_key="argument") == "argument"
+
+
+def test_a_planner_without_a_key_says_where_to_get_one() -> None:
+    with pytest.raises(PlannerError, match=r"set GEMINI_API_KEY.*aistudio.google.com/apikey"):
+        load.planner(f"gemini:{MODEL}")
+    with pytest.raises(PlannerError, match="characters that no key has"):
+        GeminiPlanner(MODEL, api_key="AIza…")
+
+
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9/root/")
+    stage = Stage(ANSWER, ANSWER, api_key=None)
+    stage.reply()
+    assert (
+        str(stage.requests[0].url) == f"http://127.0.0.1:9/root/v1/models/{MODEL}:generateContent"
+    )
+    stage = Stage(ANSWER, base_url="http://127.0.0.1:8")
+    stage.reply()
+    assert str(stage.requests[0].url).startswith("http://127.0.0.1:8/v1/")
+
+
+def test_a_name_that_no_model_has_is_refused() -> None:
+    for name in ("../secrets", "a b", "gemini?x=1", "models/"):
+        with pytest.raises(InputError, match="is no name of a Gemini model"):
+            GeminiPlanner(name, api_key=KEY)
+
+
+def test_a_missing_package_is_an_error_that_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "google.genai", None)
+    with pytest.raises(PlannerError, match=re.escape("pip install 'sam3-agent[gemini]'")):
+        GeminiPlanner(MODEL, api_key=KEY)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        refusal(400, f"API key not valid: {KEY}"),
+        refusal(404, "none", details=[{"echo": {"x-goog-api-key": KEY}}]),
+        httpx2.Response(403, text=f"<html>?key={KEY}</html>"),
+        httpx2.ConnectError(f"cannot connect with {KEY}"),
+        httpx2.Response(200, text=f"hello {KEY}"),
+    ],
+)
+def test_the_key_is_never_shown(step: Step, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    stage = Stage(*[step] * 6)
+    with pytest.raises(PlannerError) as caught:
+        stage.reply()
+    shown = "".join(traceback.format_exception(caught.value))
+    cause = caught.value.__cause__
+    shown += caplog.text + repr(caught.value) + repr(cause) + repr(stage.planner)
+    assert KEY not in shown
+    assert repr(stage.planner) == f"GeminiPlanner({MODEL!r})"
