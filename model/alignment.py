@@ -14,6 +14,12 @@ _PAIRS = [(color, noun) for noun in COLORABLE for color in COLORS]
 class AlignmentHead(nn.Module):
     """Scores every cell of the 1x feature map against every word of the vocabulary."""
 
+    input_ids: Tensor
+    attention_mask: Tensor
+    pair_noun: Tensor
+    pair_color: Tensor
+    belongs: Tensor
+
     def __init__(self, tokenizer: CLIPTokenizer, hidden: int, encoder_layers: int) -> None:
         super().__init__()
         phrases = [*NOUNS, *COLORS, *CATEGORIES, *(" ".join(pair) for pair in _PAIRS)]

@@ -72,7 +72,7 @@ class Prompt:
 def image_pixels(image: np.ndarray, size: int) -> Tensor:
     """(H, W, 3) uint8 to (3, size, size) in -1..1, exactly as `Sam3ImageProcessor` does it."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    squashed = tvf.resize(
+    squashed: Tensor = tvf.resize(
         pixels, [size, size], interpolation=tvf.InterpolationMode.BILINEAR, antialias=True
     )
     return (squashed.float() - 127.5) / 127.5

@@ -63,13 +63,14 @@ def match(outputs: Outputs, batch: Batch) -> Tensor:
     boxes = outputs.boxes[:, row]
     cost = 5 * (boxes - truth[None, :, None]).abs().sum(-1)
     cost = cost - 2 * generalized_iou(boxes, truth[None, :, None])
-    cost = (cost - 2 * outputs.scores[:, row].sigmoid()).nan_to_num(1e4).numpy()
-    chosen = torch.zeros(cost.shape[:2], dtype=torch.long)
+    cost = (cost - 2 * outputs.scores[:, row].sigmoid()).nan_to_num(1e4)
+    table = cost.numpy()
+    chosen = torch.zeros(table.shape[:2], dtype=torch.long)
     counts = torch.unique_consecutive(row, return_counts=True)[1].tolist()
     start = 0
     for count in counts:
-        for layer in range(len(cost)):
-            targets, queries = linear_sum_assignment(cost[layer, start : start + count])
+        for layer in range(len(table)):
+            targets, queries = linear_sum_assignment(table[layer, start : start + count])
             chosen[layer, start + torch.from_numpy(targets)] = torch.from_numpy(queries)
         start += count
     return chosen

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ def orthogonalized(matrices: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.transpose(1, 2)
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.transpose(1, 2) if tall else x).to(matrices.dtype)
+    x = x.transpose(1, 2) if tall else x
+    return x.to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -53,10 +55,10 @@ class Muon(torch.optim.Optimizer):
         for shape, members in by_shape.items():
             gradients = []
             for weight, group in members:
-                state = self.state[weight]
-                average = state.setdefault("momentum", torch.zeros_like(weight))
-                average.lerp_(weight.grad, 1 - group["momentum"])
-                gradients.append(weight.grad.lerp(average, group["momentum"]))
+                gradient = cast(Tensor, weight.grad)
+                average = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                average.lerp_(gradient, 1 - group["momentum"])
+                gradients.append(gradient.lerp(average, group["momentum"]))
             size = 0.2 * max(shape) ** 0.5
             for (weight, group), update in zip(
                 members, orthogonalized(torch.stack(gradients)), strict=True

@@ -88,7 +88,7 @@ class PhraseReader(ConceptReader):
             phrase.determiner = "all"
             if self.peek() == "of" and word == "some":
                 raise UnreadableError('"some of" does not say which.')
-            self.take("of") or self.take("one", "of")
+            self.take_phrase((("of",), ("one", "of")))
             self.take_one(THE)
         elif self.take("both"):
             phrase.determiner, phrase.count = "the", 2

@@ -156,7 +156,7 @@ class Sam3Segmenter:
         return [found[prompt] for prompt in checked]
 
     def segment_at(self, features: Features, prompt: ObjectPrompt) -> Masks:
-        """The one object at a place: one mask, or none; its score is the predicted IoU."""
+        """The one object at a place: one mask, or none."""
         import torch
 
         prompt = checked_object(prompt, features.size)
@@ -256,8 +256,7 @@ class Sam3Segmenter:
         chosen, rles = [], []
         for i in order[scores[order] >= least]:
             if i not in candidates.decoded:
-                probabilities = 1 / (1 + np.exp(-candidates.logits[i]))
-                candidates.decoded[i] = decode_mask(probabilities, size)
+                candidates.decoded[i] = decode_mask(_sigmoid(candidates.logits[i]), size)
             rle = candidates.decoded[i]
             if rle is not None:
                 chosen.append(int(i))
@@ -297,6 +296,11 @@ class Sam3Segmenter:
         text = (output.pooler_output, attention)
         self._texts.put(phrase, text)
         return text
+
+
+def _sigmoid(logits: FloatGrid) -> FloatGrid:
+    probabilities: FloatGrid = 1 / (1 + np.exp(-logits.clip(-80, 80)))
+    return probabilities
 
 
 def _exemplars(prompts: list[ConceptPrompt], size: tuple[int, int]) -> tuple[Any, Any]:

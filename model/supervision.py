@@ -1,5 +1,7 @@
 """The forward pass for training: transformers' sub-modules, with every layer's outputs kept."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from transformers import Sam3Model
@@ -19,7 +21,7 @@ def image_features(model: Sam3Model, pixels: Tensor) -> tuple[list[Tensor], Tens
 
     While training, the ViT runs in bfloat16 (a step takes 15 % less on a CPU that has it).
     """
-    encoder = model.vision_encoder
+    encoder: Any = model.vision_encoder
     with torch.autocast("cpu", torch.bfloat16, enabled=model.training):
         tokens = encoder.backbone(pixels).last_hidden_state
     grid = pixels.shape[-1] // encoder.config.backbone_config.patch_size

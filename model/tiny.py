@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -125,7 +126,7 @@ def build_tokenizer() -> CLIPTokenizer:
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(tokens)},
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # pairs are what the tokenizer wants
         model_max_length=CONTEXT,
     )
 
@@ -183,7 +184,7 @@ def build_model(config: Sam3Config, seed: int = 0) -> Sam3Model:
 
 def _set_priors(model: Sam3Model) -> None:
     """Start from a grid of boxes, attention inside them, and few, small objects."""
-    decoder = model.detr_decoder
+    decoder: Any = model.detr_decoder
     side = math.ceil(math.sqrt(decoder.config.num_queries))
     centers = (torch.arange(side) + 0.5) / side
     grid = torch.cartesian_prod(centers, centers)[: decoder.config.num_queries]
@@ -196,7 +197,8 @@ def _set_priors(model: Sam3Model) -> None:
         embed.layer1.weight[:2] = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
         strictness = torch.tensor([10.0, 6.0, 3.0, 1.0])
         embed.layer2.weight[:, :2] = -strictness[:, None]
-    scoring, masks = model.dot_product_scoring, model.mask_decoder
+    scoring: Any = model.dot_product_scoring
+    masks: Any = model.mask_decoder
     for first, second, logit in (
         (scoring.query_proj, scoring.text_proj, -2.0 / scoring.scale),
         (masks.mask_embedder.layers[-1], masks.instance_projection, -2.0),
@@ -217,9 +219,9 @@ def export_checkpoint(model: Sam3Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
         staged = Path(name)
-        size = model.config.vision_config.backbone_config.image_size
-        build_processor(size).save_pretrained(staged)
-        model.config.save_pretrained(staged)
+        config: Any = model.config
+        build_processor(config.vision_config.backbone_config.image_size).save_pretrained(staged)
+        config.save_pretrained(staged)
         settings = json.loads((staged / "config.json").read_text())
         settings["architectures"] = ["Sam3Model"]
         settings["dtype"] = "float32"  # float16 is for storage only: it is slow on a CPU

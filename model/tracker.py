@@ -37,7 +37,9 @@ class Tracker:
     def masks(
         self, hidden: Any, size: tuple[int, int], prompt: ObjectPrompt
     ) -> tuple[FloatGrid, float]:
-        """The best (h, w) mask logits for the object, and its score (predicted IoU) in 0..1.
+        """The best (h, w) mask logits for the object, and its score in 0..1.
+
+        The score is the predicted IoU x the probability that there is an object at all.
 
         hidden: (1, L, C) output of the image encoder's backbone. size: (height, width) in pixels.
         One click is ambiguous (a shirt, or the person?): then the best of three masks is taken.
@@ -104,7 +106,7 @@ def _tracker_model(checkpoint: Checkpoint, config: dict[str, Any]) -> Any:
         with safe_open(path, "pt") as file:
             for key in file.keys():  # noqa: SIM118  # not a dict
                 name = re.sub(r"^tracker_neck\.", "vision_encoder.neck.", key)
-                name = re.sub(r"^tracker_model\.", "", name)
+                name = re.sub(r"^(tracker_model\.)+", "", name)
                 if name in wanted and name != key:
                     weights[name] = file.get_tensor(key).float()
     missing = sorted(wanted - set(weights))

@@ -84,7 +84,9 @@ def train(
         if settings.workers == 1:
             _work(0, *job)
         else:
-            processes.spawn(_work, args=job, nprocs=settings.workers)
+            processes.spawn(  # type: ignore[attr-defined, no-untyped-call]
+                _work, args=job, nprocs=settings.workers
+            )
 
 
 def _work(
@@ -118,7 +120,7 @@ class Trainer:
         self.rank, self.settings, self.source = rank, settings, source
         self.folder, self.export = folder, export
         self.tokenizer: CLIPTokenizer = build_tokenizer()
-        config = tiny_config(
+        config: Any = tiny_config(
             len(self.tokenizer), settings.image_size, settings.width, settings.depth
         )
         self.model: Sam3Model = build_model(config, settings.seed)
@@ -167,8 +169,8 @@ class Trainer:
             features, _ = image_features(self.model, batch.pixels)
             return {"align": self.head(self.model, features[-1], batch)}
         outputs, features = forward(self.model, self.head, batch)
-        losses = detection_losses(outputs, batch)
-        losses = {name: WEIGHTS[name] * loss for name, loss in losses.items()}
+        found = detection_losses(outputs, batch)
+        losses = {name: WEIGHTS[name] * loss for name, loss in found.items()}
         losses["align"] = self.head(self.model, features, batch)
         return losses
 
@@ -182,7 +184,8 @@ class Trainer:
         worker = self.step * settings.workers + self.rank
         seed = (settings.seed << 32) + worker * settings.batch
         losses = self.losses(self.batch(seed))
-        torch.stack(list(losses.values())).sum().backward()
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
         norm = self._share_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -222,8 +225,9 @@ class Trainer:
             last = torch.tensor([clock if self.rank == 0 else 0.0])
             flat = torch.cat([*(part.flatten() for part in parts), last])
             dist.all_reduce(flat)
-            *gradients, last = flat.split([*(p.numel() for p in used), 1])
-            self.elapsed = last.item()
+            sizes = [parameter.numel() for parameter in used]
+            self.elapsed = flat[-1].item()
+            gradients = torch.split(flat[:-1], sizes)
             for parameter, gradient in zip(used, gradients, strict=True):
                 parameter.grad = gradient.view_as(parameter) / self.settings.workers
         else:
@@ -241,16 +245,15 @@ class Trainer:
             self._log_losses()
         batch = self.batch(HELD_OUT - 1024)
         maps, _ = image_features(self.model, batch.pixels)
-        layers = self.model.vision_encoder.neck.fpn_layers[:-1]
+        layers: Any = self.model.vision_encoder.neck.fpn_layers[:-1]
         for layer, level in zip(layers, maps, strict=True):
-            spread = level.std()
-            layer.proj2.weight /= spread
-            layer.proj2.bias /= spread
+            layer.proj2.weight.div_(level.std())
+            layer.proj2.bias.div_(level.std())
         text = self.model.get_text_features(batch.input_ids, batch.attention_mask).pooler_output
         words = text[batch.attention_mask.bool()].std()
-        self.model.text_projection.weight /= words
-        self.model.text_projection.bias /= words
-        self.head.scale *= maps[-1].std() * words
+        self.model.text_projection.weight.div_(words)
+        self.model.text_projection.bias.div_(words)
+        self.head.scale.mul_(maps[-1].std() * words)
         self.joint, self.stage_step = True, 0
         self._log({"event": "joint", "spread": [level.std().item() for level in maps]})
         self.optimizers = build_optimizers(self.model, self.head, self.settings.rate)
@@ -259,7 +262,7 @@ class Trainer:
     def check(self) -> dict[str, float]:
         """Loss, presence accuracy and box and mask IoU on held-out scenes; logged and returned."""
         sums: dict[str, float] = defaultdict(float)
-        self.model.eval()
+        self.model.eval()  # type: ignore[no-untyped-call]
         rounds = max(1, self.settings.check_images // (self.settings.batch * self.settings.workers))
         for index in range(rounds):
             worker = index * self.settings.workers + self.rank

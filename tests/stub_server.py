@@ -12,7 +12,8 @@ It speaks `POST .../chat/completions` (OpenAI, vLLM, Ollama and their kin) and
         ...  # OPENAI_BASE_URL=server.openai_url, or GOOGLE_GEMINI_BASE_URL=server.gemini_url
 
 Each request takes the next step; when there is none left it is answered 400, which no client tries
-again. For many conversations at once give a function of the request instead of a list.
+again. A step may be a function of the request, to read a tool's result; for many conversations at
+once the whole script is such a function.
 """
 
 import contextlib
@@ -26,14 +27,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that the server got; `body` is None when it was no JSON."""
+    """A request: header names in small letters; `body` is None when it was no JSON."""
 
     path: str
     headers: Mapping[str, str]
@@ -63,6 +64,10 @@ class Step:
     cut: int | None = None
 
 
+StepFunction: TypeAlias = Callable[[Request], Step]
+AnyStep: TypeAlias = Step | StepFunction
+
+
 def call(*calls: tuple[str, Mapping[str, Any] | str], **more: Any) -> Step:
     """A reply with tool calls; `more` are further fields of Step."""
     return Step(calls=calls, **more)
@@ -84,9 +89,7 @@ class StubServer:
     requests: what was asked so far, in order of arrival.
     """
 
-    def __init__(
-        self, script: Iterable[Step] | Callable[[Request], Step], *, latency: float = 0.0
-    ) -> None:
+    def __init__(self, script: Iterable[AnyStep] | StepFunction, *, latency: float = 0.0) -> None:
         self.requests: list[Request] = []
         self._step = script if callable(script) else _one_after_another(script)
         self._latency = latency
@@ -126,12 +129,13 @@ class StubServer:
         return step
 
 
-def _one_after_another(script: Iterable[Step]) -> Callable[[Request], Step]:
+def _one_after_another(script: Iterable[AnyStep]) -> StepFunction:
     steps, lock = iter(script), threading.Lock()
 
     def step(request: Request) -> Step:
         with lock:
-            return next(steps, fault(400, words="the script has no further step"))
+            found = next(steps, fault(400, words="the script has no further step"))
+        return found(request) if callable(found) else found
 
     return step
 
@@ -147,7 +151,8 @@ def _handler(play: Callable[[Request], Step]) -> type[BaseHTTPRequestHandler]:
                 body = json.loads(raw)
             except ValueError:
                 body = None
-            step = play(Request(self.path, dict(self.headers.items()), body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            step = play(Request(self.path, headers, body))
             if step.cut == 0:
                 self._reset()
                 return

@@ -149,7 +149,7 @@ TOLD: dict[str, tuple[Wire, str]] = {
     "no phrase": (segment([]), "takes 1 to"),
     "an empty phrase": (segment([""]), "phrase is empty"),
     "a blank phrase": (segment(["dog", " \t\n"]), "phrase is empty"),
-    "5000 phrases": (segment(["dog"] * 2000), "not 2000"),
+    "2000 phrases": (segment(["dog"] * 2000), "not 2000"),
     "a phrase with NUL": (segment(["dog\x00"]), "character U+0000"),
     "a phrase with escape codes": (segment(["\x1b[2Jdog"]), "character U+001B"),
     "a phrase with half a pair": (segment(["\ud800dog"]), "character U+D800"),
@@ -183,7 +183,7 @@ TOLD: dict[str, tuple[Wire, str]] = {
     ),
     "numbers too large": (calls(call("answer", '{"text": "a", "numbers": [1e400]}')), "'numbers'"),
     "a huge mask": (answer([10**4000]), "there is no mask 1000"),
-    "5000 masks": (answer(list(range(1, 4000))), "and 3991 more"),
+    "3000 masks": (answer(list(range(1, 3001))), "and 2992 more"),
 }
 """A reply, and what it is told; the run goes on."""
 
@@ -249,7 +249,7 @@ def check_conversation(messages: list[Wire]) -> None:
     for message in messages:
         if message["role"] == "tool":
             assert message["tool_call_id"] == open_ids.pop(0)
-            assert len(message["content"]) < 2000
+            assert len(message["content"]) < 8000
             continue
         assert not open_ids
         assert message["content"] or message.get("tool_calls")
@@ -259,7 +259,7 @@ def check_conversation(messages: list[Wire]) -> None:
             assert one["id"] not in seen
             seen.add(one["id"])
             open_ids.append(one["id"])
-    assert len(json.dumps(messages)) < 200_000
+    assert len(json.dumps(messages)) < 300_000
 
 
 SEGMENT = calls(call("segment", '{"phrases": ["dog", "leash"]}', "s1"))

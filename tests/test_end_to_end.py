@@ -1,0 +1,179 @@
+"""The real command line against a real server on loopback that plays an MLLM, over demo scenes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pycocotools import mask as coco
+from typer.testing import CliRunner, Result
+
+from sam3_agent.cli import app
+from sam3_agent.evals.annotated_set import read_set
+from tests.stub_server import AnyStep, Request, Step, StepFunction, StubServer, call, fault
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "evals" / "demo"
+KEY = "stub-key-5f0e7d31c2"
+TIMES = ("seconds", "planner_seconds", "segmenter_seconds")
+AT_ONCE = {"retry-after-ms": "1", "Retry-After": "0"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that nobody may see, and no server but the one that a test starts."""
+    for name in os.environ:
+        if name.startswith(("OPENAI_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def addresses(server: StubServer) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": server.openai_url, "GOOGLE_GEMINI_BASE_URL": server.gemini_url}
+
+
+def run(server: StubServer, *arguments: str) -> Result:
+    """The command in this process: loading torch takes longer than all the rest."""
+    return CliRunner(env=addresses(server)).invoke(app, list(arguments))
+
+
+def run_process(server: StubServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    env = {**os.environ, **addresses(server)}
+    command = [sys.executable, "-m", "sam3_agent", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def printed(done: subprocess.CompletedProcess[str] | Result) -> dict[str, Any]:
+    code = done.exit_code if isinstance(done, Result) else done.returncode
+    assert code == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert isinstance(out, dict)
+    return out
+
+
+def truth_of(file_name: str, query: str) -> list[npt.NDArray[np.bool_]]:
+    """The masks that a demo scene's query is about."""
+    (scene,) = (one for one in read_set(DEMO) if one.file_name == file_name)
+    (asked,) = (one for one in scene.queries if one.text == query)
+    return [scene.scene.mask(target) for target in asked.targets]
+
+
+def assert_masks(out: dict[str, Any], truth: list[npt.NDArray[np.bool_]]) -> None:
+    """Each true mask is overlapped well by one instance, and there is no other instance."""
+    found: list[Any] = [
+        coco.decode(instance["segmentation"]).astype(bool) for instance in out["instances"]
+    ]
+    assert len(found) == len(truth)
+    for mask in truth:
+        assert max((one & mask).sum() / (one | mask).sum() for one in found) > 0.5
+
+
+def look(phrase: str, **more: Any) -> Step:
+    return call(("segment", {"phrases": [phrase]}), **more)
+
+
+def answer_all(phrase: str) -> StepFunction:
+    """Answer with every mask of a phrase in the tool's last result, as a model reads it."""
+
+    def step(request: Request) -> Step:
+        said = json.dumps(request.body, ensure_ascii=False)
+        numbers = [int(number) for number in re.findall(rf'(\d+): \\+"{phrase}\\+" score', said)]
+        arguments = {"text": f"Each {phrase}.", "numbers": [*dict.fromkeys(numbers)]}
+        return call(("answer", arguments), text="Done.")
+
+    return step
+
+
+FAULTS: list[AnyStep] = [
+    fault(429, AT_ONCE, "slow down"),
+    fault(429, AT_ONCE, "slow down"),
+    fault(500, AT_ONCE, "oh no"),
+    call(("segment", '{"phrases": ["green h'), input_tokens=50),
+]
+
+
+def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_can_be_replayed(
+    tmp_path: Path,
+) -> None:
+    query, record = "all green hearts", str(tmp_path / "record")
+    ask = ("ask", str(DEMO / "hearts.png"), query, "--planner", "openai:any", "--json")
+    with StubServer([*FAULTS, look("green heart"), answer_all("green heart")]) as server:
+        done = run_process(server, *ask, "--record", record, "--out", str(tmp_path / "out"))
+    out = printed(done)
+    assert_masks(out, truth_of("hearts.png", query))
+    assert (out["status"], out["planner"]) == ("answered", "openai:any")
+    counts = {name: out["usage"][name] for name in ("calls", "retries", "turns", "tool_errors")}
+    assert counts == {"calls": 3, "retries": 3, "turns": 3, "tool_errors": 1}
+    assert (out["usage"]["input_tokens"], out["usage"]["cost"]) == (250, None)
+    assert len(server.requests) == 6
+    assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
+    assert "slow down; trying again in 0.0 s" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    assert not any(KEY.encode() in content for content in [*kept, done.stderr.encode()])
+
+    again = printed(run(server, "replay", record, "--json"))
+    for one in (out, again):
+        one["usage"] = {k: v for k, v in one["usage"].items() if k not in TIMES}
+    assert again == out
+
+
+def test_the_same_for_gemini() -> None:
+    query = "how many boats can you see?"
+    ask = ("ask", str(DEMO / "backpacks.png"), query, "--planner", "gemini:any", "--json")
+    script: list[AnyStep] = [fault(503, {"Retry-After": "0"}), look("boat"), answer_all("boat")]
+    with StubServer(script) as server:
+        done = run(server, *ask)
+    out = printed(done)
+    assert_masks(out, truth_of("backpacks.png", query))
+    assert (out["planner"], out["usage"]["calls"], out["usage"]["retries"]) == ("gemini:any", 2, 1)
+    assert [request.path.rsplit("/", 1)[1] for request in server.requests] == [
+        "any:generateContent"
+    ] * 3
+    assert KEY not in done.stderr
+
+
+def test_no_call_is_made_after_the_dollars_are_spent() -> None:
+    """gpt-5.4 costs 2.50 dollars for a million input tokens."""
+    steps = [look("red car", input_tokens=399, output_tokens=0)] + [look("bus")] * 9
+    steps[1] = look("book", input_tokens=10, output_tokens=0)
+    with StubServer(steps) as server:
+        ask = ("ask", str(DEMO / "red_cars.png"), "cars?", "--planner", "openai:gpt-5.4", "--json")
+        out = printed(run(server, *ask, "--max-usd", "0.001"))
+    assert len(server.requests) == 2
+    assert out["status"] == "out_of_budget"
+    assert "0.001 US dollars" in out["text"]
+    assert out["usage"]["cost"] == pytest.approx(409 * 2.5e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (fault(401, words=f"Incorrect API key provided: {KEY}"), "answered 401.*OPENAI_API_KEY"),
+        (
+            fault(404, words="The model `any` does not exist"),
+            "answered 404.*Check the model's name",
+        ),
+    ],
+    ids=["a wrong key", "an unknown model"],
+)
+def test_a_planner_that_cannot_be_used_ends_in_one_line_and_exit_3(step: Step, told: str) -> None:
+    with StubServer([step]) as server:
+        ask = ("ask", str(DEMO / "red_cars.png"), "cars?", "--planner", "openai:any", "--json")
+        done = run(server, *ask)
+    assert (done.exit_code, done.stdout) == (3, "")
+    last = done.stderr.strip().splitlines()[-1]
+    assert re.match(f"error: openai model any {told}", last)
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stderr

