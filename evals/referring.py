@@ -15,6 +15,7 @@ import numpy as np
 from sam3_agent.evals.prompts import unrelated_words
 from sam3_agent.evals.scenes import Box, SyntheticScene, compose
 from sam3_agent.evals.sprites import TRAIN_STYLES
+from sam3_agent.model.english.nouns import plural
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 ORDER_MARGIN = 0.05
@@ -138,17 +139,6 @@ class _View:
     def the(self, name: str) -> str:
         """A concept with its article, in the number that the scene asks for."""
         return f"the {name if len(self.concepts[name]) == 1 else plural(name)}"
-
-
-def plural(phrase: str) -> str:
-    """The plural of a concept phrase."""
-    if phrase.endswith("fish"):
-        return phrase
-    if phrase.endswith(("s", "x", "ch", "sh")):
-        return f"{phrase}es"
-    if phrase.endswith("y") and phrase[-2] not in "aeou":
-        return f"{phrase[:-1]}ies"
-    return f"{phrase}s"
 
 
 def _indefinite(phrase: str) -> str:

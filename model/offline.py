@@ -6,11 +6,11 @@ from typing import Any
 
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.geometry import Thing
-from sam3_agent.model.grammar import read
-from sam3_agent.model.interpretation import Findings, phrases
-from sam3_agent.model.queries import Exists, Query, Union, Unreadable, concepts
-from sam3_agent.model.wording import Wording
+from sam3_agent.model.english.geometry import Thing
+from sam3_agent.model.english.grammar import read
+from sam3_agent.model.english.interpretation import Findings, phrases
+from sam3_agent.model.english.queries import Exists, Query, Union, Unreadable, concepts
+from sam3_agent.model.english.wording import Wording
 from sam3_agent.tool import Tool
 
 PHRASES_PER_CALL = 16

@@ -25,14 +25,14 @@ def orthogonalized(matrices: Tensor, rounds: int = 5) -> Tensor:
     Newton-Schulz iteration with the coefficients of Keller Jordan's Muon.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.transpose(1, 2) if tall else matrices
+    x: Tensor = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     x = x.bfloat16()  # four times faster on a CPU that has it, and exact enough for a direction
     for _ in range(rounds):
         gram = x @ x.transpose(1, 2)
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    x = x.transpose(1, 2) if tall else x
-    return x.to(matrices.dtype)
+    x = x.to(matrices.dtype)
+    return x.transpose(1, 2) if tall else x
 
 
 class Muon(torch.optim.Optimizer):

@@ -43,7 +43,7 @@ class Settings:
     `slowdown` the rate of the already aligned parts after it.
     """
 
-    minutes: float = 90.0
+    minutes: float = 100.0
     steps: int | None = None
     workers: int = 2
     seed: int = 0
@@ -52,7 +52,7 @@ class Settings:
     depth: int = 6
     batch: int = 6
     rate: float = 2.5e-3
-    align: float = 0.12
+    align: float = 0.11
     slowdown: float = 0.5
     warmup: int = 50
     clip: float = 2.0
@@ -166,8 +166,8 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses of this stage by name."""
         if not self.joint:
-            features, _ = image_features(self.model, batch.pixels)
-            return {"align": self.head(self.model, features[-1], batch)}
+            maps, _ = image_features(self.model, batch.pixels)
+            return {"align": self.head(self.model, maps[-1], batch)}
         outputs, features = forward(self.model, self.head, batch)
         found = detection_losses(outputs, batch)
         losses = {name: WEIGHTS[name] * loss for name, loss in found.items()}
@@ -185,7 +185,7 @@ class Trainer:
         seed = (settings.seed << 32) + worker * settings.batch
         losses = self.losses(self.batch(seed))
         total = torch.stack(list(losses.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         norm = self._share_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
@@ -262,7 +262,7 @@ class Trainer:
     def check(self) -> dict[str, float]:
         """Loss, presence accuracy and box and mask IoU on held-out scenes; logged and returned."""
         sums: dict[str, float] = defaultdict(float)
-        self.model.eval()  # type: ignore[no-untyped-call]
+        self.model.eval()
         rounds = max(1, self.settings.check_images // (self.settings.batch * self.settings.workers))
         for index in range(rounds):
             worker = index * self.settings.workers + self.rank

@@ -145,7 +145,8 @@ class Masks:
         # with a "crowd" pycocotools divides by the area of the first mask alone
         of_ours = np.asarray(coco.iou(ours, theirs, [1] * len(theirs)))
         of_theirs = np.asarray(coco.iou(theirs, ours, [1] * len(ours))).T
-        return np.maximum(of_ours, of_theirs)
+        larger: npt.NDArray[np.float64] = np.maximum(of_ours, of_theirs)
+        return larger
 
     def distinct(self, measure: Measure, limit: float) -> "Masks":
         """Without the masks that overlap an earlier, kept one by more than `limit`."""

@@ -142,8 +142,7 @@ def _one_after_another(script: Iterable[AnyStep]) -> StepFunction:
 
 def _handler(play: Callable[[Request], Step]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+        """One request to a connection, so that no thread is left waiting for another."""
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -165,13 +164,11 @@ def _handler(play: Callable[[Request], Step]) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content[: step.cut])
-                self.close_connection = self.close_connection or step.cut is not None
 
         def _reset(self) -> None:
             """Close so that the client gets a connection reset, and no tidy end."""
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self.close_connection = True
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             """Say nothing."""

@@ -82,14 +82,14 @@ def look(phrase: str, **more: Any) -> Step:
     return call(("segment", {"phrases": [phrase]}), **more)
 
 
-def answer_all(phrase: str) -> StepFunction:
-    """Answer with every mask of a phrase in the tool's last result, as a model reads it."""
+def answer_leftmost(phrase: str) -> StepFunction:
+    """Answer with the leftmost mask in the tool's last result, as a model reads it."""
 
     def step(request: Request) -> Step:
         said = json.dumps(request.body, ensure_ascii=False)
-        numbers = [int(number) for number in re.findall(rf'(\d+): \\+"{phrase}\\+" score', said)]
-        arguments = {"text": f"Each {phrase}.", "numbers": [*dict.fromkeys(numbers)]}
-        return call(("answer", arguments), text="Done.")
+        rows = re.findall(rf'(\d+): \\+"{phrase}\\+" score [\d.]+ box (\d+),', said)
+        number = int(min(rows, key=lambda row: int(row[1]))[0])
+        return call(("answer", {"text": f"The {phrase}.", "numbers": [number]}), text="Done.")
 
     return step
 
@@ -98,19 +98,19 @@ FAULTS: list[AnyStep] = [
     fault(429, AT_ONCE, "slow down"),
     fault(429, AT_ONCE, "slow down"),
     fault(500, AT_ONCE, "oh no"),
-    call(("segment", '{"phrases": ["green h'), input_tokens=50),
+    call(("segment", '{"phrases": ["red c'), input_tokens=50),
 ]
 
 
 def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_can_be_replayed(
     tmp_path: Path,
 ) -> None:
-    query, record = "all green hearts", str(tmp_path / "record")
-    ask = ("ask", str(DEMO / "hearts.png"), query, "--planner", "openai:any", "--json")
-    with StubServer([*FAULTS, look("green heart"), answer_all("green heart")]) as server:
+    query, record = "the leftmost red car", str(tmp_path / "record")
+    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", "openai:any", "--json")
+    with StubServer([*FAULTS, look("red car"), answer_leftmost("red car")]) as server:
         done = run_process(server, *ask, "--record", record, "--out", str(tmp_path / "out"))
     out = printed(done)
-    assert_masks(out, truth_of("hearts.png", query))
+    assert_masks(out, truth_of("red_cars.png", query))
     assert (out["status"], out["planner"]) == ("answered", "openai:any")
     counts = {name: out["usage"][name] for name in ("calls", "retries", "turns", "tool_errors")}
     assert counts == {"calls": 3, "retries": 3, "turns": 3, "tool_errors": 1}
@@ -132,7 +132,11 @@ def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_ca
 def test_the_same_for_gemini() -> None:
     query = "how many boats can you see?"
     ask = ("ask", str(DEMO / "backpacks.png"), query, "--planner", "gemini:any", "--json")
-    script: list[AnyStep] = [fault(503, {"Retry-After": "0"}), look("boat"), answer_all("boat")]
+    script: list[AnyStep] = [
+        fault(503, {"Retry-After": "0"}),
+        look("boat"),
+        answer_leftmost("boat"),
+    ]
     with StubServer(script) as server:
         done = run(server, *ask)
     out = printed(done)

@@ -77,10 +77,14 @@ def test_giou_and_ciou_equal_lisas_validation() -> None:
     cases = json.loads((GOLDEN / "lisa_giou_ciou.json").read_text())["cases"]
     for case in cases:
         samples = [
-            tuple(coco.decode(sample[key][0]).astype(bool) for key in ("pred", "gt", "ignore"))
+            (
+                coco.decode(sample["pred"][0]).astype(bool),
+                coco.decode(sample["gt"][0]).astype(bool),
+                coco.decode(sample["ignore"][0]).astype(bool),
+            )
             for sample in case["samples"]
         ]
-        out = reasonseg(samples, "lisa")  # type: ignore[arg-type]
+        out = reasonseg(samples, "lisa")
         expected = case["expected"]
         assert out["giou"] == pytest.approx(expected["giou_before_all_reduce"], rel=2e-6)
         assert out["ciou"] == pytest.approx(expected["ciou"], rel=2e-6)

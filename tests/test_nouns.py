@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam3_agent.model.nouns import indefinite, number, plural, singular
+from sam3_agent.model.english.nouns import indefinite, number, plural, singular
 from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
 
 PLURALS = {

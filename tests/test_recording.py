@@ -14,9 +14,7 @@ from sam3_agent.model.scripted import ScriptedPlanner, calling
 from sam3_agent.usage import Spent
 
 REPLIES = [
-    calling(
-        ("segment", {"phrases": ["dog"]}), ("zoom", "{"), text="Ich sehe „Hunde“ 😀."
-    ),
+    calling(("segment", {"phrases": ["dog"]}), ("zoom", "{"), text="Ich sehe „Hunde“ 😀."),
     calling(("answer", {"text": "Two dogs.", "numbers": [1, 2]})),
 ]
 

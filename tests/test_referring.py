@@ -11,10 +11,10 @@ from sam3_agent.evals.referring import (
     KINDS,
     ReferringQuery,
     held_out_queries,
-    plural,
     referring_queries,
 )
 from sam3_agent.evals.scenes import SyntheticScene, compose
+from sam3_agent.model.english.nouns import plural
 from sam3_agent.model.vocabulary import CATEGORIES, COLORS, NOUNS
 
 WORDS = (*NOUNS, *CATEGORIES, *unrelated_words("heldout"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sam3_agent import Conclusion, Message, Observation, PromptError, Scene, ToolCall, ToolError
@@ -239,6 +239,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.text() | st.lists(PIECES | st.text(max_size=3), max_size=40).map("".join))
 @example("segment(" + "(" * 500)
 @example("answer(1) + answer(2)")
@@ -258,6 +259,7 @@ CALLS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(PROSE, st.lists(st.tuples(CALLS, PROSE), min_size=1, max_size=3), st.booleans())
 def test_valid_calls_in_any_prose_without_brackets_are_read_exactly(
     prose: str, calls: list[tuple[tuple[str, Any], str]], escaped: bool
@@ -281,6 +283,7 @@ ARGUMENTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(ARGUMENTS)
 @example('{"text": "a", "numbers": [' + "9" * 5000 + "]}")
 @example('{"text": "a", "numbers": [1e400]}')

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sam3_agent.model.lexicon import COLORS, OPPOSITE
-from sam3_agent.model.nouns import Number
-from sam3_agent.model.queries import (
+from sam3_agent.model.english.lexicon import COLORS, OPPOSITE
+from sam3_agent.model.english.nouns import Number
+from sam3_agent.model.english.queries import (
     THING,
     Chosen,
     Concept,
@@ -20,7 +20,7 @@ from sam3_agent.model.queries import (
     Union,
     heads,
 )
-from sam3_agent.model.reading import UnreadableError
+from sam3_agent.model.english.reading import UnreadableError
 
 
 @dataclass

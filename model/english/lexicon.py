@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from sam3_agent.model.queries import Order, Place, Relation
+from sam3_agent.model.english.queries import Order, Place, Relation
 
 Words: TypeAlias = tuple[str, ...]
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from sam3_agent.model.interpretation import Findings
-from sam3_agent.model.nouns import indefinite, plural
-from sam3_agent.model.queries import (
+from sam3_agent.model.english.interpretation import Findings
+from sam3_agent.model.english.nouns import indefinite, plural
+from sam3_agent.model.english.queries import (
     THING,
     Chosen,
     Concept,

@@ -14,11 +14,11 @@ words are in `lexicon`, the grammar of phrases in `phrase_grammar` and `concept_
 phrases and lists mean in `noun_phrases` and `noun_lists`.
 """
 
-from sam3_agent.model import lexicon
-from sam3_agent.model.noun_lists import NounList
-from sam3_agent.model.noun_phrases import NounPhrase
-from sam3_agent.model.phrase_grammar import PhraseReader
-from sam3_agent.model.queries import (
+from sam3_agent.model.english import lexicon
+from sam3_agent.model.english.noun_lists import NounList
+from sam3_agent.model.english.noun_phrases import NounPhrase
+from sam3_agent.model.english.phrase_grammar import PhraseReader
+from sam3_agent.model.english.queries import (
     THING,
     Concept,
     Count,
@@ -31,7 +31,7 @@ from sam3_agent.model.queries import (
     Unreadable,
     heads,
 )
-from sam3_agent.model.reading import UnreadableError, tokens
+from sam3_agent.model.english.reading import UnreadableError, tokens
 from sam3_agent.model.vocabulary import CATEGORIES
 
 

@@ -1,8 +1,8 @@
 """Reading one noun phrase: "the two largest red dogs on the left that are not next to the tree"."""
 
-from sam3_agent.model import lexicon
-from sam3_agent.model.concept_grammar import ConceptReader
-from sam3_agent.model.lexicon import (
+from sam3_agent.model.english import lexicon
+from sam3_agent.model.english.concept_grammar import ConceptReader
+from sam3_agent.model.english.lexicon import (
     ALL,
     COLORS,
     FILLERS,
@@ -16,11 +16,11 @@ from sam3_agent.model.lexicon import (
     SIZES,
     THE,
 )
-from sam3_agent.model.noun_lists import NounList
-from sam3_agent.model.noun_phrases import NounPhrase, Relating
-from sam3_agent.model.nouns import number
-from sam3_agent.model.queries import Node, Order, Place, Relation, Union
-from sam3_agent.model.reading import UnreadableError
+from sam3_agent.model.english.noun_lists import NounList
+from sam3_agent.model.english.noun_phrases import NounPhrase, Relating
+from sam3_agent.model.english.nouns import number
+from sam3_agent.model.english.queries import Node, Order, Place, Relation, Union
+from sam3_agent.model.english.reading import UnreadableError
 
 MAX_DEPTH = 6
 """Noun phrases inside one another."""

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sam3_agent.model import geometry
-from sam3_agent.model.geometry import Size, Thing
-from sam3_agent.model.queries import (
+from sam3_agent.model.english import geometry
+from sam3_agent.model.english.geometry import Size, Thing
+from sam3_agent.model.english.queries import (
     THING,
     Chosen,
     Concept,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 
-from sam3_agent.model.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Words
+from sam3_agent.model.english.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Words
 
 MAX_WORDS = 80
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from sam3_agent.model.lexicon import COLORS
-from sam3_agent.model.noun_phrases import NounPhrase
-from sam3_agent.model.queries import Node, Union
-from sam3_agent.model.reading import UnreadableError
+from sam3_agent.model.english.lexicon import COLORS
+from sam3_agent.model.english.noun_phrases import NounPhrase
+from sam3_agent.model.english.queries import Node, Union
+from sam3_agent.model.english.reading import UnreadableError
 
 
 @dataclass

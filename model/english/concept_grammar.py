@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from sam3_agent.model import lexicon
-from sam3_agent.model.lexicon import (
+from sam3_agent.model.english import lexicon
+from sam3_agent.model.english.lexicon import (
     AND,
     COLOR_NOUNS,
     COLORS,
@@ -15,10 +15,10 @@ from sam3_agent.model.lexicon import (
     THE,
     THINGS,
 )
-from sam3_agent.model.noun_phrases import NounPhrase
-from sam3_agent.model.nouns import number, singular
-from sam3_agent.model.queries import THING
-from sam3_agent.model.reading import Cursor, UnreadableError
+from sam3_agent.model.english.noun_phrases import NounPhrase
+from sam3_agent.model.english.nouns import number, singular
+from sam3_agent.model.english.queries import THING
+from sam3_agent.model.english.reading import Cursor, UnreadableError
 
 MAX_CONCEPT_WORDS = 5
 

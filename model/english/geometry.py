@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sam3_agent.model.queries import Order, Place, Relation
+from sam3_agent.model.english.queries import Order, Place, Relation
 
 SAME_BOX_IOU = 0.7
 """Two masks whose boxes overlap at least this much are of one thing."""

@@ -1,0 +1,1 @@
+"""English referring expressions: read into queries, answered from masks, put back into words."""
