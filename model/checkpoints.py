@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ MODELS = {
     "sam3_lite_text_video": "Sam3LiteTextModel",
 }
 """The transformers class for a checkpoint's model_type; facebook/sam3 is a sam3_video."""
+
+MISSING_SHARE = 0.05
+"""More missing weights than this share are an error; a few are buffers that nothing reads."""
 
 _NO_NETWORK = frozenset(
     {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TimeoutException"}
@@ -46,32 +51,61 @@ def load_checkpoint(name: str) -> Checkpoint:
     Raises SegmenterError with what to do.
     """
     try:
-        import torch
+        import torch  # noqa: F401
         import torchvision  # noqa: F401  # transformers' SAM 3 needs its roi_align
         import transformers
-        from transformers.utils import logging as chatter
     except ImportError as error:
         raise SegmenterError(
             f"SAM 3 needs torch, torchvision and transformers >= 5.10.4: {error}"
         ) from error
     place = str(TINY) if name == "tiny" else name
-    showed_bars = chatter.is_progress_bar_enabled()
-    chatter.disable_progress_bar()
-    try:
+    with loading(name):
         kind = str(read_config(place).get("model_type"))
         if kind not in MODELS:
             raise SegmenterError(_unknown_kind(place, kind))
-        model = getattr(transformers, MODELS[kind]).from_pretrained(place, dtype=torch.float32)
+        model = load_model(getattr(transformers, MODELS[kind]), place)
         processor = transformers.Sam3Processor.from_pretrained(place)
+    return Checkpoint(name, place, model, processor)
+
+
+@contextmanager
+def loading(name: str, what: str = "SAM 3 checkpoint") -> Iterator[None]:
+    """Load inside, quietly; what fails is a SegmenterError that says what to do."""
+    from transformers.utils import logging as chatter
+
+    showed_bars, verbosity = chatter.is_progress_bar_enabled(), chatter.get_verbosity()
+    chatter.disable_progress_bar()
+    chatter.set_verbosity_error()  # it warns of every model that is loaded from a larger one
+    try:
+        yield
     except SegmenterError:
         raise
     except Exception as error:  # what the hub, transformers and safetensors raise is open-ended
-        raise SegmenterError(_advice(name, error)) from error
+        raise SegmenterError(_advice(name, error, what)) from error
     finally:
+        chatter.set_verbosity(verbosity)
         if showed_bars:
             chatter.enable_progress_bar()
-    logger.info("loaded SAM 3 checkpoint %s", place)
-    return Checkpoint(name, place, model, processor)
+    logger.info("loaded %s %s", what, name)
+
+
+def load_model(kind: Any, place: str) -> Any:
+    """A transformers model of this class in float32 on the CPU, with weights from folder or hub.
+
+    Raises SegmenterError when many weights are missing: transformers would make them up.
+    """
+    import torch
+
+    model, report = kind.from_pretrained(place, dtype=torch.float32, output_loading_info=True)
+    missing = sorted(report["missing_keys"])
+    if len(missing) > MISSING_SHARE * len(model.state_dict()):
+        raise SegmenterError(
+            f"the weights in {place} are incomplete: {missing[0]} and {len(missing) - 1} more are "
+            "missing; copy or download the checkpoint again"
+        )
+    if missing:
+        logger.warning("%s lacks the weights %s", place, ", ".join(missing))
+    return model
 
 
 def weight_files(place: str) -> list[Path]:
@@ -84,7 +118,9 @@ def weight_files(place: str) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def read_config(place: str) -> dict[str, Any]:
+def read_config(
+    place: str, what: str = "SAM 3 checkpoint", example: str = "facebook/sam3"
+) -> dict[str, Any]:
     """The config.json of a folder or a hub model."""
     folder = Path(place)
     if not folder.exists():
@@ -99,8 +135,8 @@ def read_config(place: str) -> dict[str, Any]:
         config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SegmenterError(
-            f"{folder} is no SAM 3 checkpoint: it has no readable config.json with a model_type; "
-            "pass `tiny`, a hub id such as facebook/sam3, or a folder saved by transformers"
+            f"{folder} is no {what}: it has no readable config.json with a model_type; "
+            f"pass a hub id such as {example}, or a folder saved by transformers"
         ) from error
     return config
 
@@ -114,7 +150,7 @@ def _unknown_kind(place: str, kind: str) -> str:
     return f"{place} holds a {kind!r} model, not a SAM 3 checkpoint"
 
 
-def _advice(name: str, error: Exception) -> str:
+def _advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
     """What to do about a checkpoint that did not load, by the kind of the failure."""
     kinds = set()
     cause: BaseException | None = error
@@ -124,7 +160,8 @@ def _advice(name: str, error: Exception) -> str:
     if "GatedRepoError" in kinds:
         return (
             f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in "
-            "with `hf auth login` or set HF_TOKEN. Without it, use the shipped segmenter `tiny`"
+            "with `hf auth login` or set HF_TOKEN. Without it, use `open:base`, whose "
+            "weights are free to download, or the shipped segmenter `tiny`"
         )
     if kinds & {"RepositoryNotFoundError", "HFValidationError"}:
         return (
@@ -138,4 +175,9 @@ def _advice(name: str, error: Exception) -> str:
             "not in the local cache. Check the network, or copy the checkpoint here and pass its "
             "folder; the shipped segmenter `tiny` needs no network"
         )
-    return f"cannot load the SAM 3 checkpoint {name!r}: {type(error).__name__}: {error}"
+    if "SafetensorError" in kinds:
+        return (
+            f"the weights of the {what} {name!r} are damaged or cut short ({error}); copy or "
+            "download it again"
+        )
+    return f"cannot load the {what} {name!r}: {type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
 """From the low-resolution mask of a model to a mask at image resolution.
 
-The original enlarges every mask to the whole image. Here only the rectangle in which a mask can be
-true is enlarged; the values inside are the same: bilinear interpolation, pixel centres aligned
-(torch's `align_corners=False`), true above a threshold.
+Meta's code enlarges the logits of every mask to the whole image, bilinearly, pixel centres aligned
+(torch's `align_corners=False`), and takes what is above zero. Here only the rectangle in which a
+mask can be true is enlarged; the values inside are the same.
 """
 
 from typing import TypeAlias
@@ -15,14 +15,14 @@ from sam3_agent.rle import RLE, BoolArray, encode_crop
 FloatGrid: TypeAlias = npt.NDArray[np.float32]
 
 
-def decode_mask(values: FloatGrid, size: tuple[int, int], threshold: float = 0.5) -> RLE | None:
-    """The RLE at image size (H, W) of one mask given as (h, w) values; None when it is empty."""
-    above = values > threshold
+def decode_mask(logits: FloatGrid, size: tuple[int, int]) -> RLE | None:
+    """The RLE at image size (H, W) of one mask given as (h, w) logits; None when it is empty."""
+    above = logits > 0
     if not above.any():
         return None
     rows = _Enlarger(size[0], above.max(axis=1))
     columns = _Enlarger(size[1], above.max(axis=0))
-    crop: BoolArray = rows.apply(columns.apply(values.T).T) > threshold
+    crop: BoolArray = rows.apply(columns.apply(logits.T).T) > 0
     if not crop.any():
         return None
     return encode_crop(crop, (columns.start, rows.start), size)
@@ -35,7 +35,7 @@ class _Enlarger:
         length = len(occupied)
         first, last = np.flatnonzero(occupied)[[0, -1]]
         scale = target / length
-        # a value above the threshold needs a neighbour above it, at most one cell away
+        # a value above zero needs a neighbour above zero, at most one cell away
         self.start = max(0, int(np.floor((first - 0.5) * scale)) - 1)
         stop = min(target, int(np.ceil((last + 1.5) * scale)) + 1)
         source = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5

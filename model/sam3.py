@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint
+from sam3_agent.model.devices import best_device, memory_error, precision
 from sam3_agent.model.feature_folder import FeatureFolder
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
@@ -106,14 +107,14 @@ class Sam3Segmenter:
     ) -> None:
         loaded = load_checkpoint(checkpoint) if isinstance(checkpoint, str) else checkpoint
         self.name = loaded.name
-        self.device = device or _best_device()
+        self.device = device or best_device()
         self.threshold = threshold
         self.encoded = 0
         self._checkpoint = loaded
         self._model = loaded.model.to(self.device).eval()
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
-        self._context = int(self._model.config.text_config.max_position_embeddings)
+        self._context = _context(loaded)
         self._texts: WeighedLRU[tuple[Any, Any]] = WeighedLRU(1024)
         self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
         self._folder = FeatureFolder(Path(cache_folder), self._model) if cache_folder else None
@@ -165,7 +166,7 @@ class Sam3Segmenter:
                 self._tracker = Tracker(self._checkpoint, self.device)
             hidden = features.pyramid.last_hidden_state.float()
             logits, score = self._tracker.masks(hidden, features.size, prompt)
-        rle = decode_mask(logits, features.size, threshold=0.0)
+        rle = decode_mask(logits, features.size)
         if rle is None:
             return Masks.empty(features.size)
         scores = np.array([score], np.float32)
@@ -179,10 +180,10 @@ class Sam3Segmenter:
             images=torch.from_numpy(np.array(image)).permute(2, 0, 1), return_tensors="pt"
         )["pixel_values"]
         try:
-            with torch.inference_mode(), _precision(self.device):
+            with torch.inference_mode(), precision(self.device):
                 return self._model.get_vision_features(pixel_values=pixels.to(self.device))
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            raise _memory_error(error, self.device) from error
+            raise memory_error(error, self.device) from error
 
     def _candidates(
         self, features: Features, prompts: list[ConceptPrompt]
@@ -206,10 +207,10 @@ class Sam3Segmenter:
         import torch
 
         try:
-            with torch.inference_mode(), _precision(self.device):
+            with torch.inference_mode(), precision(self.device):
                 return self._forward(features, prompts)
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            failure = _memory_error(error, self.device)
+            failure = memory_error(error, self.device)
             if len(prompts) == 1:
                 raise failure from error
         half = len(prompts) // 2
@@ -256,7 +257,7 @@ class Sam3Segmenter:
         chosen, rles = [], []
         for i in order[scores[order] >= least]:
             if i not in candidates.decoded:
-                candidates.decoded[i] = decode_mask(_sigmoid(candidates.logits[i]), size)
+                candidates.decoded[i] = decode_mask(candidates.logits[i], size)
             rle = candidates.decoded[i]
             if rle is not None:
                 chosen.append(int(i))
@@ -298,9 +299,13 @@ class Sam3Segmenter:
         return text
 
 
-def _sigmoid(logits: FloatGrid) -> FloatGrid:
-    probabilities: FloatGrid = 1 / (1 + np.exp(-logits.clip(-80, 80)))
-    return probabilities
+def _context(checkpoint: Checkpoint) -> int:
+    """Tokens that the text encoder was trained on: 32, or 16 in LiteText.
+
+    Padding to another length would stretch LiteText's position embeddings.
+    """
+    positions = checkpoint.model.config.text_config.max_position_embeddings
+    return int(min(positions, checkpoint.processor.tokenizer.model_max_length))
 
 
 def _exemplars(prompts: list[ConceptPrompt], size: tuple[int, int]) -> tuple[Any, Any]:
@@ -340,26 +345,6 @@ def _repeated(pyramid: Any, count: int) -> Any:
     )
 
 
-def _precision(device: str) -> Any:
-    """bfloat16 on CUDA as Meta runs it, inside the block only; float32 elsewhere."""
-    import torch
-
-    return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
-
-
-def _memory_error(error: Exception, device: str) -> SegmenterError:
-    """A lack of memory as SegmenterError; any other RuntimeError is a bug and flies."""
-    import torch
-
-    words = str(error).lower()
-    if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in words:
-        raise error
-    return SegmenterError(
-        f"the {device} device has too little memory for SAM 3: close other programs, use another "
-        "device (device='cpu'), or a smaller checkpoint"
-    )
-
-
 def _feature_bytes(features: Features) -> float:
     pyramid = features.pyramid
     tensors = [pyramid.last_hidden_state, *pyramid.fpn_hidden_states]
@@ -368,11 +353,3 @@ def _feature_bytes(features: Features) -> float:
 
 def _candidate_bytes(candidates: Candidates) -> float:
     return float(candidates.logits.nbytes)
-
-
-def _best_device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

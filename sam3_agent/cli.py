@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sam3_agent.commands.ask import ask, replay
+from sam3_agent.commands.bench import bench
 from sam3_agent.commands.doctor import doctor
 from sam3_agent.commands.evaluate import evaluate
 from sam3_agent.commands.segment import segment
@@ -26,6 +27,7 @@ app.command()(ask)
 app.command()(segment)
 app.command()(replay)
 app.command()(doctor)
+app.command()(bench)
 app.command("eval")(evaluate)
 app.command("train-tiny")(train_tiny)
 

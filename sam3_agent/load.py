@@ -74,12 +74,18 @@ def replay(folder: Path) -> "tuple[Agent, Pixels, str]":
 def segmenter(name: str | None = None) -> Segmenter:
     """The segmenter of this name; None means $SAM3_AGENT_SEGMENTER, else `tiny`.
 
-    `tiny` is the shipped checkpoint; any other name is a folder or hub id of a SAM 3 checkpoint.
-    Raises SegmenterError when it cannot be loaded.
+    `tiny` is the shipped checkpoint; `open:tiny`, `open:base` and `open:DETECTOR+SAM2` have open
+    weights; any other name is a folder or hub id of a SAM 3 checkpoint. Raises SegmenterError when
+    it cannot be loaded.
     """
+    name = name or os.environ.get("SAM3_AGENT_SEGMENTER") or DEFAULT_SEGMENTER
+    if name.startswith("open:"):
+        from sam3_agent.model.open_vocabulary import OpenVocabularySegmenter
+
+        return OpenVocabularySegmenter(name)
     from sam3_agent.model.sam3 import Sam3Segmenter
 
-    return Sam3Segmenter(name or os.environ.get("SAM3_AGENT_SEGMENTER") or DEFAULT_SEGMENTER)
+    return Sam3Segmenter(name)
 
 
 def tools() -> list[Tool]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco
 from transformers import Sam3Config, Sam3Model, Sam3Processor
 
 from sam3_agent import PromptError, Segmenter, SegmenterError
@@ -42,8 +43,8 @@ def photo() -> Pixels:
     return np.random.default_rng(1).integers(0, 256, (150, 260, 3), dtype=np.uint8)
 
 
-def transformers_way(model: Any, processor: Any, photo: Pixels, phrase: str) -> Any:
-    """Scores, boxes and masks as transformers gives them, with the CLS token switched on."""
+def original_way(model: Any, processor: Any, photo: Pixels, phrase: str) -> Any:
+    """Presence, scores, boxes and masks as Meta's processor makes them of the model's output."""
     inputs = processor(images=photo, text=phrase, return_tensors="pt")
     with torch.inference_mode():
         output = model(
@@ -53,26 +54,28 @@ def transformers_way(model: Any, processor: Any, photo: Pixels, phrase: str) -> 
             input_boxes=torch.full((1, 1, 4), 0.5),
             input_boxes_labels=torch.full((1, 1), -10),
         )
-    (result,) = processor.post_process_instance_segmentation(
-        output, threshold=-1.0, target_sizes=[photo.shape[:2]]
+    height, width = photo.shape[:2]
+    presence = output.presence_logits.sigmoid()
+    scores = (output.pred_logits.sigmoid() * presence)[0]
+    boxes = output.pred_boxes[0] * torch.tensor([width, height, width, height])
+    masks = torch.nn.functional.interpolate(
+        output.pred_masks, (height, width), mode="bilinear", align_corners=False
     )
-    return output, result
+    return float(presence), scores.numpy(), boxes.numpy(), (masks[0].sigmoid() > 0.5).numpy()
 
 
-def test_scores_boxes_and_masks_are_those_of_the_plain_model(
+def test_scores_boxes_and_masks_are_those_of_the_original(
     random_model: Any, random_eye: Sam3Segmenter, processor: Any, photo: Pixels
 ) -> None:
-    output, expected = transformers_way(random_model, processor, photo, "red car")
+    presence, scores, boxes, masks = original_way(random_model, processor, photo, "red car")
     (found,) = random_eye.detect(random_eye.encode(photo), ["red car"], Selection(limit=1.0))
-    assert found.presence == pytest.approx(float(output.presence_logits.sigmoid()), abs=1e-6)
-    order = expected["scores"].argsort(descending=True)
-    kept = [int(i) for i in order if expected["masks"][i].any()]
+    assert found.presence == pytest.approx(presence, abs=1e-6)
+    kept = [int(i) for i in np.argsort(-scores, kind="stable") if masks[i].any()]
     assert len(kept) > 0
-    assert np.allclose(found.masks.scores, expected["scores"][kept], atol=1e-6)
-    boxes = expected["boxes"][kept].numpy()
-    boxes = boxes.clip(0, [photo.shape[1], photo.shape[0]] * 2)
-    assert np.allclose(found.masks.boxes, boxes, atol=1e-3)
-    assert (found.masks.dense() == expected["masks"][kept].numpy().astype(bool)).mean() > 0.9999
+    assert np.allclose(found.masks.scores, scores[kept], atol=1e-6)
+    clipped = boxes[kept].clip(0, [photo.shape[1], photo.shape[0]] * 2)
+    assert np.allclose(found.masks.boxes, clipped, atol=1e-3)
+    assert (found.masks.dense() == masks[kept]).mean() > 0.9999
 
 
 def test_without_the_cls_token_the_numbers_would_differ(processor: Any, photo: Pixels) -> None:
@@ -96,21 +99,19 @@ def test_masks_are_enlarged_as_bilinear_interpolation_of_the_whole_frame_would(
     generator = torch.Generator().manual_seed(3)
     for scale in (3, 6, 12, 48):
         coarse = torch.randn(1, 1, scale, scale, generator=generator) * 3 - 1
-        grid = torch.nn.functional.interpolate(coarse, (48, 48), mode="bicubic").sigmoid()
+        grid = torch.nn.functional.interpolate(coarse, (48, 48), mode="bicubic")
         whole = torch.nn.functional.interpolate(grid, size, mode="bilinear", align_corners=False)
-        expected = (whole[0, 0] > 0.5).numpy()
+        expected = (whole[0, 0] > 0).numpy()
         rle = decode_mask(grid[0, 0].numpy(), size)
         if rle is None:
             assert not expected.any()
             continue
-        from pycocotools import mask as coco
-
         differing = (coco.decode(rle).astype(bool) != expected).sum()
-        assert differing <= 2, "only pixels at 0.5 to the last float32 digit may differ"
+        assert differing <= 2, "only pixels at zero to the last float32 digit may differ"
 
 
-def test_a_mask_that_is_nowhere_above_one_half_is_no_mask() -> None:
-    assert decode_mask(np.full((48, 48), 0.5, np.float32), (100, 100)) is None
+def test_a_mask_that_is_nowhere_above_zero_is_no_mask() -> None:
+    assert decode_mask(np.zeros((48, 48), np.float32), (100, 100)) is None
 
 
 def test_only_scores_above_the_threshold_are_kept_best_first(

@@ -25,7 +25,8 @@ SegmenterOption = Annotated[
     str | None,
     typer.Option(
         help="Who segments: tiny (default, or $SAM3_AGENT_SEGMENTER), facebook/sam3, "
-        "or a folder with a SAM 3 checkpoint."
+        "a folder with a SAM 3 checkpoint, or, with open weights, open:tiny, open:base "
+        "(Grounding DINO + SAM 2)."
     ),
 ]
 OutOption = Annotated[

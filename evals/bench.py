@@ -1,0 +1,246 @@
+"""What the eye costs on this machine, side by side with Meta's package where it is installed.
+
+Every row is one piece of work, done by both sides in one run, with the target that it is held to.
+CPU seconds are those of the process (`time.process_time`): machines here are noisy, so look at the
+ratios. Weights are random and of full size, so results mean nothing and costs everything.
+"""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_agent.errors import InputError
+from sam3_agent.masks import Masks
+from sam3_agent.model.mask_decoding import decode_mask
+from sam3_agent.rle import tight_boxes
+from sam3_agent.segmenter import Selection
+
+T = TypeVar("T")
+
+PHRASES = ("red car", "dog", "tree", "person", "window", "wheel", "road sign", "cloud")
+PHOTO = (1200, 1800)
+FULL_HD = (1080, 1920)
+TWELVE_MEGAPIXELS = (3000, 4000)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured piece of work.
+
+    ours, reference: in `unit`; reference None when Meta's package is not installed. met: whether
+    the target holds; None when it cannot be told.
+    """
+
+    work: str
+    unit: str
+    ours: float
+    reference: float | None
+    target: str
+    met: bool | None
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON values, with the ratio reference / ours."""
+        ratio = self.reference / self.ours if self.reference and self.ours else None
+        return {**asdict(self), "ratio": ratio}
+
+
+def bench(names: list[str] | None = None, *, masks: int = 100) -> Iterator[Row]:
+    """The rows of the named benchmarks, of all when none is named, as they are measured."""
+    chosen = names or list(BENCHMARKS)
+    unknown = sorted(set(chosen) - set(BENCHMARKS))
+    if unknown:
+        raise InputError(f"there is no benchmark {unknown[0]!r}; choose: {', '.join(BENCHMARKS)}")
+    for name in chosen:
+        yield from BENCHMARKS[name](masks)
+
+
+def _phrases(masks: int) -> Iterator[Row]:
+    """Eight phrases on one photo, a second ask, and a moved threshold, at full size."""
+    eye = _full_size_segmenter()
+    image = _photo(PHOTO)
+    encode, features = _cpu(lambda: eye.encode(image))
+    # far above what random weights score, so that masks cost nothing on either side
+    nothing = Selection(threshold=1.0)
+    ask, _ = _cpu(lambda: eye.detect(features, PHRASES, nothing))
+    again, _ = _cpu(lambda: eye.detect(eye.encode(image), [f"{p} too" for p in PHRASES], nothing))
+    peer = _peer()
+    reference = None
+    note = "Meta's package is not installed"
+    if peer is not None:
+        its_encode, state = _cpu(lambda: peer.encode(image))
+        its_ask, _ = _cpu(lambda: peer.detect(state, "red car", 1.0))
+        reference = len(PHRASES) * (its_encode + its_ask)
+        note = (
+            f"ours {encode:.0f} + 8 x {ask / 8:.1f}; the reference encodes for every phrase: "
+            f"8 x ({its_encode:.0f} + {its_ask:.1f}), one of the 8 measured"
+        )
+    yield Row(
+        f"{len(PHRASES)} phrases on a photo of {PHOTO[1]}x{PHOTO[0]}",
+        "CPU s",
+        encode + ask,
+        reference,
+        "at most 1/4.5 of the reference",
+        None if reference is None else encode + ask <= reference / 4.5,
+        note,
+    )
+    yield Row(
+        "second ask on the same picture",
+        "CPU s",
+        again,
+        None,
+        "no encoder run; at most 1.1 x the phrases",
+        eye.encoded == 1 and again <= 1.1 * ask,
+        f"{eye.encoded} encoder run; the first 8 phrases took {ask:.1f} s",
+    )
+    moved, _ = _wall(lambda: eye.detect(features, PHRASES[:1], Selection(threshold=0.999)))
+    yield Row(
+        "threshold move",
+        "ms",
+        1000 * moved,
+        None,
+        "no forward pass; at most 20 ms",
+        moved <= 0.020,
+    )
+
+
+def _masks_to_rle(count: int) -> Iterator[Row]:
+    """Low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
+    logits, scores = _blobs(count)
+    seconds, rles = _cpu(lambda: [decode_mask(one, FULL_HD) for one in logits])
+    found = tuple(rle for rle in rles if rle is not None)
+    masks = Masks(FULL_HD, tight_boxes(found), scores, ("",) * len(found), found)
+    removal, kept = _cpu(lambda: masks.distinct("iom", 0.3))
+    encode_reference = removal_reference = None
+    note, removal_note = "Meta's package is not installed", ""
+    same = True
+    if _peer_installed():
+        from sam3_agent.evals import peer
+
+        encode_reference, counts = _cpu(lambda: peer.enlarge_and_encode(logits, FULL_HD))
+        its = tuple({"size": list(FULL_HD), "counts": one} for one in counts)
+        theirs = Masks(FULL_HD, tight_boxes(its), scores, ("",) * len(its), its)
+        iou = np.diag(masks.overlap(theirs))
+        removal_reference, stay = _cpu(lambda: peer.remove_overlaps(counts, scores, FULL_HD))
+        same = len(stay) == len(kept)
+        note = f"least IoU with the reference's masks {iou.min():.5f}"
+        removal_note = f"{len(kept)} masks kept, {len(stay)} by the reference"
+    total = seconds + removal
+    yield Row(
+        f"logits to RLE, {count} masks at 1080p",
+        "CPU s",
+        seconds,
+        encode_reference,
+        "at most 1/50 of the reference",
+        None if encode_reference is None else seconds <= encode_reference / 50,
+        note,
+    )
+    yield Row(
+        f"overlap removal, {count} masks at 1080p",
+        "CPU s",
+        removal,
+        removal_reference,
+        "at most 1/1000 of the reference",
+        None if removal_reference is None else same and removal <= removal_reference / 1000,
+        f"{removal_note}; both steps {total:.3f} s".removeprefix("; "),
+    )
+
+
+def _memory(count: int) -> Iterator[Row]:
+    """The peak memory that masks of a 12-megapixel photo take, in a process of their own."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        used = pool.apply(_peak_of_masks, (count,))
+    yield Row(
+        f"{count} masks of a 12-megapixel photo, peak memory",
+        "MB",
+        used,
+        None,
+        "at most 300 MB",
+        used <= 300,
+        "the reference takes 3.3 GiB for every 20 masks (measured once, not in this run)",
+    )
+
+
+BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "phrases": _phrases,
+    "masks": _masks_to_rle,
+    "memory": _memory,
+}
+
+
+def _peak_of_masks(count: int) -> float:
+    """MB by which decoding and comparing masks raises the peak of this process."""
+    logits, scores = _blobs(count)
+    before = _peak()
+    rles = tuple(rle for one in logits if (rle := decode_mask(one, TWELVE_MEGAPIXELS)))
+    masks = Masks(TWELVE_MEGAPIXELS, tight_boxes(rles), scores, ("",) * len(rles), rles)
+    masks.distinct("iou", 0.5)
+    return _peak() - before
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _full_size_segmenter() -> Any:
+    """SAM 3 as it is released, with random weights."""
+    import torch
+    from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
+
+    from sam3_agent.model.checkpoints import TINY, Checkpoint
+    from sam3_agent.model.sam3 import Sam3Segmenter
+
+    torch.manual_seed(0)
+    tokenizer = Sam3Processor.from_pretrained(TINY).tokenizer
+    processor = Sam3Processor(Sam3ImageProcessor(), tokenizer)
+    model = Sam3Model(Sam3Config())
+    return Sam3Segmenter(Checkpoint("random", "random", model, processor), device="cpu")
+
+
+def _peer_installed() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("sam3") is not None
+
+
+def _peer() -> Any:
+    if not _peer_installed():
+        return None
+    from sam3_agent.evals.peer import Peer
+
+    return Peer()
+
+
+def _blobs(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(N, 288, 288) logits of soft-edged ellipses, some of them overlapping, and (N,) scores."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:288, :288]
+    out = np.empty((count, 288, 288), np.float32)
+    for i in range(count):
+        cx, cy = rng.uniform(10, 278, 2)
+        rx, ry = rng.uniform(4, 24, 2)
+        out[i] = 6 * (1 - np.hypot((x - cx) / rx, (y - cy) / ry))
+    return out, rng.uniform(0.5, 1.0, count).astype(np.float32)
+
+
+def _photo(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def _cpu(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.process_time()
+    result = work()
+    return time.process_time() - began, result
+
+
+def _wall(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result

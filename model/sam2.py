@@ -1,0 +1,115 @@
+"""SAM 2 on one image: boxes and clicks to masks (arXiv 2408.00714)."""
+
+from typing import Any
+
+import numpy as np
+
+from sam3_agent.errors import SegmenterError
+from sam3_agent.images import Pixels
+from sam3_agent.model.checkpoints import load_model, loading, read_config
+from sam3_agent.model.mask_decoding import FloatGrid
+from sam3_agent.rle import FloatArray
+from sam3_agent.segmenter import ObjectPrompt
+
+KINDS = ("sam2", "sam2_video")
+"""The model_types that transformers' Sam2Model loads; facebook/sam2.1-* are sam2_video."""
+
+EXAMPLE = "facebook/sam2.1-hiera-tiny"
+
+BOXES = 16
+"""Boxes in one pass of the mask decoder; the enlarged features of each are 8 MB at full size."""
+
+
+class Sam2:
+    """The SAM 2 of a checkpoint: a folder or a hub id.
+
+    Raises SegmenterError when it cannot be loaded.
+    """
+
+    def __init__(self, place: str, device: str) -> None:
+        import transformers
+
+        what = "SAM 2 checkpoint"
+        with loading(place, what):
+            kind = str(read_config(place, what, EXAMPLE).get("model_type"))
+            if kind not in KINDS:
+                raise SegmenterError(
+                    f"{place} holds a {kind!r} model, not a {what} such as {EXAMPLE}"
+                )
+            model = load_model(transformers.Sam2Model, place)
+            processor = transformers.Sam2ImageProcessor.from_pretrained(place)
+        self._device = device
+        self._model = model.to(device).eval()
+        self._processor = processor
+
+    def look(self, image: Pixels) -> list[Any]:
+        """The feature maps of an (H, W, 3) uint8 image, finest first."""
+        import torch
+
+        inputs = self._processor(
+            images=torch.from_numpy(np.array(image)).permute(2, 0, 1),
+            input_data_format="channels_first",
+            return_tensors="pt",
+        ).to(self._device)
+        return list(self._model.get_image_embeddings(inputs["pixel_values"]))
+
+    def boxes_to_masks(
+        self, maps: list[Any], size: tuple[int, int], boxes: FloatArray
+    ) -> FloatGrid:
+        """(N, h, w) mask logits of the objects in N boxes (N, 4), x0 y0 x1 y1 in pixels.
+
+        size: (height, width) of the image in pixels.
+        """
+        import torch
+
+        corners = torch.tensor(boxes).reshape(1, -1, 2, 2) * self._scale(size)
+        parts = [
+            self._model(
+                image_embeddings=maps,
+                input_boxes=part.flatten(2).to(self._device),
+                multimask_output=False,
+            ).pred_masks[0, :, 0]
+            for part in corners.split(BOXES, dim=1)
+        ]
+        logits: FloatGrid = torch.cat(parts).cpu().numpy()
+        return logits
+
+    def object_to_mask(
+        self, maps: list[Any], size: tuple[int, int], prompt: ObjectPrompt
+    ) -> tuple[FloatGrid, float]:
+        """The best (h, w) mask logits for one object, and its score in 0..1.
+
+        The score is the predicted IoU x the probability that there is an object at all. One click
+        is ambiguous (a shirt, or the person?): then the best of three masks is taken.
+        """
+        import torch
+
+        scale = self._scale(size)
+        clicks = [*prompt.inside, *prompt.outside]
+        arguments: dict[str, Any] = {}
+        if clicks:
+            labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
+            points = torch.tensor(clicks, dtype=torch.float32) * scale
+            arguments["input_points"] = points[None, None].to(self._device)
+            arguments["input_labels"] = torch.tensor(labels)[None, None].to(self._device)
+        if prompt.box is not None:
+            corners = torch.tensor(prompt.box).reshape(2, 2) * scale
+            arguments["input_boxes"] = corners.reshape(1, 1, 4).to(self._device)
+        output = self._model(
+            image_embeddings=maps,
+            multimask_output=len(clicks) == 1 and prompt.box is None,
+            **arguments,
+        )
+        scores = output.iou_scores[0, 0].cpu()
+        best = int(scores.argmax())
+        there = float(output.object_score_logits.flatten()[0].sigmoid())
+        logits: FloatGrid = output.pred_masks[0, 0, best].cpu().numpy()
+        return logits, float(scores[best].clamp(0, 1)) * there
+
+    def _scale(self, size: tuple[int, int]) -> Any:
+        """Pixels of the image to those of SAM 2's square frame, for x y."""
+        import torch
+
+        side = self._model.prompt_encoder.input_image_size
+        height, width = size
+        return torch.tensor([side / width, side / height])
