@@ -219,13 +219,18 @@ def _peer() -> Any:
 
 
 def _blobs(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(N, 288, 288) logits of soft-edged ellipses, some of them overlapping, and (N,) scores."""
+    """(N, 288, 288) logits of soft-edged ellipses, some overlapping, and (N,) scores.
+
+    The first covers 58 % of the picture, the others 0.1 to 2 %.
+    """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:288, :288]
     out = np.empty((count, 288, 288), np.float32)
     for i in range(count):
         cx, cy = rng.uniform(10, 278, 2)
         rx, ry = rng.uniform(4, 24, 2)
+        if i == 0:
+            cx, cy, rx, ry = 144, 144, 135, 115
         out[i] = 6 * (1 - np.hypot((x - cx) / rx, (y - cy) / ry))
     return out, rng.uniform(0.5, 1.0, count).astype(np.float32)
 
