@@ -120,7 +120,7 @@ def save_grounding_dino_checkpoint(folder: Path, family: str = "GroundingDino") 
             "num_attention_heads": 2,
             "intermediate_size": 32,
         },
-        d_model=32,
+        d_model=64,
         num_queries=12,
         encoder_layers=1,
         encoder_ffn_dim=32,
@@ -163,7 +163,7 @@ def save_lite_text_checkpoint(folder: Path, context: int = 16) -> Path:
     """A tiny random SAM 3 LiteText, which reads 16 tokens as the real ones do."""
     torch.manual_seed(0)
     detector = Sam3Config.from_pretrained(TINY).to_dict()
-    parts = {
+    parts: dict[str, Any] = {
         f"{part}_config": {**detector[f"{part}_config"], "model_type": f"sam3_lite_text_{part}"}
         for part in ("geometry_encoder", "detr_encoder", "detr_decoder", "mask_decoder")
     }
@@ -176,9 +176,7 @@ def save_lite_text_checkpoint(folder: Path, context: int = 16) -> Path:
         "num_attention_heads": 4,
         "max_position_embeddings": context,
     }
-    config = Sam3LiteTextConfig(
-        vision_config=detector["vision_config"], text_config=text, **parts
-    )
+    config = Sam3LiteTextConfig(vision_config=detector["vision_config"], text_config=text, **parts)
     Sam3LiteTextModel(config).save_pretrained(folder)
     processor = Sam3Processor.from_pretrained(TINY)
     processor.tokenizer.model_max_length = context

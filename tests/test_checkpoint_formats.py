@@ -1,4 +1,4 @@
-"""Checkpoints as people have them on disk: LiteText, shards, half precision, video, damaged ones."""
+"""Checkpoints as people have them: LiteText, shards, half precision, video, damaged ones."""
 
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def test_lite_text_takes_exemplars_and_reads_its_own_number_of_tokens(
     eye = Sam3Segmenter(str(lite), device="cpu")
     features = eye.encode(photo)
     box = (20.0, 20.0, 120.0, 120.0)
-    asked = [
+    asked: list[str | ConceptPrompt] = [
         *("car", "dog", "a car beside a dog", ConceptPrompt("car", positive=(box,))),
         *(ConceptPrompt("car", negative=(box,)), ConceptPrompt("", positive=(box,))),
     ]

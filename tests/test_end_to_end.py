@@ -50,7 +50,7 @@ def run_process(server: StubServer, *arguments: str) -> subprocess.CompletedProc
     """The command in a process of its own."""
     env = {**os.environ, **addresses(server)}
     command = [sys.executable, "-m", "sam3_agent", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
 
 
 def printed(done: subprocess.CompletedProcess[str] | Result) -> dict[str, Any]:
