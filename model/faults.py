@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from sam3_agent.errors import PlannerError
+from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.usage import deadline
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Line:
         for attempt in range(self.attempts):
             end = deadline.get()
             if end is not None and time.monotonic() >= end:
-                raise self.error(Fault("the time of this question is over", "Allow more seconds"))
+                raise DeadlineError("the time of this question is over")
             try:
                 return request(), attempt
             except Exception as error:
@@ -126,10 +127,12 @@ class Line:
 
     def _pause(self, wait: float, fault: Fault, error: Exception, tries: int) -> None:
         end = deadline.get()
-        left = min(self.max_wait, float("inf") if end is None else end - time.monotonic())
-        if wait > left:
-            note = f"and asks to wait {wait:.0f} s, longer than the {max(left, 0):.0f} s there are"
+        if wait > self.max_wait:
+            note = f"and asks to wait {wait:.0f} s, longer than {self.max_wait:.0f} s"
             raise self.error(fault, error, note, tries) from error
+        if end is not None and wait > end - time.monotonic():
+            said = str(self.error(fault, error))
+            raise DeadlineError(f"no time is left to wait {wait:.0f} s: {said}", tries) from error
         said = self.redacted(fault.what, 120)
         logger.warning("%s: %s; trying again in %.1f s", self.model, said, wait)
         self.sleep(wait)
@@ -157,6 +160,12 @@ def root_cause(error: BaseException) -> BaseException:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return error
+
+
+def unknown_host(error: BaseException) -> bool:
+    """Whether the host's name is wrong; a name server that does not answer may do so later."""
+    cause = root_cause(error)
+    return isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
 
 
 def _backoff(attempt: int) -> float:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import socket
 import ssl
 import time
 import weakref
@@ -18,7 +17,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model import text_protocol
 from sam3_agent.model.context import KEPT_PICTURES, economical
-from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause
+from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
 from sam3_agent.model.gemini_wire import (
     STATE,
     Candidate,
@@ -279,7 +278,7 @@ class GeminiPlanner:
         wrong = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
         if isinstance(error, httpx2.TransportError) and not isinstance(error, wrong):
             where = f"cannot reach {self._base_url or 'the Gemini API'}: {root_cause(error)}"
-            lost = isinstance(root_cause(error), socket.gaierror)
+            lost = unknown_host(error)
             return Fault(where, "Check the network and GOOGLE_GEMINI_BASE_URL", retry=not lost)
         if isinstance(error, self._errors.APIError):
             return _status_fault(error)

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,9 @@ from sam3_agent.model.chat_wire import (
     said_in,
 )
 from sam3_agent.model.context import KEPT_PICTURES, economical, rebuilt
-from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause
+from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
 from sam3_agent.model.pictures import PictureEncoder
-from sam3_agent.model.prices import PRICES, Price
+from sam3_agent.model.prices import Price, known_price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent, deadline
 
@@ -100,7 +99,7 @@ class OpenAIPlanner:
                 "the planner openai: has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
                 "local server that needs none"
             )
-        self.price = Price(*price) if isinstance(price, tuple) else price or PRICES.get(model)
+        self.price = Price(*price) if isinstance(price, tuple) else price or known_price(model)
         self._options = {
             "limit": max_output_tokens,
             "temperature": temperature,
@@ -246,7 +245,7 @@ class OpenAIPlanner:
             return Fault("no answer in time", "Try again later or allow more time", retry=True)
         if isinstance(error, openai.APIConnectionError):
             where = f"cannot reach {self._client.base_url}: {root_cause(error)}"
-            lost = isinstance(root_cause(error), socket.gaierror)
+            lost = unknown_host(error)
             return Fault(where, "Check the network and OPENAI_BASE_URL", retry=not lost)
         if isinstance(error, openai.APIStatusError):
             return _status_fault(error)

@@ -1,13 +1,15 @@
 """The agent: ask a planner, run its tools on the scene, until it answers."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sam3_agent import load
 from sam3_agent.answer import Answer, Status
-from sam3_agent.errors import InputError, PromptError, ToolError
+from sam3_agent.errors import DeadlineError, InputError, PromptError, ToolError
 from sam3_agent.events import (
     Event,
     Finished,
@@ -35,6 +37,9 @@ MAX_SAID = 20_000
 
 MAX_TOLD = 600
 """Characters of an error that a planner is told."""
+
+FREE = 0
+"""The price of a planner that has none, such as `offline`."""
 
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
@@ -67,6 +72,11 @@ class Agent:
         )
         self.tools = {tool.name: tool for tool in (load.tools() if tools is None else tools)}
         self.budget = budget or Budget()
+        if self.budget.usd is not None and getattr(self.planner, "price", FREE) is None:
+            raise InputError(
+                f"a budget of {self.budget.usd:g} US dollars cannot be kept: the price of "
+                f"{self.planner.name} is not known; give it (price, --price IN,CACHED,OUT)"
+            )
         self.max_megapixels = max_megapixels
 
     def ask(self, image: ImageSource, query: str) -> Answer:
@@ -122,8 +132,14 @@ class _Run:
             yield TurnStarted(self.turns + 1, budget.turns)
             if self.turns + 1 == budget.turns:
                 self.messages.append(Message("user", LAST_TURN))
-            reply = self._reply()
+            try:
+                reply = self._reply()
+            except DeadlineError as error:
+                self.spent += Spent(retries=error.tries)
+                over = f"its {budget.seconds:g} seconds ({error})"
+                break
             yield PlannerReplied(reply)
+            self._prepare(reply.tool_calls)
             if not reply.tool_calls:
                 self.messages.append(Message("user", NO_CALL))
             conclusion: Conclusion | None = None
@@ -170,6 +186,21 @@ class _Run:
         self.turns += 1
         self.messages.append(reply)
         return reply
+
+    def _prepare(self, calls: Sequence[ToolCall]) -> None:
+        """Let a tool do the work of its calls together; what is wrong is told call by call."""
+        together: dict[str, list[dict[str, Any]]] = {}
+        for call in calls[:MAX_CALLS]:
+            name = tool_named(call.name, self.agent.tools)
+            if name is not None:
+                with contextlib.suppress(ToolError):
+                    arguments = self.agent.tools[name].checked(call.arguments)
+                    together.setdefault(name, []).append(arguments)
+        for name, several in together.items():
+            prepare = self.agent.tools[name].prepare
+            if prepare is not None and len(several) > 1:
+                with contextlib.suppress(ToolError, PromptError):
+                    prepare(self.scene, several)
 
     def _call(self, call: ToolCall, number: int) -> tuple[Message, bool, Conclusion | None]:
         """Run the reply's tool call of this number, and add what it gave to the conversation."""

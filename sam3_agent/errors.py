@@ -8,6 +8,7 @@
         │   └── PromptError  a concept prompt or place that the segmenter cannot take
         └── ModelError       a model that cannot be used: exit code 3
             ├── PlannerError
+            │   └── DeadlineError   no time is left; the agent ends the run with the best so far
             └── SegmenterError
 
 Anything else that is raised is a bug and flies.
@@ -47,6 +48,10 @@ class PlannerError(ModelError):
     def __init__(self, message: str, tries: int = 0) -> None:
         super().__init__(message)
         self.tries = tries
+
+
+class DeadlineError(PlannerError):
+    """A planner that would have to go on after the time of the question is over."""
 
 
 class SegmenterError(ModelError):

@@ -92,7 +92,10 @@ def tools() -> list[Tool]:
     """The tools that a planner gets unless others are given."""
     from sam3_agent.tools import concepts, conclusion
 
-    return [Tool.from_function(concepts.segment), Tool.from_function(conclusion.answer)]
+    return [
+        Tool.from_function(concepts.segment, prepare=concepts.find_together),
+        Tool.from_function(conclusion.answer),
+    ]
 
 
 def system_prompt(**values: object) -> str:

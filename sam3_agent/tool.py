@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -42,15 +42,21 @@ class Tool:
 
     parameters: the JSON schema of its arguments, made from the signature.
     description: the function's docstring.
+    prepare: does what several calls in one reply have in common, before they run one by one.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     function: ToolFunction
+    prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None
 
     @classmethod
-    def from_function(cls, function: ToolFunction) -> "Tool":
+    def from_function(
+        cls,
+        function: ToolFunction,
+        prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None,
+    ) -> "Tool":
         """The tool of `function(scene, ...)`.
 
         Parameters are str, int, float, bool or lists of those; "or None" needs a default of None.
@@ -63,13 +69,14 @@ class Tool:
             "required": [p.name for p in parameters if p.default is p.empty],
             "additionalProperties": False,
         }
-        return cls(function.__name__, inspect.getdoc(function) or "", schema, function)
+        return cls(function.__name__, inspect.getdoc(function) or "", schema, function, prepare)
 
     def run(self, scene: Scene, arguments: str) -> Observation | Conclusion:
         """Check the raw JSON `arguments` and run; raises ToolError with what is accepted."""
-        return self.function(scene, **self._checked(arguments))
+        return self.function(scene, **self.checked(arguments))
 
-    def _checked(self, arguments: str) -> dict[str, Any]:
+    def checked(self, arguments: str) -> dict[str, Any]:
+        """The values of raw JSON `arguments`; raises ToolError with what is accepted."""
         if len(arguments) > MAX_ARGUMENTS:
             raise ToolError(
                 f"the arguments of {self.name} have more than {MAX_ARGUMENTS} characters; "

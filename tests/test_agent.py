@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sam3_agent import (
+    STANDARD,
     Agent,
     Answer,
     Budget,
@@ -28,6 +29,7 @@ from sam3_agent import (
     ToolStarted,
     TurnStarted,
 )
+from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
@@ -222,6 +224,52 @@ def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(image: Pixels, eye: Placed
     answer = ask(image, eye, SPENDING, free)
     assert answer.to_dict()["usage"]["cost"] is None
     assert answer.to_dict()["usage"]["input_tokens"] == 900
+
+
+def test_several_concept_calls_in_one_reply_are_asked_together(image: Pixels) -> None:
+    class Watched(PlacedSegmenter):
+        batches: ClassVar[list[int]] = []
+
+        def detect(self, features: Any, prompts: Any, selection: Any = STANDARD) -> Any:
+            self.batches.append(len(prompts))
+            return super().detect(features, prompts, selection)
+
+    eye = Watched({"dog": [(10, 20, 60, 70)], "leash": [(50, 40, 90, 50)]})
+    reply = calling(
+        ("segment", {"phrases": ["dog"]}),
+        ("segment", {"phrases": 3}),
+        ("segment", {"phrases": ["leash", "cat"]}),
+    )
+    answer = ask(image, eye, reply, calling(("answer", {"text": "Both.", "numbers": [1, 2]})))
+    assert eye.batches == [3]
+    first, wrong, second = tool_texts(answer)[:3]
+    assert first.startswith('"dog": masks 1 ')
+    assert wrong.startswith("Error: ")
+    assert second.startswith('"leash": masks 2 ')
+
+
+def test_a_wait_past_the_time_limit_ends_with_the_best_so_far(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    class Late(ScriptedPlanner):
+        def reply(self, messages: Any, tools: Any) -> Message:
+            if len(self.seen) == 1:
+                raise DeadlineError("no time is left to wait 90 s", tries=2)
+            return super().reply(messages, tools)
+
+    answer = Agent(Late([SEGMENT]), eye, budget=Budget(seconds=60)).ask(image, "which dog?")
+    assert answer.status == "out_of_budget"
+    assert answer.numbers == (1, 2, 3)
+    assert "its 60 seconds (no time is left to wait 90 s)" in answer.text
+    assert answer.usage.spent.retries == 2
+
+
+def test_a_budget_in_dollars_needs_a_known_price(eye: PlacedSegmenter) -> None:
+    class Unpriced(ScriptedPlanner):
+        price = None
+
+    with pytest.raises(InputError, match="the price of scripted is not known"):
+        Agent(Unpriced([]), eye, budget=Budget(usd=1))
 
 
 def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: PlacedSegmenter) -> None:

@@ -41,7 +41,12 @@ T = TypeVar("T")
 
 def say(line: str) -> None:
     """One line of progress on stderr."""
-    progress.print(escape(line), soft_wrap=True)
+    progress.print(escape(printable(line)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: what a model said may hold escape codes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def say_models(planner: str | None, segmenter: str) -> None:
@@ -66,13 +71,11 @@ def deliver(
     if as_json:
         print_json({**answer.to_dict(), **extra})
         return
-    typer.echo(answer.text)
+    typer.echo(printable(answer.text))
     for instance in answer.to_dict()["instances"]:
         box = ",".join(f"{v:.0f}" for v in instance["box"])
-        typer.echo(
-            f"  {instance['number']}: {instance['phrase']}  score {instance['score']:.2f}  "
-            f"box {box}  area {instance['area']}"
-        )
+        line = f"  {instance['number']}: {instance['phrase']}  score {instance['score']:.2f}  "
+        typer.echo(printable(f"{line}box {box}  area {instance['area']}"))
     for phrase, presence in extra.get("presence", {}).items():
         typer.echo(f"  presence of {phrase!r}: {presence:.2f}")
 

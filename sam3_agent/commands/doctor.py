@@ -21,7 +21,11 @@ from sam3_agent.errors import Sam3AgentError
 from sam3_agent.messages import Message
 
 PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
-KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN")
+KEYS = (
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    *("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
+    "HF_TOKEN",
+)
 
 
 @dataclass(frozen=True)
