@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
 from sam3_agent.rle import tight_boxes
-from sam3_agent.segmenter import Selection
+from sam3_agent.segmenter import ConceptPrompt, Selection
 
 T = TypeVar("T")
 
@@ -110,6 +111,68 @@ def _phrases(masks: int) -> Iterator[Row]:
     )
 
 
+def _numbers(masks: int) -> Iterator[Row]:
+    """All candidates of three prompts against the original's, under equal weights."""
+    peer = _peer()
+    if peer is None:
+        yield Row(
+            "numbers equal to the original",
+            "largest difference",
+            float("nan"),
+            None,
+            "at most 1e-5",
+            None,
+            "Meta's package is not installed",
+        )
+        return
+    eye = _full_size_segmenter(lambda phrase: {"input_ids": peer.tokens(phrase)})
+    peer.take_weights(eye.model.state_dict())
+    image = _photo((480, 640))
+    features, state = eye.encode(image), peer.encode(image)
+    box, other = (64.0, 96.0, 320.0, 384.0), (400.0, 40.0, 600.0, 200.0)
+    for what, prompt in {
+        "phrase": ConceptPrompt("red car"),
+        "phrase and exemplars": ConceptPrompt("red car", (box,), (other,)),
+        "exemplar alone": ConceptPrompt("", (box,)),
+    }.items():
+        eye.detect(features, [prompt], Selection(threshold=1.0))
+        ours = features.candidates.get(prompt)
+        boxes = [_relative(one, image.shape) for one in (*prompt.positive, *prompt.negative)]
+        labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
+        theirs = peer.raw(state, prompt.phrase or "visual", boxes, labels)
+        corners = np.array([_corners(one, image.shape) for one in theirs["boxes"]])
+        differences = {
+            "presence": abs(ours.presence - float(theirs["presence"])),
+            "scores": float(np.abs(ours.scores - theirs["scores"]).max()),
+            "boxes": float((np.abs(ours.boxes - corners) / max(image.shape)).max()),
+            "mask logits": float(np.abs(ours.logits - theirs["logits"]).max()),
+        }
+        yield Row(
+            f"numbers equal to the original: {what}",
+            "largest difference",
+            max(differences.values()),
+            None,
+            "at most 1e-5",
+            max(differences.values()) <= 1e-5,
+            ", ".join(f"{name} {value:.1e}" for name, value in differences.items()),
+        )
+
+
+def _relative(box: Any, shape: tuple[int, ...]) -> list[float]:
+    """x0 y0 x1 y1 in pixels to cx cy w h in 0..1."""
+    x0, y0, x1, y1 = box
+    height, width = shape[:2]
+    return [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height]
+
+
+def _corners(box: Any, shape: tuple[int, ...]) -> list[float]:
+    """cx cy w h in 0..1 to x0 y0 x1 y1 in pixels."""
+    cx, cy, w, h = box
+    height, width = shape[:2]
+    across, down = (cx - w / 2, cx + w / 2), (cy - h / 2, cy + h / 2)
+    return [across[0] * width, down[0] * height, across[1] * width, down[1] * height]
+
+
 def _masks_to_rle(count: int) -> Iterator[Row]:
     """Low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
     logits, scores = _blobs(count)
@@ -170,6 +233,7 @@ def _memory(count: int) -> Iterator[Row]:
 
 BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "phrases": _phrases,
+    "numbers": _numbers,
     "masks": _masks_to_rle,
     "memory": _memory,
 }
@@ -189,8 +253,8 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _full_size_segmenter() -> Any:
-    """SAM 3 as it is released, with random weights."""
+def _full_size_segmenter(read: Callable[[str], Any] | None = None) -> Any:
+    """SAM 3 as it is released, with random weights; `read` takes the tokenizer's place."""
     import torch
     from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
@@ -198,10 +262,24 @@ def _full_size_segmenter() -> Any:
     from sam3_agent.model.sam3 import Sam3Segmenter
 
     torch.manual_seed(0)
-    tokenizer = Sam3Processor.from_pretrained(TINY).tokenizer
-    processor = Sam3Processor(Sam3ImageProcessor(), tokenizer)
+    tokenizer: Any = Sam3Processor.from_pretrained(TINY).tokenizer
+    if read is not None:
+        tokenizer = _Tokens(read)
+    processor = SimpleNamespace(image_processor=Sam3ImageProcessor(), tokenizer=tokenizer)
     model = Sam3Model(Sam3Config())
     return Sam3Segmenter(Checkpoint("random", "random", model, processor), device="cpu")
+
+
+class _Tokens:
+    """A tokenizer that reads what another one does."""
+
+    pad_token_id = 0
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._read = read
+
+    def __call__(self, phrase: str) -> Any:
+        return self._read(phrase)
 
 
 def _peer_installed() -> bool:

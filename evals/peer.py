@@ -7,8 +7,10 @@ never copied.
 
 import gzip
 import importlib
+import re
 import tempfile
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,50 @@ class Peer:
             self.model, device="cpu", confidence_threshold=0.0
         )
 
+    def take_weights(self, weights: Mapping[str, Any]) -> None:
+        """Copy the weights of a transformers `Sam3Model` (its state dict)."""
+        import torch
+
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name, value in own.items():
+                if not name.endswith("freqs_cis") and ".points_" not in name:
+                    value.copy_(_weight(name, value.shape, weights))
+
+    def tokens(self, phrase: str) -> list[int]:
+        """The token ids that it reads for a phrase, with the marks of begin and end."""
+        tokenizer = self.model.backbone.language_backbone.tokenizer
+        ids: list[int] = [int(i) for i in tokenizer([phrase], context_length=32)[0] if i]
+        return ids
+
+    def raw(
+        self, state: Any, phrase: str, boxes: Sequence[Sequence[float]], labels: Sequence[bool]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """All its candidates for a phrase and exemplars (cx cy w h in 0..1), nothing chosen.
+
+        presence (), scores (Q,) without presence, boxes (Q, 4) cx cy w h in 0..1, logits (Q, h, w).
+        """
+        import torch
+
+        self._processor.reset_all_prompts(state)
+        with torch.inference_mode():
+            state["backbone_out"].update(self.model.backbone.forward_text([phrase], device="cpu"))
+            prompt = self.model._get_dummy_prompt()
+            for box, label in zip(boxes, labels, strict=True):
+                prompt.append_boxes(torch.tensor(box).view(1, 1, 4), torch.tensor([[label]]))
+            out = self.model.forward_grounding(
+                backbone_out=state["backbone_out"],
+                find_input=self._processor.find_stage,
+                geometric_prompt=prompt,
+                find_target=None,
+            )
+        return {
+            "presence": out["presence_logit_dec"].sigmoid().numpy().reshape(()),
+            "scores": out["pred_logits"][0, :, 0].sigmoid().numpy(),
+            "boxes": out["pred_boxes"][0].numpy(),
+            "logits": out["pred_masks"][0].numpy(),
+        }
+
     def encode(self, image: Pixels) -> Any:
         """Its image features."""
         from PIL import Image
@@ -90,6 +136,92 @@ def remove_overlaps(
     }
     kept: list[int] = remove(sample, iom)["kept_indices"]
     return kept
+
+
+_ATTENTIONS = "self_attn|cross_attn|text_cross_attn|vision_cross_attn|prompt_cross_attn"
+
+_NAMES = (
+    # the image encoder
+    (r"^backbone\.vision_backbone\.trunk\.", "vision_encoder.backbone."),
+    (r"\.pos_embed$", ".embeddings.position_embeddings"),
+    (r"\.patch_embed\.proj\.", ".embeddings.patch_embeddings.projection."),
+    (r"\.ln_pre\.", ".layer_norm."),
+    (r"\.blocks\.(\d+)\.", r".layers.\1."),
+    (r"\.attn\.proj\.", ".attention.o_proj."),
+    (r"\.attn\.qkv\.", ".attention.qkv_proj."),
+    (r"^backbone\.vision_backbone\.convs\.", "vision_encoder.neck.fpn_layers."),
+    (r"\.dconv_2x2(_0)?\.", ".scale_layers.0."),
+    (r"\.dconv_2x2_1\.", ".scale_layers.2."),
+    (r"\.conv_1x1\.", ".proj1."),
+    (r"\.conv_3x3\.", ".proj2."),
+    # the text encoder
+    (r"^backbone\.language_backbone\.resizer\.", "text_projection."),
+    (r"^backbone\.language_backbone\.encoder\.", "text_encoder.text_model."),
+    (r"\.text_model\.text_projection$", ".text_projection.weight"),
+    (r"\.token_embedding\.", ".embeddings.token_embedding."),
+    (r"\.positional_embedding$", ".embeddings.position_embedding.weight"),
+    (r"\.ln_final\.", ".final_layer_norm."),
+    (r"\.transformer\.resblocks\.", ".encoder.layers."),
+    (r"\.ln_(\d)\.", r".layer_norm\1."),
+    (r"\.attn\.", ".self_attn."),
+    (r"\.c_fc\.", ".fc1."),
+    (r"\.c_proj\.", ".fc2."),
+    # geometry encoder, detector, heads
+    (r"^geometry_encoder\.encode\.", "geometry_encoder.layers."),
+    (r"^geometry_encoder\.img_pre_norm\.", "geometry_encoder.vision_layer_norm."),
+    (r"^geometry_encoder\.norm\.", "geometry_encoder.prompt_layer_norm."),
+    (r"^geometry_encoder\.encode_norm\.", "geometry_encoder.output_layer_norm."),
+    (r"^transformer\.encoder\.", "detr_encoder."),
+    (r"^transformer\.decoder\.", "detr_decoder."),
+    (r"^(detr_decoder\.layers\.\d+)\.cross_attn\.", r"\1.vision_cross_attn."),
+    (r"\.ca_text\.", ".text_cross_attn."),
+    (r"\.catext_norm\.", ".text_cross_attn_layer_norm."),
+    (r"^(detr_decoder\.layers\.\d+)\.norm1\.", r"\1.vision_cross_attn_layer_norm."),
+    (r"^(detr_decoder\.layers\.\d+)\.norm2\.", r"\1.self_attn_layer_norm."),
+    (r"^(detr_decoder\.layers\.\d+)\.norm3\.", r"\1.mlp_layer_norm."),
+    (r"^detr_decoder\.norm\.", "detr_decoder.output_layer_norm."),
+    (r"\.cross_attn_image\.", ".cross_attn."),
+    (r"\.linear(\d)\.", r".mlp.fc\1."),
+    (r"\.norm(\d)\.", r".layer_norm\1."),
+    (r"\.bbox_embed\.", ".box_head."),
+    (r"\.boxRPB_embed_", ".box_rpb_embed_"),
+    (r"\.presence_token_head\.", ".presence_head."),
+    (r"\.presence_token_out_norm\.", ".presence_layer_norm."),
+    (r"^segmentation_head\.mask_predictor\.mask_embed\.", "mask_decoder.mask_embedder."),
+    (r"^segmentation_head\.", "mask_decoder."),
+    (r"\.instance_seg_head\.", ".instance_projection."),
+    (r"\.semantic_seg_head\.", ".semantic_projection."),
+    (r"\.cross_attend_prompt\.", ".prompt_cross_attn."),
+    (r"^mask_decoder\.cross_attn_norm\.", "mask_decoder.prompt_cross_attn_norm."),
+    (r"^dot_prod_scoring\.", "dot_product_scoring."),
+    (r"\.prompt_mlp\.out_norm\.", ".text_mlp_out_norm."),
+    (r"\.prompt_mlp\.", ".text_mlp."),
+    (r"\.prompt_proj\.", ".text_proj."),
+    (r"\.hs_proj\.", ".query_proj."),
+    # attention: one matrix for query, key and value there, three here
+    (rf"\.({_ATTENTIONS})\.in_proj_", r".\1.qkv_proj."),
+    (rf"^(?!text_encoder)(.*)\.({_ATTENTIONS})\.out_proj\.", r"\1.\2.o_proj."),
+)
+"""Meta's parameter names to those of transformers, applied in this order."""
+
+_COUNTED_FROM_ONE = re.compile(
+    r"\.(box_head|box_rpb_embed_[xy]|presence_head|ref_point_head|text_mlp)\.layers\.(\d)\."
+)
+
+
+def _weight(name: str, shape: Any, weights: Mapping[str, Any]) -> Any:
+    """The value of Meta's parameter `name` from transformers' weights."""
+    import torch
+
+    for pattern, replacement in _NAMES:
+        name = re.sub(pattern, replacement, name)
+    name = _COUNTED_FROM_ONE.sub(lambda match: f".{match[1]}.layer{int(match[2]) + 1}.", name)
+    if ".qkv_proj." in name:
+        return torch.cat([weights[name.replace("qkv_proj", f"{one}_proj")] for one in "qkv"])
+    value = weights[name]
+    if name.endswith("position_embeddings"):  # there with a class token in front, never used
+        return torch.cat([torch.zeros_like(value[:, :1]), value], dim=1)
+    return value if value.shape == shape else value.T
 
 
 def _module(name: str) -> Any:

@@ -91,8 +91,9 @@ class Sam3Segmenter:
     cache_folder: keeps features on disk too.
     batch: prompts in one forward pass.
 
-    encoded: how often the image encoder has run. Safe from several threads. Raises SegmenterError
-    when the checkpoint cannot be loaded.
+    model: the transformers model. encoded: how often the image encoder has run.
+
+    Safe from several threads. Raises SegmenterError when the checkpoint cannot be loaded.
     """
 
     def __init__(
@@ -111,13 +112,13 @@ class Sam3Segmenter:
         self.threshold = threshold
         self.encoded = 0
         self._checkpoint = loaded
-        self._model = loaded.model.to(self.device).eval()
+        self.model = loaded.model.to(self.device).eval()
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
         self._context = _context(loaded)
         self._texts: WeighedLRU[tuple[Any, Any]] = WeighedLRU(1024)
         self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
-        self._folder = FeatureFolder(Path(cache_folder), self._model) if cache_folder else None
+        self._folder = FeatureFolder(Path(cache_folder), self.model) if cache_folder else None
         self._tracker: Tracker | None = None
         self._lock = threading.RLock()
 
@@ -181,7 +182,7 @@ class Sam3Segmenter:
         )["pixel_values"]
         try:
             with torch.inference_mode(), precision(self.device):
-                return self._model.get_vision_features(pixel_values=pixels.to(self.device))
+                return self.model.get_vision_features(pixel_values=pixels.to(self.device))
         except (torch.OutOfMemoryError, RuntimeError) as error:
             raise memory_error(error, self.device) from error
 
@@ -223,7 +224,7 @@ class Sam3Segmenter:
         count, (height, width) = len(prompts), features.size
         texts = [self._text(prompt.phrase or EXEMPLARS_ONLY) for prompt in prompts]
         boxes, labels = _exemplars(prompts, features.size)
-        output = self._model(
+        output = self.model(
             vision_embeds=_repeated(features.pyramid, count),
             text_embeds=SimpleNamespace(pooler_output=torch.cat([text for text, _ in texts])),
             attention_mask=torch.cat([attention for _, attention in texts]),
@@ -289,7 +290,7 @@ class Sam3Segmenter:
         padding = self._context - len(tokens)
         ids = tokens + [self._processor.tokenizer.pad_token_id] * padding
         attention = torch.tensor([[1] * len(tokens) + [0] * padding], device=self.device)
-        output = self._model.get_text_features(
+        output = self.model.get_text_features(
             input_ids=torch.tensor([ids], device=self.device),
             attention_mask=attention,
             return_dict=True,

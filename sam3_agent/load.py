@@ -33,11 +33,11 @@ def planner(name: str | None = None, **options: Any) -> Planner:
 
         return OfflinePlanner()
     if provider == "openai" and model:
-        from sam3_agent.model.openai_chat import OpenAIPlanner
+        from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
 
         return OpenAIPlanner(model, **options)
     if provider == "gemini" and model:
-        from sam3_agent.model.gemini import GeminiPlanner
+        from sam3_agent.model.mllm.gemini import GeminiPlanner
 
         return GeminiPlanner(model, **options)
     raise InputError(

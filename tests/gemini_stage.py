@@ -12,8 +12,8 @@ from PIL import Image
 
 from sam3_agent import Message, load
 from sam3_agent.images import Pixels
-from sam3_agent.model.faults import Line
-from sam3_agent.model.gemini import GeminiPlanner
+from sam3_agent.model.mllm.faults import Line
+from sam3_agent.model.mllm.gemini import GeminiPlanner
 
 MODEL = "gemini-3.8-flash"
 KEY = "AIzaSyThisIsTheSecretKey0123456789"

@@ -1,5 +1,6 @@
 """Checkpoints as people have them: LiteText, shards, half precision, video, damaged ones."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_a_checkpoint_in_half_precision_runs_in_single(
 ) -> None:
     save_sam3_checkpoint(tmp_path, dtype=dtype)
     eye = Sam3Segmenter(str(tmp_path), device="cpu")
-    assert {weight.dtype for weight in eye._model.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in eye.model.parameters()} == {torch.float32}
     (found,) = eye.detect(eye.encode(photo), ["red car"], EVERYTHING)
     assert found.presence == pytest.approx(find(plain, photo).presence, abs=0.02)
 
@@ -115,6 +116,21 @@ def test_lite_text_takes_exemplars_and_reads_its_own_number_of_tokens(
         eye.detect(features, ["zebra " * 16])
     with pytest.raises(SegmenterError, match="has no tracker"):
         eye.segment_at(features, ObjectPrompt(inside=((5, 5),)))
+
+
+def test_lite_text_is_also_read_from_a_video_checkpoint(
+    lite: Path, tmp_path: Path, photo: Pixels
+) -> None:
+    save_lite_text_checkpoint(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    video = {"model_type": "sam3_lite_text_video", "detector_config": config}
+    (tmp_path / "config.json").write_text(json.dumps(video), encoding="utf-8")
+    weights = load_file(tmp_path / "model.safetensors")
+    weights = {f"detector_model.{name}": value for name, value in weights.items()}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    alone, inside = find(lite, photo), find(tmp_path, photo)
+    assert inside.presence == alone.presence
+    assert inside.masks.rles == alone.masks.rles
 
 
 @pytest.mark.parametrize("kind", ["sam3.1", "sam3_1_video", "sam3.1_multiplex"])

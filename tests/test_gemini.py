@@ -10,8 +10,8 @@ from PIL import Image
 from sam3_agent import Agent, Budget, Message, PlannerError, Spent, ToolCall
 from sam3_agent.agent import LAST_TURN
 from sam3_agent.images import Pixels
+from sam3_agent.model.mllm.prices import PRICES, Price, known_price
 from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.prices import PRICES, Price, known_price
 from tests.gemini_stage import (
     ANSWER,
     DECLARED,

@@ -15,8 +15,8 @@ from sam3_agent import Agent, Budget, Message, PlannerError, load
 from sam3_agent.agent import NO_CALL
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
-from sam3_agent.model.faults import Line
-from sam3_agent.model.gemini import GeminiPlanner
+from sam3_agent.model.mllm.faults import Line
+from sam3_agent.model.mllm.gemini import GeminiPlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.usage import deadline
 from tests.gemini_stage import (

@@ -14,8 +14,8 @@ import pytest
 from sam3_agent import Agent, Answer, PlannerError
 from sam3_agent.agent import MAX_CALLS, NO_CALL
 from sam3_agent.images import Pixels
-from sam3_agent.model.faults import Line
-from sam3_agent.model.openai_chat import OpenAIPlanner
+from sam3_agent.model.mllm.faults import Line
+from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from tests.conftest import SHARED
 

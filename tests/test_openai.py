@@ -21,10 +21,10 @@ from PIL import Image
 from sam3_agent import Agent, Answer, Message, PlannerError, Spent
 from sam3_agent.images import Pixels
 from sam3_agent.load import system_prompt, tools
-from sam3_agent.model.faults import ATTEMPTS, Line
-from sam3_agent.model.openai_chat import OpenAIPlanner, Profile
+from sam3_agent.model.mllm.faults import ATTEMPTS, Line
+from sam3_agent.model.mllm.openai_chat import OpenAIPlanner, Profile
+from sam3_agent.model.mllm.prices import PRICES, Price
 from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.prices import PRICES, Price
 from sam3_agent.model.scripted import calling
 from sam3_agent.usage import deadline
 
@@ -511,7 +511,9 @@ def test_a_wait_past_the_time_of_the_question_is_an_error_and_nothing_is_sent() 
     waits: list[float] = []
     server = Server(fails(429, "slow down", {"Retry-After": "60"}), ANSWER)
     brain = planner(server, waits=waits)
-    with pytest.raises(PlannerError, match="no time is left to wait 60 s: openai model gpt-test answered 429"):
+    with pytest.raises(
+        PlannerError, match="no time is left to wait 60 s: openai model gpt-test answered 429"
+    ):
         before_deadline(30, lambda: brain.reply(QUESTION, tools()))
     assert (len(server.requests), waits) == (1, [])
 

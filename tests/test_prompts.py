@@ -36,7 +36,7 @@ def photo() -> Pixels:
 def count_forwards(eye: Sam3Segmenter) -> list[int]:
     """A list that grows by the batch size at every forward pass of the detector."""
     passes: list[int] = []
-    eye._model.detr_encoder.register_forward_pre_hook(
+    eye.model.detr_encoder.register_forward_pre_hook(
         lambda module, args, kwargs: passes.append(len(kwargs["text_features"])), with_kwargs=True
     )
     return passes
@@ -183,7 +183,7 @@ def test_a_click_gives_what_transformers_tracker_gives_with_the_encoder_shared(
     assert np.allclose(logits, output.pred_masks[0, 0, 0].numpy(), atol=1e-6)
     assert eye.encoded == 1
     shared = eye._tracker._model.vision_encoder.backbone
-    assert shared is eye._model.vision_encoder.backbone
+    assert shared is eye.model.vision_encoder.backbone
 
 
 def test_clicks_on_a_checkpoint_without_a_tracker_name_one_that_has_it(
@@ -242,7 +242,7 @@ def test_a_lack_of_memory_halves_the_batch_and_then_says_what_to_do(photo: Pixel
         if sizes[-1] > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    eye._model.detr_encoder.register_forward_pre_hook(refuse_large, with_kwargs=True)
+    eye.model.detr_encoder.register_forward_pre_hook(refuse_large, with_kwargs=True)
     features = eye.encode(photo)
     limit = 1
     assert len(eye.detect(features, ["dog", "cat", "car", "bus"])) == 4

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sam3_agent import Conclusion, Message, Observation, PromptError, Scene, ToolCall, ToolError
 from sam3_agent.load import tools
+from sam3_agent.model.mllm.text_protocol import as_text, instructions, read_calls
 from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.text_protocol import as_text, instructions, read_calls
 
 TOOLS = tools()
 SEGMENT, ANSWER = TOOLS

@@ -12,7 +12,9 @@ from sam3_agent.commands.console import JsonOption, or_exit, print_json, progres
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="phrases, masks, memory; all by default."),
+        typer.Argument(
+            metavar="[NAME]...", help="phrases, numbers, masks, memory; all by default."
+        ),
     ] = None,
     masks: Annotated[int, typer.Option(min=2, help="How many masks.")] = 100,
     as_json: JsonOption = False,

@@ -13,8 +13,8 @@ from typing import Any, Literal, TypeAlias
 from sam3_agent.errors import PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
-from sam3_agent.model import text_protocol
-from sam3_agent.model.chat_wire import (
+from sam3_agent.model.mllm import text_protocol
+from sam3_agent.model.mllm.chat_wire import (
     UnreadableError,
     Wire,
     chat_messages,
@@ -23,10 +23,10 @@ from sam3_agent.model.chat_wire import (
     read_answer,
     said_in,
 )
-from sam3_agent.model.context import KEPT_PICTURES, economical, rebuilt
-from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
-from sam3_agent.model.pictures import PictureEncoder
-from sam3_agent.model.prices import Price, known_price
+from sam3_agent.model.mllm.context import KEPT_PICTURES, economical, rebuilt
+from sam3_agent.model.mllm.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
+from sam3_agent.model.mllm.pictures import PictureEncoder
+from sam3_agent.model.mllm.prices import Price, known_price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent, deadline
 

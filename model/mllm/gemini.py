@@ -15,10 +15,10 @@ from typing import Any, Literal
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
-from sam3_agent.model import text_protocol
-from sam3_agent.model.context import KEPT_PICTURES, economical
-from sam3_agent.model.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
-from sam3_agent.model.gemini_wire import (
+from sam3_agent.model.mllm import text_protocol
+from sam3_agent.model.mllm.context import KEPT_PICTURES, economical
+from sam3_agent.model.mllm.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
+from sam3_agent.model.mllm.gemini_wire import (
     STATE,
     Candidate,
     UnreadableError,
@@ -31,8 +31,8 @@ from sam3_agent.model.gemini_wire import (
     read_candidate,
     tool_calls,
 )
-from sam3_agent.model.pictures import PictureEncoder
-from sam3_agent.model.prices import Price, known_price
+from sam3_agent.model.mllm.pictures import PictureEncoder
+from sam3_agent.model.mllm.prices import Price, known_price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent, deadline
 
