@@ -274,6 +274,7 @@ class _Tokens:
     """A tokenizer that reads what another one does."""
 
     pad_token_id = 0
+    model_max_length = 32
 
     def __init__(self, read: Callable[[str], Any]) -> None:
         self._read = read

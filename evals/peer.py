@@ -5,12 +5,13 @@ einops, ftfy, iopath, psutil, opencv-python-headless and matplotlib, which its h
 never copied.
 """
 
+import contextlib
 import gzip
 import importlib
 import re
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,19 @@ from sam3_agent.images import Pixels
 
 
 class Peer:
-    """Meta's image model at full size with random weights; ImportError when not installed."""
+    """Meta's image model with random weights; ImportError when not installed.
 
-    def __init__(self) -> None:
+    config: a transformers `Sam3Config` whose sizes it is built with, instead of the released ones.
+    """
+
+    def __init__(self, config: Any = None) -> None:
         import torch
-        from torch.overrides import TorchFunctionMode
-
-        class OnCPU(TorchFunctionMode):
-            """Its constructors put two tables on "cuda" whatever the device is."""
-
-            def __torch_function__(
-                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-            ) -> Any:
-                kwargs = dict(kwargs or {})
-                if kwargs.get("device") == "cuda":
-                    kwargs["device"] = "cpu"
-                return func(*args, **kwargs)
 
         builder = _module("model_builder")
         processing = _module("model.sam3_image_processor")
         torch.manual_seed(0)
-        with tempfile.TemporaryDirectory() as folder, OnCPU():
+        sizes = _sizes(config) if config is not None else {}
+        with tempfile.TemporaryDirectory() as folder, _on_cpu(), _built_with(builder, sizes):
             # the wheel lacks its vocabulary; without merges every letter is a token, which does
             # for short phrases
             vocabulary = Path(folder) / "bpe.txt.gz"
@@ -49,8 +42,9 @@ class Peer:
             self.model = builder.build_sam3_image_model(
                 bpe_path=str(vocabulary), device="cpu", load_from_HF=False
             )
+        side = 1008 if config is None else config.vision_config.backbone_config.image_size
         self._processor = processing.Sam3Processor(
-            self.model, device="cpu", confidence_threshold=0.0
+            self.model, resolution=side, device="cpu", confidence_threshold=0.0
         )
 
     def take_weights(self, weights: Mapping[str, Any]) -> None:
@@ -79,7 +73,7 @@ class Peer:
         import torch
 
         self._processor.reset_all_prompts(state)
-        with torch.inference_mode():
+        with torch.inference_mode(), _on_cpu():
             state["backbone_out"].update(self.model.backbone.forward_text([phrase], device="cpu"))
             prompt = self.model._get_dummy_prompt()
             for box, label in zip(boxes, labels, strict=True):
@@ -136,6 +130,120 @@ def remove_overlaps(
     }
     kept: list[int] = remove(sample, iom)["kept_indices"]
     return kept
+
+
+def _on_cpu() -> Any:
+    """Keep it off CUDA: two tables and one pinned tensor go there whatever the device is."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class OnCPU(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.Tensor.pin_memory:
+                return args[0]
+            kwargs = dict(kwargs or {})
+            if kwargs.get("device") == "cuda":
+                kwargs["device"] = "cpu"
+            return func(*args, **kwargs)
+
+    return OnCPU()
+
+
+@contextlib.contextmanager
+def _built_with(builder: Any, sizes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Let Meta's builder make its classes with other sizes than the ones written into it."""
+    originals = {name: getattr(builder, name) for name in sizes}
+    try:
+        for name, values in sizes.items():
+            setattr(builder, name, _resized(originals[name], values))
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(builder, name, original)
+
+
+def _resized(original: Any, values: Mapping[str, Any]) -> Any:
+    return lambda *args, **kwargs: original(*args, **{**kwargs, **values})
+
+
+def _sizes(config: Any) -> dict[str, dict[str, Any]]:
+    """The arguments of Meta's classes for a transformers `Sam3Config`.
+
+    The attention sizes of geometry encoder, DETR encoder and decoder must be the same.
+    """
+    from torch import nn
+
+    vision, text, detr = config.vision_config, config.text_config, config.detr_decoder_config
+    trunk, geometry, masks = (
+        vision.backbone_config,
+        config.geometry_encoder_config,
+        config.mask_decoder_config,
+    )
+    hidden, wide = detr.hidden_size, detr.intermediate_size
+    return {
+        "PositionEmbeddingSine": {"num_pos_feats": hidden, "precompute_resolution": None},
+        "ViT": {
+            "img_size": trunk.image_size,
+            "pretrain_img_size": trunk.pretrain_image_size,
+            "patch_size": trunk.patch_size,
+            "embed_dim": trunk.hidden_size,
+            "depth": trunk.num_hidden_layers,
+            "num_heads": trunk.num_attention_heads,
+            "mlp_ratio": trunk.intermediate_size / trunk.hidden_size,
+            "global_att_blocks": tuple(trunk.global_attn_indexes),
+            "window_size": trunk.window_size,
+        },
+        "Sam3DualViTDetNeck": {"d_model": hidden},
+        "VETextEncoder": {
+            "d_model": hidden,
+            "width": text.hidden_size,
+            "heads": text.num_attention_heads,
+            "layers": text.num_hidden_layers,
+            "vocab_size": text.vocab_size,
+        },
+        "MultiheadAttention": {"embed_dim": hidden, "num_heads": detr.num_attention_heads},
+        "TransformerEncoderLayer": {"d_model": hidden, "dim_feedforward": wide},
+        "TransformerEncoderFusion": {
+            "d_model": hidden,
+            "num_layers": config.detr_encoder_config.num_layers,
+        },
+        "TransformerDecoderLayer": {
+            "d_model": hidden,
+            "dim_feedforward": wide,
+            "n_heads": detr.num_attention_heads,
+        },
+        "TransformerDecoder": {
+            "d_model": hidden,
+            "num_layers": detr.num_layers,
+            "num_queries": detr.num_queries,
+            "resolution": trunk.image_size,
+            "stride": trunk.patch_size,
+        },
+        "TransformerWrapper": {"d_model": hidden},
+        "MLP": {
+            "input_dim": hidden,
+            "hidden_dim": wide,
+            "output_dim": hidden,
+            "out_norm": nn.LayerNorm(hidden),
+        },
+        "DotProductScoring": {"d_model": hidden, "d_proj": hidden},
+        "PixelDecoder": {
+            "hidden_dim": hidden,
+            "num_upsampling_stages": masks.num_upsampling_stages,
+        },
+        "UniversalSegmentationHead": {
+            "hidden_dim": hidden,
+            "upsampling_stages": masks.num_upsampling_stages,
+        },
+        "CXBlock": {"dim": hidden},
+        "SequenceGeometryEncoder": {
+            "d_model": hidden,
+            "num_layers": geometry.num_layers,
+            "roi_size": geometry.roi_size,
+        },
+    }
 
 
 _ATTENTIONS = "self_attn|cross_attn|text_cross_attn|vision_cross_attn|prompt_cross_attn"

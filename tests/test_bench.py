@@ -1,0 +1,44 @@
+"""The bench: rows that say what was measured, against what, and whether the target holds."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from sam3_agent import InputError
+from sam3_agent.cli import app
+from sam3_agent.evals.bench import bench
+
+
+def test_every_row_says_what_was_measured_and_what_the_target_is() -> None:
+    rows = list(bench(["masks"], masks=3))
+    assert [row.work for row in rows] == [
+        "logits to RLE, 3 masks at 1080p",
+        "overlap removal, 3 masks at 1080p",
+    ]
+    for row in rows:
+        assert row.ours > 0
+        assert row.target.startswith("at most 1/")
+        if row.reference is None:
+            assert row.met is None
+            assert row.to_dict()["ratio"] is None
+
+
+def test_masks_of_a_large_photo_stay_under_the_memory_target() -> None:
+    (row,) = bench(["memory"], masks=20)
+    assert row.met
+    assert 0 <= row.ours <= 300
+
+
+def test_an_unknown_benchmark_is_refused() -> None:
+    with pytest.raises(InputError, match="no benchmark 'speed'; choose: phrases"):
+        list(bench(["speed"]))
+
+
+def test_the_command_prints_one_json_object() -> None:
+    done = CliRunner().invoke(app, ["bench", "masks", "--masks", "2", "--json"])
+    assert done.exit_code == 0
+    assert len(json.loads(done.stdout)["rows"]) == 2
+    refused = CliRunner().invoke(app, ["bench", "speed"])
+    assert refused.exit_code == 2
+    assert "no benchmark 'speed'" in refused.stderr
