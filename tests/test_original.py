@@ -24,7 +24,7 @@ def ours() -> dict[str, npt.NDArray[np.float32]]:
         found = features.candidates.get(prompt)
         assert found is not None
         out |= {
-            f"{name}_presence": np.float32(found.presence).reshape(()),
+            f"{name}_presence": np.array(found.presence, np.float32),
             f"{name}_scores": found.scores,
             f"{name}_boxes": found.boxes,
             f"{name}_logits": found.logits,
