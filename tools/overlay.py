@@ -58,12 +58,12 @@ def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
     does not fit into its mask stands beside it with a line to it.
     """
     canvas = np.array(image)
-    thickness = max(2, round(min(canvas.shape[:2]) / 300))
+    thickness = max(2, round(min(canvas.shape[:2]) / 300))  # seen at any scale
     order = np.argsort(-masks.areas(), kind="stable")
     marks = [_mark(masks, int(i), numbers[int(i)]) for i in order if masks.areas()[i]]
     for mark in marks:
         _tint(canvas, mark, thickness)
-    return _label(canvas, marks)
+    return _label(canvas, marks, thickness)
 
 
 def _mark(masks: Masks, index: int, number: int) -> _Mark:
@@ -120,11 +120,11 @@ def _pole(crop: BoolArray, resolution: int = 48) -> tuple[int, int, float]:
     )
 
 
-def _label(canvas: Pixels, marks: Sequence[_Mark]) -> Pixels:
+def _label(canvas: Pixels, marks: Sequence[_Mark], thickness: int) -> Pixels:
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    largest = float(np.clip(min(canvas.shape[:2]) / 18, 13, 60))
-    smallest = float(np.clip(min(canvas.shape[:2]) / 45, 10, 24))
+    largest = max(13.0, min(canvas.shape[:2]) / 18)
+    smallest = max(10.0, min(canvas.shape[:2]) / 45)
     taken: list[Box] = []
     lines: list[tuple[tuple[int, int], Box, Color]] = []
     labels: list[tuple[Box, _Mark, ImageFont.FreeTypeFont | ImageFont.ImageFont]] = []
@@ -137,11 +137,15 @@ def _label(canvas: Pixels, marks: Sequence[_Mark]) -> Pixels:
             lines.append((mark.pole, box, mark.color))
     for pole, box, color in lines:
         near = (int(np.clip(pole[0], box[0], box[2])), int(np.clip(pole[1], box[1], box[3])))
-        draw.line([pole, near], fill="white", width=3)
-        draw.line([pole, near], fill=color, width=1)
+        draw.line([pole, near], fill="white", width=2 * thickness - 1)
+        draw.line([pole, near], fill=color, width=max(1, thickness - 1))
     for box, mark, font in labels:
         draw.rounded_rectangle(
-            (box[0], box[1], box[2] - 1, box[3] - 1), 3, fill=mark.color, outline="white"
+            (box[0], box[1], box[2] - 1, box[3] - 1),
+            radius=thickness + 1,
+            fill=mark.color,
+            outline="white",
+            width=max(1, thickness // 2),
         )
         centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         draw.text(centre, str(mark.number), fill="white", font=font, anchor="mm")
@@ -157,7 +161,8 @@ def _free_box(
 ) -> Box:
     """Where a label goes: at the pole if it is free, else the nearest free place around it."""
     x0, y0, x1, y1 = draw.textbbox((0, 0), "0" * len(str(mark.number)), font=font, anchor="mm")
-    width, height = round(x1 - x0) + 7, round(y1 - y0) + 7
+    padding = round(0.2 * (y1 - y0)) + 4
+    width, height = round(x1 - x0) + padding, round(y1 - y0) + padding
     fits = 2 * mark.reach >= 0.8 * max(width, height)
     (corner_x, corner_y), (rows, columns) = mark.corner, mark.crop.shape
     start = mark.pole if fits else (mark.pole[0], corner_y - height // 2 - 3)
