@@ -12,7 +12,7 @@ install: .venv/.installed
 	touch $@
 
 demo: install
-	$(BIN)/sam3-agent ask evals/demo/red_cars.png "the leftmost red car" --out out/demo
+	$(BIN)/sam3-agent ask evals/demo/red_cars.png "all red cars except the smallest" --out out/demo
 
 test: install
 	$(BIN)/python -m pytest

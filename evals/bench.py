@@ -217,9 +217,7 @@ def _masks_to_rle(count: int) -> Iterator[Row]:
 
 def _memory(count: int) -> Iterator[Row]:
     """The peak memory that masks of a 12-megapixel photo take, in a process of their own."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        used = pool.apply(_peak_of_masks, (count,))
+    used = _elsewhere(_peak_of_masks, count)
     yield Row(
         f"{count} masks of a 12-megapixel photo, peak memory",
         "MB",
@@ -231,11 +229,32 @@ def _memory(count: int) -> Iterator[Row]:
     )
 
 
+def _size(masks: int) -> Iterator[Row]:
+    """The peak memory of a process that asks the full-size model for one phrase."""
+    used = _elsewhere(_peak_of_full_size)
+    yield Row(
+        f"full-size model, one phrase on a photo of {PHOTO[1]}x{PHOTO[0]}, peak memory",
+        "MB",
+        used,
+        None,
+        "at most 8192 MB",
+        used <= 8192,
+        "the whole process, from import to masks",
+    )
+
+
+def _elsewhere(work: Callable[..., float], *arguments: int) -> float:
+    """What `work` gives in a fresh process, whose peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
 BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "phrases": _phrases,
     "numbers": _numbers,
     "masks": _masks_to_rle,
     "memory": _memory,
+    "size": _size,
 }
 
 
@@ -247,6 +266,13 @@ def _peak_of_masks(count: int) -> float:
     masks = Masks(TWELVE_MEGAPIXELS, tight_boxes(rles), scores, ("",) * len(rles), rles)
     masks.distinct("iou", 0.5)
     return _peak() - before
+
+
+def _peak_of_full_size() -> float:
+    """MB that this process has needed at most, after one phrase at full size."""
+    eye = _full_size_segmenter()
+    eye.detect(eye.encode(_photo(PHOTO)), PHRASES[:1], Selection(threshold=0.0))
+    return _peak()
 
 
 def _peak() -> float:

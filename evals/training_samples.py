@@ -1,7 +1,7 @@
 """Synthetic scenes as the trainer of the tiny SAM 3 wants them."""
 
 from sam3_agent.evals.prompts import training_example
-from sam3_agent.model.batch import Sample
+from sam3_agent.model.tiny_training.batch import Sample
 
 
 def training_sample(seed: int) -> Sample:

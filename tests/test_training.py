@@ -11,18 +11,19 @@ import pytest
 import torch
 from transformers import Sam3Model, Sam3Processor
 
-from sam3_agent.model.batch import MASKED, Sample, build_batch, image_pixels
-from sam3_agent.model.supervision import forward
-from sam3_agent.model.tiny import (
+from sam3_agent import InputError
+from sam3_agent.model.english.nouns import plural
+from sam3_agent.model.tiny_training.architecture import (
     CONTEXT,
     build_model,
     build_processor,
     build_tokenizer,
     export_checkpoint,
-    plural,
     tiny_config,
 )
-from sam3_agent.model.training import Settings, Trainer, train
+from sam3_agent.model.tiny_training.batch import MASKED, Sample, build_batch, image_pixels
+from sam3_agent.model.tiny_training.supervision import forward
+from sam3_agent.model.tiny_training.trainer import Settings, Trainer, train
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 SHIPPED = Path(__file__).parent.parent / "model" / "tiny"
@@ -104,8 +105,8 @@ def test_a_run_that_was_cut_off_goes_on_exactly_where_it_was_saved(tmp_path: Pat
 def test_resuming_with_other_settings_says_what_differs(tmp_path: Path) -> None:
     Trainer(0, SMALL, blocks, tmp_path, None).save()
     other = Settings(**{**SMALL.__dict__, "batch": 4})
-    with pytest.raises(ValueError, match="batch 3, not 4"):
-        Trainer(0, other, blocks, tmp_path, None)
+    with pytest.raises(InputError, match="batch 3, not 4"):
+        train(blocks, tmp_path, other)
 
 
 def test_two_workers_finish_a_run_together(tmp_path: Path) -> None:

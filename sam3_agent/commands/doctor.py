@@ -88,7 +88,7 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
     if not live:
         return checks
     picture = np.full((64, 64, 3), (200, 30, 30), np.uint8)
-    question = "Is there a red car? Call a tool."
+    question = "Is there a red car?"
     messages = [
         Message("system", load.system_prompt()),
         Message("user", question, pictures=(picture,)),

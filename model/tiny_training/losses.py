@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sam3_agent.model.batch import Batch
+from sam3_agent.model.tiny_training.batch import Batch
 
 WEIGHTS = {
     "presence": 2.0,

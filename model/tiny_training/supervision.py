@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from transformers import Sam3Model
 
-from sam3_agent.model.alignment import AlignmentHead
-from sam3_agent.model.batch import MASKED, Batch
-from sam3_agent.model.losses import Outputs
+from sam3_agent.model.tiny_training.alignment import AlignmentHead
+from sam3_agent.model.tiny_training.batch import MASKED, Batch
+from sam3_agent.model.tiny_training.losses import Outputs
 
 
 def inverse_sigmoid(values: Tensor, margin: float = 1e-3) -> Tensor:

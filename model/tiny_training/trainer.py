@@ -22,12 +22,18 @@ import torch.multiprocessing as processes
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
-from sam3_agent.model.alignment import AlignmentHead
-from sam3_agent.model.batch import Batch, Source, build_batch
-from sam3_agent.model.losses import WEIGHTS, detection_losses, match
-from sam3_agent.model.optimizer import build_optimizers
-from sam3_agent.model.supervision import forward, image_features
-from sam3_agent.model.tiny import build_model, build_tokenizer, export_checkpoint, tiny_config
+from sam3_agent.errors import InputError
+from sam3_agent.model.tiny_training.alignment import AlignmentHead
+from sam3_agent.model.tiny_training.architecture import (
+    build_model,
+    build_tokenizer,
+    export_checkpoint,
+    tiny_config,
+)
+from sam3_agent.model.tiny_training.batch import Batch, Source, build_batch
+from sam3_agent.model.tiny_training.losses import WEIGHTS, detection_losses, match
+from sam3_agent.model.tiny_training.optimizer import build_optimizers
+from sam3_agent.model.tiny_training.supervision import forward, image_features
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +78,15 @@ def train(
     """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
 
     With `resume` a run that was cut off goes on where its last save left it: same step, same
-    scenes, same schedule. `source` must be importable by worker processes.
+    scenes, same schedule; InputError if its settings were others. `source` must be importable by
+    worker processes.
     """
     settings = settings or Settings()
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:
         for name in ("state.pt", "log.jsonl"):
             (folder / name).unlink(missing_ok=True)
+    _check_same_run(folder, settings)
     with tempfile.TemporaryDirectory() as meeting:
         job = (settings, source, folder, export, f"file://{meeting}/workers")
         if settings.workers == 1:
@@ -86,6 +94,19 @@ def train(
         else:
             processes.spawn(  # type: ignore[attr-defined, no-untyped-call]
                 _work, args=job, nprocs=settings.workers
+            )
+
+
+def _check_same_run(folder: Path, settings: Settings) -> None:
+    """Refuse to go on with a run that has other weights or sees other scenes."""
+    if not (folder / "state.pt").exists():
+        return
+    before = torch.load(folder / "state.pt", weights_only=True)["settings"]
+    for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
+        if before[name] != getattr(settings, name):
+            raise InputError(
+                f"{folder} holds a run with {name} {before[name]}, not {getattr(settings, name)}: "
+                "resume with the same settings or train in another folder"
             )
 
 
@@ -313,13 +334,6 @@ class Trainer:
 
     def _restore(self) -> None:
         state = torch.load(self.folder / "state.pt", weights_only=True)
-        for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
-            before, now = state["settings"][name], getattr(self.settings, name)
-            if before != now:
-                raise ValueError(
-                    f"{self.folder} holds a run with {name} {before}, not {now}: "
-                    "resume with the same settings or train in another folder"
-                )
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

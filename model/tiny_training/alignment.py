@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
-from sam3_agent.model.batch import Batch
+from sam3_agent.model.tiny_training.batch import Batch
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 _PAIRS = [(color, noun) for noun in COLORABLE for color in COLORS]

@@ -29,6 +29,7 @@ from transformers import (
     Sam3ViTConfig,
 )
 
+from sam3_agent.model.english.nouns import plural
 from sam3_agent.model.vocabulary import CATEGORIES, COLORS, NOUNS
 
 logger = logging.getLogger(__name__)
@@ -45,17 +46,6 @@ count which what where that this these those next beside near above below under 
 between front side corner person people man woman object thing picture image visual black white
 brown pink gray color
 """.split()
-
-
-def plural(noun: str) -> str:
-    """The plural of a vocabulary noun: dogs, buses, strawberries, fish."""
-    if noun == "fish":
-        return noun
-    if noun.endswith(("s", "sh", "ch", "x")):
-        return noun + "es"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + "s"
 
 
 def tiny_config(

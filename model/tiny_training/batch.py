@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 from transformers import CLIPTokenizer
 
-from sam3_agent.model.tiny import plural
+from sam3_agent.model.english.nouns import plural
 from sam3_agent.model.vocabulary import COLORS, NOUNS
 
 EXEMPLARS = 0.22

@@ -1,0 +1,1 @@
+"""Training of the tiny SAM 3 that ships: its sizes, batches, losses, optimizers, the trainer."""
