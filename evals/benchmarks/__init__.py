@@ -1,0 +1,25 @@
+"""Benchmarks by name; each file says where a person gets its data."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Benchmark
+
+MODULES: dict[str, str] = {}
+"""The name of a benchmark to the module here whose `read(data, split, **options)` makes it."""
+
+
+def read(
+    name: str, data: Path | None = None, split: str | None = None, **options: Any
+) -> Benchmark:
+    """The benchmark of this name from its files in `data`; None for a split takes its default.
+
+    Raises InputError when there is none of that name, or `data` does not hold it.
+    """
+    if name not in MODULES:
+        raise InputError(f"there is no benchmark {name!r}; choose one of {', '.join(MODULES)}")
+    module = import_module(f"sam3_agent.evals.benchmarks.{MODULES[name]}")
+    benchmark: Benchmark = module.read(data, split, **options)
+    return benchmark
