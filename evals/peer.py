@@ -101,7 +101,8 @@ class Peer:
         """Its state with boxes, scores and dense masks of a phrase."""
         self._processor.confidence_threshold = threshold
         self._processor.reset_all_prompts(state)
-        return self._processor.set_text_prompt(phrase, state)
+        with _on_cpu():
+            return self._processor.set_text_prompt(phrase, state)
 
 
 def enlarge_and_encode(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> list[bytes]:
