@@ -1,6 +1,8 @@
-"""Metrics: equal to the original implementations where their values are known."""
+"""Metrics: values computed by hand, and equal to the original implementations where known."""
 
 import json
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +10,49 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from sam3_agent.evals.metrics import ConceptSample, cgf1, reasonseg
+from sam3_agent.errors import InputError
+from sam3_agent.evals.metrics import (
+    ConceptSample,
+    Overlap,
+    cgf1,
+    counting,
+    difference,
+    grefcoco,
+    intervals,
+    mask_overlap,
+    omnilabel,
+    pixel_overlap,
+    reasonseg,
+    reasonseg_tally,
+    refcoco,
+    saco,
+)
+from sam3_agent.masks import Masks
 from tests.conftest import SHARED
 
 GOLDEN = SHARED / "golden"
-CGF1_CASES = sorted(GOLDEN.glob("cgf1/*_one_gt")) + [
-    GOLDEN / "cgf1" / name
-    for name in ("duplicates", "hungarian_not_greedy", "perfect_mixed", "score_boundary")
-]
+CGF1_CASES = sorted(GOLDEN.glob("cgf1/*"))
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden")
 
 
 def half(height: int = 4) -> Any:
     mask = np.zeros((4, 4), np.bool_)
     mask[:height] = True
     return mask
+
+
+def golden(name: str) -> Any:
+    """The cases of a golden file; none where it is absent, and then the test skips."""
+    path = GOLDEN / name
+    content = json.loads(path.read_text()) if path.exists() else []
+    return content["cases"] if isinstance(content, dict) else content
+
+
+def decoded(rle: dict[str, Any]) -> Any:
+    return coco.decode(rle).astype(bool)
+
+
+# -- questions that mean one region ---------------------------------------------------------------
 
 
 def test_giou_is_the_mean_and_ciou_the_ratio_of_the_sums() -> None:
@@ -39,6 +70,111 @@ def test_the_two_protocols_differ_on_ignored_pixels_and_on_empty_unions() -> Non
     assert reasonseg(empty, "segzero")["giou"] == 0.0
 
 
+def test_samples_are_taken_one_at_a_time() -> None:
+    alive = 0
+
+    def samples() -> Iterator[tuple[Any, Any, None]]:
+        nonlocal alive
+        for _ in range(3):
+            alive += 1
+            yield half(1), half(1), None
+
+    assert reasonseg(samples())["n"] == alive == 3
+
+
+@pytest.mark.parametrize("protocol", ["lisa", "segzero"])
+def test_overlaps_of_packed_masks_equal_those_of_pixels(protocol: Any) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        dense = rng.random((5, 13, 17)) < rng.random((5, 1, 1))
+        ours, theirs, ignore = dense[:2], dense[2:4], dense[4]
+        if rng.random() < 0.2:
+            ours = ours[:0]
+        packed = mask_overlap(
+            Masks.from_dense(ours),
+            Masks.from_dense(theirs),
+            Masks.from_dense(ignore[None]).rles[0],
+            protocol,
+        )
+        unions = np.asarray(ours.any(axis=0)), np.asarray(theirs.any(axis=0))
+        assert packed == pixel_overlap(*unions, ignore, protocol)
+    none = Masks.empty((13, 17))
+    assert mask_overlap(none, none) == Overlap(0, 0)
+    with pytest.raises(ValueError, match="cannot be compared"):
+        mask_overlap(none, Masks.empty((13, 18)))
+
+
+def test_refcoco_counts_how_many_reach_each_iou() -> None:
+    out = refcoco([(half(4), half(4)), (half(3), half(4)), (half(2), half(4)), (half(0), half(0))])
+    assert out == {
+        "ciou": 36 / 48,
+        "miou": (1 + 0.75 + 0.5 + 0) / 4,
+        "pr@0.5": 0.75,
+        "pr@0.6": 0.5,
+        "pr@0.7": 0.5,
+        "pr@0.8": 0.25,
+        "pr@0.9": 0.25,
+        "n": 4,
+    }
+
+
+def test_a_missed_no_target_enters_the_union_and_a_false_one_shares_nothing() -> None:
+    right_absent = (half(0), half(0), True, True)
+    missed_absent = (half(1), half(0), False, True)
+    right = (half(3), half(4), False, False)
+    false_absent = (half(4), half(4), True, False)
+    out = grefcoco([right_absent, missed_absent, right, false_absent])
+    assert out == {
+        "giou": (1 + 0 + 0.75 + 0) / 4,
+        "ciou": 12 / (4 + 16 + 16),
+        "n_acc": 0.5,
+        "t_acc": 0.5,
+        "pr@0.7": 0.5,
+        "pr@0.8": 0.0,
+        "pr@0.9": 0.0,
+    }
+    only_targets = grefcoco([right])
+    assert (only_targets["n_acc"], only_targets["t_acc"]) == (0, 0)
+
+
+@needs_golden
+@pytest.mark.parametrize("case", golden("lisa_giou_ciou.json"), ids=lambda case: case["name"])
+def test_giou_and_ciou_equal_lisas_validation(case: Any) -> None:
+    """LISA computes in float32 with 1e-5 in its denominators: pixels equal, ratios to 2e-6."""
+    masks = [
+        tuple(decoded(sample[part][0]) for part in ("pred", "gt", "ignore"))
+        for sample in case["samples"]
+    ]
+    expected = case["expected"]
+    overlaps = [pixel_overlap(*sample) for sample in masks]
+    assert [list(one) for one in overlaps] == [
+        [one["intersection"][1], one["union"][1]] for one in expected["per_sample"]
+    ]
+    out = reasonseg(masks, "lisa")
+    assert out["giou"] == pytest.approx(expected["giou_before_all_reduce"], rel=2e-6)
+    assert out["ciou"] == pytest.approx(expected["ciou"], rel=2e-6)
+    # with its epsilon, and its divisor of one process
+    theirs = [i / (u + 1e-5) if u else 1.0 for i, u in overlaps]
+    assert sum(theirs) / (len(theirs) + 1e-5) == pytest.approx(expected["giou"], rel=3e-7)
+
+
+@needs_golden
+@pytest.mark.parametrize("case", golden("grefcoco.json"), ids=lambda case: case["name"])
+def test_grefcoco_equals_relas_evaluator(case: Any) -> None:
+    for source, expected in case["expected"].items():
+        out = grefcoco(
+            (decoded(one["pred"]), decoded(one["gt"]), one["pred_nt"], one["gt_nt"])
+            for one in case["samples"]
+            if source in ("full", one["source"])
+        )
+        for name, value in expected.items():
+            fraction = value if name.endswith("acc") else value / 100
+            assert out[name.lower()] == pytest.approx(fraction, rel=1e-9), (source, name)
+
+
+# -- concepts -------------------------------------------------------------------------------------
+
+
 def test_a_perfect_run_scores_almost_one_hundred_and_a_blind_one_nothing() -> None:
     absent = ConceptSample(np.zeros((0, 0)))
     right = ConceptSample(np.eye(2))
@@ -48,43 +184,242 @@ def test_a_perfect_run_scores_almost_one_hundred_and_a_blind_one_nothing() -> No
     assert cgf1([right, right])["il_mcc"] == 0
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden")
+def write_saco(folder: Path, truth: Any, predictions: Any) -> tuple[Path, Path]:
+    """Two pairs, the first with a 4x4 truth in a picture of 8x8, and predictions of it."""
+    rle = Masks.from_dense(truth).rle()
+    content = {
+        "images": [
+            {"id": n, "text_input": "x", "file_name": "x", "width": 8, "height": 8,
+             "is_instance_exhaustive": 1}
+            for n in (1, 2)
+        ],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": one,
+             "bbox": [0, 0, 0.5, 0.5]}
+            for n, one in enumerate(rle)
+        ],
+        "categories": [{"id": 1, "name": "object"}],
+    }  # fmt: skip
+    paths = folder / "truth.json", folder / "pred.json"
+    paths[0].write_text(json.dumps(content))
+    paths[1].write_text(json.dumps(predictions))
+    return paths
+
+
+def test_saco_reads_files_and_reports_under_the_originals_names(tmp_path: Path) -> None:
+    truth = np.zeros((1, 8, 8), np.bool_)
+    truth[0, :4, :4] = True
+    pred = truth.copy()
+    pred[0, 3] = False  # IoU 0.75 with the truth
+    rle = Masks.from_dense(pred).rle()[0]
+    one = {"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": rle}
+    files = write_saco(tmp_path, truth, [one, {**one, "score": 0.49}])
+    out = saco(*files)
+    assert len(out) == 26
+    assert out["cgF1_eval_segm_precision@0.75"] == pytest.approx(1 / 1.0001, rel=1e-12)
+    # the pair counts at 6 of 10 thresholds
+    assert out["cgF1_eval_segm_precision"] == pytest.approx(0.6 / 1.0001, rel=1e-12)
+    assert out["cgF1_eval_segm_IL_MCC"] == pytest.approx(1 / (1 + 1e-6), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": 7}, "no image 7 in the truth"),
+        ({"score": float("nan")}, "its score is nan"),
+        ({"segmentation": None}, "no segmentation"),
+    ],
+)
+def test_saco_names_the_prediction_that_is_broken(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    one = {"image_id": 1, "category_id": 1, "score": 1.0, "segmentation": {}} | change
+    if one["segmentation"] is None:
+        del one["segmentation"]
+    files = write_saco(tmp_path, np.ones((1, 8, 8), np.bool_), [one])
+    with pytest.raises(InputError, match=rf"pred.json: \[0\]: .*{message}"):
+        saco(*files)
+
+
+def annotators(case: Path) -> list[Path]:
+    return sorted(case.glob("gt_*.json"))
+
+
+@needs_golden
+@pytest.mark.parametrize("kind", ["segm", "bbox"])
 @pytest.mark.parametrize("case", CGF1_CASES, ids=lambda case: case.name)
-def test_cgf1_equals_the_original_evaluator(case: Path) -> None:
-    truth = json.loads((case / "gt_a.json").read_text())
-    predictions = json.loads((case / "pred.json").read_text())
-    samples = []
-    for image in truth["images"]:
-        if not image["is_instance_exhaustive"]:
-            continue
-        own = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
-        there = [annotation for annotation in own if not annotation["iscrowd"]]
-        found = [p for p in predictions if p["image_id"] == image["id"] and p["score"] >= 0.5]
-        iou = np.zeros((len(found), len(there)))
-        if found and there:
-            encoded = [[one["segmentation"] for one in side] for side in (found, there)]
-            iou = np.asarray(coco.iou(*encoded, [0] * len(there)))
-        samples.append(ConceptSample(iou))
-    expected = json.loads((case / "expected.json").read_text())["expected"]["segm"]
-    out = cgf1(samples)
-    assert out["pmf1"] == pytest.approx(expected["cgF1_eval_segm_positive_micro_F1"], rel=1e-9)
-    assert out["il_mcc"] == pytest.approx(expected["cgF1_eval_segm_IL_MCC"], rel=1e-9)
-    assert out["cgf1"] / 100 == pytest.approx(expected["cgF1_eval_segm_cgF1"], rel=1e-9)
+def test_saco_equals_the_original_evaluator(case: Path, kind: Any) -> None:
+    expected = json.loads((case / "expected.json").read_text())["expected"][kind]
+    out = saco(annotators(case), case / "pred.json", kind)
+    assert out.keys() == expected.keys()
+    for name, value in expected.items():
+        assert out[name] == pytest.approx(value, rel=1e-9, abs=1e-15), name
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden")
-def test_giou_and_ciou_equal_lisas_validation() -> None:
-    cases = json.loads((GOLDEN / "lisa_giou_ciou.json").read_text())["cases"]
-    for case in cases:
-        samples = [
-            (
-                coco.decode(sample["pred"][0]).astype(bool),
-                coco.decode(sample["gt"][0]).astype(bool),
-                coco.decode(sample["ignore"][0]).astype(bool),
-            )
-            for sample in case["samples"]
+def random_saco(folder: Path, seed: int) -> tuple[list[Path], Path]:
+    """Files of 1 to 3 annotators for 30 pairs, with crowds, incomplete pairs, wrong categories."""
+    rng = np.random.default_rng(seed)
+
+    def things(pair: int, **more: Any) -> list[dict[str, Any]]:
+        out = []
+        for _ in range(int(rng.integers(0, 4)) if pair % 3 else 0):
+            dense = np.zeros((1, 20, 30), np.bool_)
+            x, y = rng.integers(0, 6, 2)
+            dense[0, y : y + rng.integers(8, 14), x : x + rng.integers(8, 14)] = True
+            masks = Masks.from_dense(dense)
+            x0, y0, x1, y1 = (float(v) for v in masks.boxes[0])
+            out.append({"image_id": pair, "category_id": 1, "segmentation": masks.rle()[0],
+                        "bbox": [x0 / 30, y0 / 20, (x1 - x0) / 30, (y1 - y0) / 20],
+                        "area": 1.0} | {k: v() for k, v in more.items()})  # fmt: skip
+        return out
+
+    paths = []
+    for annotator in range(1 + seed % 3):
+        annotations = [
+            one for n in range(30) for one in things(n, iscrowd=lambda: int(rng.random() < 0.1))
         ]
-        out = reasonseg(samples, "lisa")
-        expected = case["expected"]
-        assert out["giou"] == pytest.approx(expected["giou_before_all_reduce"], rel=2e-6)
-        assert out["ciou"] == pytest.approx(expected["ciou"], rel=2e-6)
+        content = {
+            "images": [
+                {"id": n, "width": 30, "height": 20, "is_instance_exhaustive": rng.random() < 0.9}
+                for n in range(30)
+            ],
+            "annotations": [{"id": n + 1, **one} for n, one in enumerate(annotations)],
+            "categories": [{"id": 1, "name": "object"}],
+        }
+        paths.append(folder / f"gt_{annotator}.json")
+        paths[-1].write_text(json.dumps(content))
+    predictions = [
+        one
+        for n in range(30)
+        for one in things(
+            n + (rng.random() < 0.1),
+            score=lambda: float(rng.choice([0.3, 0.5, 0.9])),
+            category_id=lambda: 1 + int(rng.random() < 0.05),
+        )
+        if one["image_id"] < 30
+    ]
+    (folder / "pred.json").write_text(json.dumps(predictions))
+    return paths, folder / "pred.json"
+
+
+@pytest.mark.parametrize("kind", ["segm", "bbox"])
+@pytest.mark.parametrize("seed", range(6))
+def test_saco_equals_metas_package_where_it_is_installed(
+    tmp_path: Path, seed: int, kind: Any
+) -> None:
+    theirs = pytest.importorskip("sam3.eval.cgf1_eval")
+    truths, predictions = random_saco(tmp_path, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluator = theirs.CGF1Evaluator([str(path) for path in truths], kind)
+        expected = evaluator.evaluate(str(predictions))
+    assert 0.01 < expected[f"cgF1_eval_{kind}_positive_micro_F1"] < 0.9
+    assert saco(truths, predictions, kind) == pytest.approx(expected, rel=1e-9)
+
+
+# -- descriptions ---------------------------------------------------------------------------------
+
+OMNILABEL_NAMES = {
+    "0.50:0.95": {
+        "hm(descr,categ)": "AP", "categ": "AP-categ", "descr": "AP-descr",
+        "descr-pos": "AP-descr-pos", "descr-s": "AP-descr-S", "descr-m": "AP-descr-M",
+        "descr-l": "AP-descr-L",
+    },
+    "0.50": {"descr": "AP50-descr", "categ": "AP50-categ"},
+    "0.75": {"descr": "AP75-descr", "categ": "AP75-categ"},
+}  # fmt: skip
+
+
+def described(description_ids: list[int], bbox: list[float], **more: Any) -> dict[str, Any]:
+    return {"image_id": 1, "description_ids": description_ids, "bbox": bbox, **more}
+
+
+def test_omnilabel_pools_descriptions_and_takes_the_harmonic_mean() -> None:
+    texts = {1: "cat", 2: "the cat that sleeps", 3: "a dog on the left of both other big dogs"}
+    truth = {
+        "images": [{"id": 1}],
+        "descriptions": [
+            {"id": n, "text": text, "image_ids": [1],
+             "anno_info": {"type": "object_category" if n == 1 else "object_description"}}
+            for n, text in texts.items()
+        ],
+        "annotations": [described([1, 2], [0, 0, 10, 10]), described([1], [20, 0, 10, 10])],
+    }  # fmt: skip
+    right = described([1, 2], [0, 0, 10, 10], scores=[0.9, 0.5])
+    wrong = described([3], [0, 0, 10, 10], scores=[0.8])  # means nothing, yet scores above
+    out = omnilabel(truth, [right, wrong])
+    assert out["AP-categ"] == pytest.approx(51 / 101)  # recall 1/2 at precision 1
+    assert out["AP-descr"] == pytest.approx(0.5)
+    assert out["AP-descr-pos"] == pytest.approx(1.0)
+    assert (out["AP-descr-S"], out["AP-descr-L"]) == (-1, -1)
+    assert out["AP"] == pytest.approx(2 * (51 / 101) * 0.5 / (51 / 101 + 0.5 + 1e-5))
+    assert out["AR-categ"] == 0.5
+
+
+@needs_golden
+@pytest.mark.parametrize("case", golden("omnilabel.json"), ids=lambda case: case["name"])
+def test_omnilabel_equals_omnilabeltools(case: Any) -> None:
+    out = omnilabel(SHARED / "data/omnilabel/8357.json", case["predictions"])
+    assert len(out) == len(case["expected"]) == 13
+    for one in case["expected"]:
+        metric = eval(one["metric"], {})
+        if metric["metric"] == "AR":
+            name = f"AR-{metric['description']}"
+        else:
+            name = OMNILABEL_NAMES[metric["iou"]][metric["description"]]
+        assert out[name] == pytest.approx(one["value"], rel=1e-9), name
+
+
+# -- counts ---------------------------------------------------------------------------------------
+
+
+def test_counting_reports_exact_near_and_mean_errors() -> None:
+    out = counting([(3, 3), (4, 5), (10, 6), (0, 0)])
+    assert out == {
+        "accuracy": 0.5,
+        "within_1": 0.75,
+        "mae": 1.25,
+        "rmse": (17 / 4) ** 0.5,
+        "n": 4,
+    }
+    assert counting([]) == {"accuracy": 0, "within_1": 0, "mae": 0, "rmse": 0, "n": 0}
+
+
+# -- intervals ------------------------------------------------------------------------------------
+
+
+def test_intervals_are_as_wide_as_theory_says_and_repeat() -> None:
+    rng = np.random.default_rng(1)
+    overlaps = [Overlap(int(hit), 1) for hit in rng.random(400) < 0.7]
+    tally = reasonseg_tally(overlaps)
+    low, high = intervals(tally)["giou"]
+    share = tally.value()["giou"]
+    assert low < share < high
+    assert high - low == pytest.approx(2 * 1.96 * (share * (1 - share) / 400) ** 0.5, rel=0.1)
+    assert intervals(tally) == intervals(tally)
+    assert intervals(reasonseg_tally([])) == {}
+
+
+def test_samples_of_one_image_are_drawn_together() -> None:
+    rng = np.random.default_rng(1)
+    hits = rng.random(100) < 0.7
+    tally = reasonseg_tally([Overlap(int(hit), 1) for hit in hits for _ in range(4)])
+    images = [image for image in range(100) for _ in range(4)]
+    alone, together = intervals(tally)["giou"], intervals(tally, images)["giou"]
+    assert together[1] - together[0] == pytest.approx(2 * (alone[1] - alone[0]), rel=0.15)
+
+
+def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
+    rng = np.random.default_rng(2)
+    hard = rng.integers(0, 90, 300)
+    theirs = reasonseg_tally([Overlap(int(one), 100) for one in hard])
+    ours = reasonseg_tally([Overlap(int(one) + int(rng.integers(0, 5)), 100) for one in hard])
+    assert intervals(ours)["giou"][0] < intervals(theirs)["giou"][1]
+    out = difference(ours, theirs)["giou"]
+    assert out.value == pytest.approx(0.02, abs=0.004)
+    assert out.interval[0] > 0.015
+    assert out.p < 0.001
+    same = difference(ours, ours)["giou"]
+    assert (same.value, same.interval, same.p) == (0, (0, 0), 1)
+    with pytest.raises(ValueError, match="300 samples against 0"):
+        difference(ours, reasonseg_tally([]))

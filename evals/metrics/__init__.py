@@ -1,0 +1,56 @@
+"""Metrics as pure functions, equal to the original implementations (evals/README.md says how far).
+
+Every metric but OmniLabel's AP is a function of sums over its samples, a `Tally`; that gives its
+intervals and the paired difference of two runs.
+"""
+
+from sam3_agent.evals.metrics.concepts import (
+    ConceptSample,
+    best,
+    cgf1,
+    concept_tally,
+    local_f1,
+    saco,
+)
+from sam3_agent.evals.metrics.counts import counting, counting_tally
+from sam3_agent.evals.metrics.descriptions import DescribedPair, average_precisions, omnilabel
+from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, mask_overlap, pixel_overlap
+from sam3_agent.evals.metrics.referring import (
+    TargetOverlap,
+    grefcoco,
+    grefcoco_tally,
+    reasonseg,
+    reasonseg_tally,
+    refcoco,
+    refcoco_tally,
+)
+from sam3_agent.evals.metrics.tallies import Difference, Tally, difference, intervals
+
+__all__ = [
+    "ConceptSample",
+    "DescribedPair",
+    "Difference",
+    "Overlap",
+    "Protocol",
+    "Tally",
+    "TargetOverlap",
+    "average_precisions",
+    "best",
+    "cgf1",
+    "concept_tally",
+    "counting",
+    "counting_tally",
+    "difference",
+    "grefcoco",
+    "grefcoco_tally",
+    "intervals",
+    "local_f1",
+    "mask_overlap",
+    "omnilabel",
+    "pixel_overlap",
+    "reasonseg",
+    "reasonseg_tally",
+    "refcoco",
+    "refcoco_tally",
+    "saco",
+]

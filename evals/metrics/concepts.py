@@ -1,0 +1,249 @@
+"""SA-Co's metrics (arXiv 2511.16719, section 3): how well concepts are found and refused."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.metrics.tallies import Columns, Tally
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+LEAST_SCORE = 0.5
+
+Kind = Literal["segm", "bbox"]
+
+# what the original adds to its denominators, of instances and of images
+INSTANCE_EPSILON = 1e-4
+IMAGE_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptSample:
+    """One (image, phrase) pair: iou is (P, T), of P predictions (score >= 0.5) with T truths."""
+
+    iou: npt.NDArray[np.float64]
+
+
+def cgf1(samples: Iterable[ConceptSample]) -> dict[str, float]:
+    """SA-Co's classification-gated F1, cgf1 = 100 x pmf1 x il_mcc.
+
+    pmf1: micro F1 over the pairs with at least one truth, after optimal matching, averaged over IoU
+    .50:.05:.95. il_mcc: Matthews correlation of image-level presence (any prediction against any
+    truth).
+    """
+    return concept_tally(samples).value()
+
+
+def concept_tally(samples: Iterable[ConceptSample]) -> Tally:
+    """The same as a tally."""
+
+    def finish(sums: Columns) -> dict[str, float]:
+        out = _metrics(sums)
+        pmf1, il_mcc = float(out["positive_micro_F1"].mean()), float(out["IL_MCC"])
+        return {"cgf1": 100 * pmf1 * il_mcc, "pmf1": pmf1, "il_mcc": il_mcc}
+
+    return Tally(_columns(samples), finish)
+
+
+def saco(
+    truth_paths: Path | str | Sequence[Path | str], pred_path: Path | str, kind: Kind = "segm"
+) -> dict[str, float]:
+    """All that the SA-Co evaluator reports on COCO-style files, under its own names (0..1).
+
+    truth_paths: one file for each annotator; the one that agrees best counts, pair by pair.
+    kind: `segm` compares masks; `bbox` compares boxes in the unit that both files have.
+
+    As in the original, pairs that any annotator left incomplete are out, crowd truths and
+    predictions of an unknown category are dropped, and positive_macro_F1 is -1 when nothing was
+    predicted for any pair with a truth. Raises InputError for files that are not of this kind.
+    """
+    paths = [truth_paths] if isinstance(truth_paths, Path | str) else list(truth_paths)
+    annotators = [_Annotations(Path(path)) for path in paths]
+    if not annotators:
+        raise InputError("SA-Co needs at least one file of ground truth")
+    predictions = _predictions(Path(pred_path), annotators, kind)
+    left_out = {pair for one in annotators[1:] for pair in one.incomplete}
+    samples = [
+        best([one.sample(pair, predictions.get(pair, ()), kind) for one in annotators])
+        for pair in annotators[0].pairs
+        if pair not in left_out and pair not in annotators[0].incomplete
+    ]
+    out = _metrics(_columns(samples).sum(axis=0))
+    prefix = f"cgF1_eval_{kind}_"
+    values = {prefix + name: float(value.mean()) for name, value in out.items()}
+    for level in (0.5, 0.75):
+        place = int(np.argmin(np.abs(IOU_THRESHOLDS - level)))
+        for name, value in out.items():
+            if value.ndim:
+                values[f"{prefix}{name}@{level}"] = float(value[place])
+    return values
+
+
+def local_f1(sample: ConceptSample) -> Columns:
+    """(10,) F1 of one pair at each IoU threshold; meaningless where nothing is or was found."""
+    found, there = sample.iou.shape
+    return _f1(_matched(sample), found, there)
+
+
+def best(annotators: Sequence[ConceptSample]) -> ConceptSample:
+    """The pair as the annotator sees it with whom the predictions agree best."""
+    chosen = annotators[0]
+    for other in annotators[1:]:
+        if not sum(other.iou.shape):
+            chosen = other  # nothing there, nothing found: perfect
+        elif sum(chosen.iou.shape) and local_f1(other).mean() > local_f1(chosen).mean():
+            chosen = other
+    return chosen
+
+
+def _matched(sample: ConceptSample) -> Columns:
+    """(10,) pairs of the optimal matching that reach each IoU threshold."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not sample.iou.size:
+        return np.zeros(len(IOU_THRESHOLDS))
+    iou = sample.iou[linear_sum_assignment(sample.iou, maximize=True)]
+    matched: Columns = (iou[:, None] >= IOU_THRESHOLDS).sum(axis=0).astype(np.float64)
+    return matched
+
+
+def _f1(matched: Columns, found: float, there: float) -> Columns:
+    precision = matched / (found + INSTANCE_EPSILON)
+    recall = matched / (there + INSTANCE_EPSILON)
+    f1: Columns = 2 * precision * recall / (precision + recall + INSTANCE_EPSILON)
+    return f1
+
+
+def _columns(samples: Iterable[ConceptSample]) -> Columns:
+    """(N, 27): matched (10), F1 where something is there and found (10), found, there, found where
+    something is there, and the image-level tp, fp, tn, fn.
+    """
+    rows = []
+    for sample in samples:
+        found, there = sample.iou.shape
+        matched = _matched(sample)
+        both = found > 0 and there > 0
+        local = _f1(matched, found, there) if both else np.zeros(len(IOU_THRESHOLDS))
+        presence = (both, found and not there, not found and not there, there and not found)
+        counts = [found, there, found if there else 0, *(bool(one) for one in presence)]
+        rows.append(np.concatenate([matched, local, counts]))
+    return np.array(rows, np.float64).reshape(-1, 2 * len(IOU_THRESHOLDS) + 7)
+
+
+def _metrics(sums: Columns) -> dict[str, npt.NDArray[np.float64]]:
+    """Each metric by its original name: (10,) by IoU threshold, or () on the level of images."""
+    matched, local = sums[:10], sums[10:20]
+    found, there, found_where_there, tp, fp, tn, fn = sums[20:]
+    precision = matched / (found + INSTANCE_EPSILON)
+    recall = matched / (there + INSTANCE_EPSILON)
+    il_precision, il_recall = tp / (tp + fp + IMAGE_EPSILON), tp / (tp + fn + IMAGE_EPSILON)
+    spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    il_mcc = (tp * tn - fp * fn) / (spread + IMAGE_EPSILON)
+    micro_f1 = _f1(matched, found_where_there, there)
+    return {
+        "cgF1": micro_f1 * il_mcc,
+        "precision": precision,
+        "recall": recall,
+        "F1": _f1(matched, found, there),
+        "positive_macro_F1": local / tp if tp else np.full(len(IOU_THRESHOLDS), -1.0),
+        "positive_micro_F1": micro_f1,
+        "positive_micro_precision": matched / (found_where_there + INSTANCE_EPSILON),
+        "IL_precision": np.asarray(il_precision),
+        "IL_recall": np.asarray(il_recall),
+        "IL_F1": np.asarray(
+            2 * il_precision * il_recall / (il_precision + il_recall + IMAGE_EPSILON)
+        ),
+        "IL_FPR": np.asarray(fp / (fp + tn + IMAGE_EPSILON)),
+        "IL_MCC": np.asarray(il_mcc),
+    }
+
+
+class _Annotations:
+    """One annotator's file: its (image, phrase) pairs and their truths."""
+
+    def __init__(self, path: Path) -> None:
+        content = _read(path)
+        if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(
+            content
+        ):
+            raise InputError(f"{path}: no SA-Co file: images, annotations or categories missing")
+        self.path = path
+        self.pairs: dict[Any, Mapping[str, Any]] = {one["id"]: one for one in content["images"]}
+        self.incomplete = {
+            pair for pair, one in self.pairs.items() if not one.get("is_instance_exhaustive", 1)
+        }
+        self.categories = {category["id"] for category in content["categories"]}
+        self._truths: dict[Any, list[Mapping[str, Any]]] = {}
+        for annotation in content["annotations"]:
+            if not annotation.get("iscrowd") and annotation["category_id"] in self.categories:
+                self._truths.setdefault(annotation["image_id"], []).append(annotation)
+
+    def sample(
+        self, pair: Any, predictions: Sequence[Mapping[str, Any]], kind: Kind
+    ) -> ConceptSample:
+        found = [one for one in predictions if one["category_id"] in self.categories]
+        there = self._truths.get(pair, [])
+        if not found or not there:
+            return ConceptSample(np.zeros((len(found), len(there))))
+        if kind == "bbox":
+            shapes = [np.array([_box(one) for one in side]) for side in (found, there)]
+            return ConceptSample(np.asarray(coco.iou(*shapes, [0] * len(there))))
+        size = self.pairs[pair]["height"], self.pairs[pair]["width"]
+        rles = [[_rle(one, size, self.path) for one in side] for side in (found, there)]
+        return ConceptSample(np.asarray(coco.iou(*rles, [0] * len(there))))
+
+
+def _predictions(
+    path: Path, annotators: Sequence[_Annotations], kind: Kind
+) -> dict[Any, list[Mapping[str, Any]]]:
+    """The predictions with score >= 0.5 of each pair."""
+    content = _read(path)
+    if not isinstance(content, list):
+        raise InputError(f"{path}: predictions must be a list")
+    for number, one in enumerate(content):
+        if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= set(one):
+            raise InputError(f"{path}: [{number}]: image_id, category_id or score is missing")
+        if any(one["image_id"] not in annotator.pairs for annotator in annotators):
+            raise InputError(f"{path}: [{number}]: no image {one['image_id']!r} in the truth")
+        if not np.isfinite(one["score"]):
+            raise InputError(f"{path}: [{number}]: its score is {one['score']}")
+        if "segmentation" not in one and (kind == "segm" or "bbox" not in one):
+            raise InputError(f"{path}: [{number}]: it has no segmentation")
+    kept = sorted(
+        (number for number, one in enumerate(content) if one["score"] >= LEAST_SCORE),
+        key=lambda number: str(content[number]["image_id"]),
+    )
+    by_pair = groupby((content[number] for number in kept), key=lambda one: one["image_id"])
+    return {pair: list(group) for pair, group in by_pair}
+
+
+def _box(one: Mapping[str, Any]) -> Sequence[float]:
+    box: Sequence[float] = one["bbox"] if one.get("bbox") else coco.toBbox(one["segmentation"])
+    return box
+
+
+def _rle(one: Mapping[str, Any], size: tuple[int, int], path: Path) -> Any:
+    """The mask of an annotation: polygons, plain or compressed RLE."""
+    shape = one["segmentation"]
+    try:
+        if isinstance(shape, list):
+            return coco.merge(coco.frPyObjects(shape, *size))
+        if isinstance(shape["counts"], list):
+            return coco.frPyObjects(shape, *size)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a segmentation of {one['image_id']!r}: {error}") from error
+    return shape
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error

@@ -1,0 +1,127 @@
+"""Metrics of questions that mean one region: ReasonSeg, RefCOCO, gRefCOCO."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, pixel_overlap
+from sam3_agent.evals.metrics.tallies import Columns, Tally
+from sam3_agent.rle import BoolArray
+
+REFCOCO_PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9)
+GREFCOCO_PRECISIONS = (0.7, 0.8, 0.9)
+
+
+def reasonseg(
+    samples: Iterable[tuple[BoolArray, BoolArray, BoolArray | None]], protocol: Protocol = "lisa"
+) -> dict[str, float]:
+    """gIoU (mean of the IoUs) and cIoU (sum of intersections over sum of unions), both 0..1.
+
+    A sample is (pred, truth, ignore or None), each (H, W) bool; they are taken one at a time. The
+    literature has two protocols: `lisa` leaves ignored pixels out and counts an empty union as IoU
+    1 (LISA, arXiv 2308.00692); `segzero` counts ignored pixels as target and an empty union as IoU
+    0 (Seg-Zero, arXiv 2503.06520, and VisionReasoner, arXiv 2505.12081).
+    """
+    overlaps = [pixel_overlap(pred, truth, ignore, protocol) for pred, truth, ignore in samples]
+    return reasonseg_tally(overlaps, protocol).value()
+
+
+def reasonseg_tally(overlaps: Sequence[Overlap], protocol: Protocol = "lisa") -> Tally:
+    """The same from the overlaps under that protocol."""
+    empty = 1.0 if protocol == "lisa" else 0.0
+    return Tally(
+        _columns([(overlap.iou(empty), *overlap, 1) for overlap in overlaps], 4),
+        lambda sums: {"giou": _ratio(sums[0], sums[3]), "ciou": _ratio(sums[1], sums[2])},
+    )
+
+
+def refcoco(samples: Iterable[tuple[BoolArray, BoolArray]]) -> dict[str, float]:
+    """RefCOCO's cIoU (called oIoU too), mIoU and the share of samples with IoU >= X, all 0..1.
+
+    A sample is (pred, truth), each (H, W) bool. As LAVT (arXiv 2112.02244) and those after it: an
+    empty union has IoU 0.
+    """
+    return refcoco_tally([pixel_overlap(pred, truth) for pred, truth in samples]).value()
+
+
+def refcoco_tally(overlaps: Sequence[Overlap]) -> Tally:
+    """The same from the overlaps."""
+
+    def finish(sums: Columns) -> dict[str, float]:
+        return {
+            "ciou": _ratio(sums[0], sums[1]),
+            "miou": _ratio(sums[2], sums[3]),
+            **{
+                f"pr@{least}": _ratio(sums[4 + place], sums[3])
+                for place, least in enumerate(REFCOCO_PRECISIONS)
+            },
+        }
+
+    rows = [
+        (*overlap, overlap.iou(), 1, *(overlap.iou() >= least for least in REFCOCO_PRECISIONS))
+        for overlap in overlaps
+    ]
+    return Tally(_columns(rows, 4 + len(REFCOCO_PRECISIONS)), finish)
+
+
+class TargetOverlap(NamedTuple):
+    """An overlap, and whether the answer and the truth say that there is no target."""
+
+    overlap: Overlap
+    pred_is_no_target: bool
+    truth_is_no_target: bool
+
+
+def grefcoco(samples: Iterable[tuple[BoolArray, BoolArray, bool, bool]]) -> dict[str, float]:
+    """gRefCOCO's metrics as the evaluator of ReLA (arXiv 2306.00968) has them, all 0..1.
+
+    A sample is (pred, truth, pred_is_no_target, truth_is_no_target). A right "no target" has IoU 1
+    and adds nothing to cIoU; a missed one has IoU 0 and adds its union; a false one shares nothing,
+    whatever its mask. n_acc and t_acc: the share of samples without and with a target that were
+    seen as such, both 0 where no sample is without; pr@X over the samples with a target. Where the
+    original divides by zero, this has 0.
+    """
+    overlaps = [
+        TargetOverlap(pixel_overlap(pred, truth), bool(pred_none), bool(truth_none))
+        for pred, truth, pred_none, truth_none in samples
+    ]
+    tally = grefcoco_tally(overlaps)
+    return tally.finish(tally.columns.sum(axis=0))
+
+
+def grefcoco_tally(overlaps: Sequence[TargetOverlap]) -> Tally:
+    """The same from the overlaps."""
+
+    def finish(sums: Columns) -> dict[str, float]:
+        iou, intersection, union, count, absent, right_absent, present, right_present = sums[:8]
+        return {
+            "giou": _ratio(iou, count),
+            "ciou": _ratio(intersection, union),
+            "n_acc": _ratio(right_absent, absent),
+            "t_acc": _ratio(right_present, present) if absent else 0.0,
+            **{
+                f"pr@{least}": _ratio(sums[8 + place], present)
+                for place, least in enumerate(GREFCOCO_PRECISIONS)
+            },
+        }
+
+    return Tally(_columns([_target_row(one) for one in overlaps], 11), finish)
+
+
+def _target_row(one: TargetOverlap) -> tuple[float, ...]:
+    if one.truth_is_no_target:
+        right = one.pred_is_no_target
+        return (right, 0, 0 if right else one.overlap.union, 1, 1, right, 0, 0, 0, 0, 0)
+    missed = one.pred_is_no_target
+    overlap = Overlap(0, one.overlap.union) if missed else one.overlap
+    precise = [overlap.iou() >= least for least in GREFCOCO_PRECISIONS]
+    return (overlap.iou(), *overlap, 1, 0, 0, 1, not missed, *precise)
+
+
+def _columns(rows: Sequence[tuple[float, ...]], width: int) -> Columns:
+    return np.array(rows, np.float64).reshape(-1, width)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0

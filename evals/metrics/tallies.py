@@ -1,0 +1,124 @@
+"""Tallies: metrics that are functions of sums over samples, their intervals and differences.
+
+Because only sums matter, a bootstrap resample is one weighted sum of the samples' columns: exact,
+and cheap enough for 2000 resamples of ten thousand samples.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_agent.evals.benchmark import Interval
+
+Columns: TypeAlias = npt.NDArray[np.float64]
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """A metric over N samples.
+
+    columns: (N, K) float64, what each sample adds to the K sums.
+    finish: from the (K,) sums to the metrics by name.
+    """
+
+    columns: Columns
+    finish: Callable[[Columns], dict[str, float]]
+
+    def value(self) -> dict[str, float]:
+        """The metrics over all samples; `n` is their number."""
+        return {**self.finish(self.columns.sum(axis=0)), "n": len(self.columns)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much one run is above another: in the metric's unit, with its 95 % interval.
+
+    p: two-sided bootstrap p-value of "no difference"; at least 2 / (resamples + 1).
+    """
+
+    value: float
+    interval: Interval
+    p: float
+
+
+def intervals(
+    tally: Tally,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Bootstrap 95 % percentile intervals of the metrics (Efron 1979); none without samples.
+
+    groups: (N,) which samples belong together, such as the questions about one image; whole groups
+        are drawn, since what belongs together is not independent.
+    """
+    if not len(tally.columns):
+        return {}
+    columns = _grouped(tally.columns, groups)
+    drawn = [tally.finish(weights @ columns) for weights in _draws(len(columns), resamples, seed)]
+    return {name: _interval([one[name] for one in drawn]) for name in drawn[0]}
+
+
+def difference(
+    ours: Tally,
+    theirs: Tally,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Ours minus theirs, metric by metric, over the same samples in the same order.
+
+    Paired: both runs are drawn with the same samples, so that what is hard for both cancels out.
+    """
+    if len(ours.columns) != len(theirs.columns):
+        raise ValueError(f"{len(ours.columns)} samples against {len(theirs.columns)}")
+    if not len(ours.columns):
+        return {}
+    above = _above(ours, theirs, ours.columns.sum(axis=0), theirs.columns.sum(axis=0))
+    our_columns, their_columns = _grouped(ours.columns, groups), _grouped(theirs.columns, groups)
+    drawn = [
+        _above(ours, theirs, weights @ our_columns, weights @ their_columns)
+        for weights in _draws(len(our_columns), resamples, seed)
+    ]
+    out = {}
+    for name, value in above.items():
+        values = np.array([one[name] for one in drawn])
+        tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
+        p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+        out[name] = Difference(value, _interval(values), p)
+    return out
+
+
+def _above(ours: Tally, theirs: Tally, our_sums: Columns, their_sums: Columns) -> dict[str, float]:
+    below = theirs.finish(their_sums)
+    return {name: value - below[name] for name, value in ours.finish(our_sums).items()}
+
+
+def _grouped(columns: Columns, groups: Sequence[Hashable] | None) -> Columns:
+    """The (G, K) sums of the columns over each group."""
+    if groups is None:
+        return columns
+    if len(groups) != len(columns):
+        raise ValueError(f"{len(groups)} groups for {len(columns)} samples")
+    places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
+    sums = np.zeros((len(places), columns.shape[1]))
+    np.add.at(sums, [places[group] for group in groups], columns)
+    return sums
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
+    """How often each of `count` is drawn, `resamples` times."""
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(count, size=count), minlength=count)
+        yield drawn.astype(np.float64)
+
+
+def _interval(values: Sequence[float] | Columns) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)
