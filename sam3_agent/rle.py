@@ -48,7 +48,7 @@ def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int])
 def decode_crop(rle: RLE) -> tuple[BoolArray, tuple[int, int]]:
     """The pixels of a mask inside its tight box, (h, w) bool, and the (x0, y0) of the box."""
     height = int(rle["size"][0])
-    edges = np.cumsum(_run_lengths(rle["counts"]))
+    edges = np.cumsum(run_lengths(rle["counts"]))
     edges = edges[: len(edges) // 2 * 2]
     starts, ends = edges[0::2], edges[1::2]
     starts, ends = starts[ends > starts], ends[ends > starts]
@@ -77,7 +77,7 @@ def tight_boxes(rles: Sequence[RLE]) -> FloatArray:
     return boxes
 
 
-def _run_lengths(counts: bytes) -> Positions:
+def run_lengths(counts: bytes) -> Positions:
     """The run lengths in COCO's compressed form.
 
     Each is a little-endian number in base 32, a character for a digit: 48 + 5 bits + 32 if another

@@ -7,8 +7,28 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark
 
-MODULES: dict[str, str] = {}
+MODULES: dict[str, str] = {
+    "reasonseg": "reasonseg",
+    "refcoco": "refcoco",
+    "refcoco+": "refcoco",
+    "refcocog": "refcoco",
+    "refcocog-google": "refcoco",
+    "grefcoco": "grefcoco",
+    "saco-gold": "saco",
+    "saco-silver": "saco",
+    "omnilabel": "omnilabel",
+    "counting": "counting",
+    "jsonl": "jsonl",
+}
 """The name of a benchmark to the module here whose `read(data, split, **options)` makes it."""
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "refcoco+": {"dataset": "refcoco+"},
+    "refcocog": {"dataset": "refcocog", "by": "umd"},
+    "refcocog-google": {"dataset": "refcocog", "by": "google"},
+    "saco-silver": {"part": "silver"},
+}
+"""What sets a benchmark apart from the others of its module."""
 
 
 def read(
@@ -21,5 +41,5 @@ def read(
     if name not in MODULES:
         raise InputError(f"there is no benchmark {name!r}; choose one of {', '.join(MODULES)}")
     module = import_module(f"sam3_agent.evals.benchmarks.{MODULES[name]}")
-    benchmark: Benchmark = module.read(data, split, **options)
+    benchmark: Benchmark = module.read(data, split, **VARIANTS.get(name, {}), **options)
     return benchmark

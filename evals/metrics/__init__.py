@@ -13,7 +13,12 @@ from sam3_agent.evals.metrics.concepts import (
     saco,
 )
 from sam3_agent.evals.metrics.counts import counting, counting_tally
-from sam3_agent.evals.metrics.descriptions import DescribedPair, average_precisions, omnilabel
+from sam3_agent.evals.metrics.descriptions import (
+    DescribedPair,
+    average_precisions,
+    box_f1,
+    omnilabel,
+)
 from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, mask_overlap, pixel_overlap
 from sam3_agent.evals.metrics.referring import (
     TargetOverlap,
@@ -24,7 +29,14 @@ from sam3_agent.evals.metrics.referring import (
     refcoco,
     refcoco_tally,
 )
-from sam3_agent.evals.metrics.tallies import Difference, Tally, difference, intervals
+from sam3_agent.evals.metrics.tallies import (
+    Difference,
+    Tally,
+    averaged,
+    difference,
+    intervals,
+    joined,
+)
 
 __all__ = [
     "ConceptSample",
@@ -35,7 +47,9 @@ __all__ = [
     "Tally",
     "TargetOverlap",
     "average_precisions",
+    "averaged",
     "best",
+    "box_f1",
     "cgf1",
     "concept_tally",
     "counting",
@@ -44,6 +58,7 @@ __all__ = [
     "grefcoco",
     "grefcoco_tally",
     "intervals",
+    "joined",
     "local_f1",
     "mask_overlap",
     "omnilabel",

@@ -93,6 +93,14 @@ def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
     }
 
 
+def box_f1(pair: DescribedPair) -> float:
+    """F1 of one pair's boxes at IoU 0.5 (0..1); 1 where nothing is and nothing was found."""
+    match = _match(pair)
+    right = int((match.matched & ~match.ignored)[0].sum())
+    found = int((~match.ignored)[0].sum())
+    return 2 * right / (found + match.there) if found + match.there else 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class _Match:
     """Of the P best predictions of a pair: (10, P) matched and ignored, (P,) scores."""

@@ -34,6 +34,36 @@ class Tally:
         return {**self.finish(self.columns.sum(axis=0)), "n": len(self.columns)}
 
 
+def joined(parts: Sequence[tuple[str, Tally]]) -> Tally:
+    """The metrics of tallies over the same samples; each one's prefix goes before its names."""
+    ends = np.cumsum([tally.columns.shape[1] for _, tally in parts])[:-1]
+
+    def finish(sums: Columns) -> dict[str, float]:
+        return {
+            prefix + name: value
+            for (prefix, tally), own in zip(parts, np.split(sums, ends), strict=True)
+            for name, value in tally.finish(own).items()
+        }
+
+    return Tally(np.concatenate([tally.columns for _, tally in parts], axis=1), finish)
+
+
+def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
+    """The unweighted mean of a tally's metrics over the subsets to which its samples belong."""
+    places = {subset: place for place, subset in enumerate(dict.fromkeys(subsets))}
+    count, width = tally.columns.shape
+    columns = np.zeros((count, len(places), width))
+    columns[np.arange(count), [places[subset] for subset in subsets]] = tally.columns
+
+    def finish(sums: Columns) -> dict[str, float]:
+        each = [tally.finish(own) for own in sums.reshape(-1, width)] or [
+            tally.finish(np.zeros(width))
+        ]
+        return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+    return Tally(columns.reshape(count, -1), finish)
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much one run is above another: in the metric's unit, with its 95 % interval.

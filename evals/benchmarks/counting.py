@@ -1,0 +1,136 @@
+"""Counting: how many there are of something; the answer's masks are counted.
+
+CountBench (arXiv 2302.12066) as CountBenchQA, a table (parquet) with `image`, `question` ("How many
+headsets are there in the image?") and `number` (10); or the table nielsr/countbench, whose `text`
+is a caption that names the number. PixMo-Count (arXiv 2409.17146), a table without pictures::
+
+    {"image_url": "https://...", "image_sha256": "60bd...", "label": "people", "count": 4}
+
+Its pictures must lie in `images/`, named by their hash: `images/60bd....jpg`. Counts of your own:
+a JSON or JSON Lines file of objects with `image` (a path), `question` or `label`, and `count`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmarks.records import (
+    collect,
+    field,
+    folder,
+    json_lines,
+    picture_size,
+    read_json,
+    text,
+)
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
+from sam3_agent.evals.metrics import Tally, counting_tally
+
+SOURCE = (
+    "clone huggingface.co/datasets/vikhyatk/CountBenchQA (pictures inside), or "
+    "huggingface.co/datasets/allenai/pixmo-count (ODC-BY) and put its pictures into images/, each "
+    "named by its image_sha256; or write a JSON Lines file with image, question and count"
+)
+
+
+def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
+    """The table or file in the folder; a split (PixMo has validation, test) names tables."""
+    root = folder(data, "counting", SOURCE)
+    if tables := find_tables(root, split):
+        records = _table_samples(tables, root)
+    else:
+        if split is not None:
+            raise InputError(f"counting: {root} has no tables, and so no split {split!r}")
+        records = _file_samples(_file(root))
+    samples, problems = collect(records)
+    return ScoredBenchmark("counting", samples, problems, tally, rate)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
+    """accuracy, within_1, mae and rmse of the number of masks."""
+    return counting_tally((len(row.pred), int(row.about["count"])) for row in rows)
+
+
+def rate(row: Row) -> float:
+    """1 for the exact count."""
+    return float(len(row.pred) == row.about["count"])
+
+
+def _file(root: Path) -> Path:
+    if root.is_file():
+        return root
+    found = sorted([*root.glob("*.json"), *root.glob("*.jsonl")])
+    if len(found) != 1:
+        raise InputError(
+            f"counting: {root} holds {len(found)} JSON files and no table; pass one. {SOURCE}"
+        )
+    return found[0]
+
+
+def _table_samples(
+    tables: Sequence[Path], root: Path
+) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    folders = [place / "images" for place in (root, root.parent)]
+    for row in table_rows(tables, (), SOURCE):
+        yield row.where, partial(_table_sample, row, folders)
+
+
+def _table_sample(row: TableRow, folders: Sequence[Path]) -> Sample:
+    record = {name: row.get(name) for name in row.columns if name != "points"}
+    split = row.path.name.split("-")[0].split(".")[0]
+    if row.has_image:
+        return _sample(record, f"{split}-{row.number}", row.image, None, split)
+    digest = text(record, "image_sha256")
+    for place in folders:
+        for picture in sorted(place.glob(f"{digest}*")):
+            return _sample(record, f"{split}-{row.number}", picture, digest, split)
+    raise InputError(f"there is no {folders[0] / digest}.*; it was at {record.get('image_url')}")
+
+
+def _file_samples(path: Path) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    if path.suffix == ".jsonl":
+        for number, parse in json_lines(path):
+            yield f"{path}:{number}", partial(_file_sample, path, number, parse)
+        return
+    records = read_json(path)
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path} holds no list of questions. {SOURCE}")
+    for number, record in enumerate(records):
+        yield f"{path} [{number}]", partial(_file_sample, path, number, partial(_same, record))
+
+
+def _same(record: Any) -> Any:
+    return record
+
+
+def _file_sample(path: Path, number: int, parse: Callable[[], Any]) -> Sample:
+    record = parse()
+    name = field(record, "image", str)
+    sample_id = str(record.get("id", number))
+    return _sample(record, sample_id, path.parent / name, name, None)
+
+
+def _sample(
+    record: dict[str, Any], sample_id: str, image: Any, name: str | None, split: str | None
+) -> Sample:
+    if isinstance(image, Path):
+        picture_size(image)  # that it can be read
+    count = field(record, "count" if "count" in record else "number", int)
+    if count < 0:
+        raise InputError(f"its count is {count}")
+    if record.get("label") is not None:
+        query = f"How many {text(record, 'label')} are there in the image?"
+    else:
+        query = text(record, "question" if record.get("question") is not None else "text")
+    return Sample(
+        id=sample_id,
+        query=query,
+        image=image,
+        truth=None,
+        tags={} if split is None else {"split": split},
+        about={"count": count} | ({} if name is None else {"image": name}),
+    )

@@ -1,0 +1,96 @@
+"""gRefCOCO: expressions that mean several things, one, or none at all in a COCO picture.
+
+Paper: GRES (arXiv 2306.00968). In `grefs(unc).json`, a list; -1 for no target::
+
+    {"ref_id": 12114, "image_id": 73648, "split": "val", "ann_id": [-1], "category_id": [-1],
+     "no_target": true, "sentences": [{"sent_id": 33413, "sent": "two men on the left", ...}]}
+
+and in `instances.json`, COCO's annotations with their polygons. Every sentence is a sample.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmarks.instances import Instances
+from sam3_agent.evals.benchmarks.records import collect, field, folder, read_json, text
+from sam3_agent.evals.benchmarks.refcoco import of_split
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally, mask_overlap
+
+SOURCE = (
+    "get grefs(unc).json and instances.json from https://github.com/henghuiding/gRefCOCO and "
+    "train2014 from https://cocodataset.org, unpack them as grefcoco/ and "
+    "images/mscoco/images/train2014/ in one folder, and pass that"
+)
+REFS = "grefs(unc).json"
+NO_TARGET = -1
+
+
+def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
+    """A split: val unless told; testA, testB."""
+    root = folder(data, "grefcoco", SOURCE)
+    place = next((p for p in (root / "grefcoco", root) if (p / REFS).exists()), None)
+    if place is None:
+        raise InputError(f"grefcoco: there is no {REFS} in {root}. {SOURCE}")
+    path = place / REFS
+    refs = read_json(path)
+    if not isinstance(refs, list) or not refs:
+        raise InputError(f"{path} holds no list of references. {SOURCE}")
+    chosen = of_split(refs, split or "val", path)
+    samples, problems = collect(_samples(chosen, path, Instances(place), split or "val"))
+    return ScoredBenchmark("grefcoco", samples, problems, tally, rate)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
+    """gIoU, cIoU, n_acc, t_acc and pr@X; an answer without a pixel says "no target"."""
+    return grefcoco_tally([target_overlap(row) for row in rows])
+
+
+def rate(row: Row) -> float:
+    """The row's part in gIoU: the IoU, or whether "no target" was said rightly."""
+    one = target_overlap(row)
+    return float(one.pred_is_no_target) if one.truth_is_no_target else one.overlap.iou()
+
+
+def target_overlap(row: Row) -> TargetOverlap:
+    """The overlap of what was answered and what is true, and which of them is nothing."""
+    assert row.truth is not None
+    answered_nothing = not row.pred.areas().any()
+    overlap = mask_overlap(row.pred, row.truth, row.ignore)
+    return TargetOverlap(overlap, answered_nothing, not len(row.truth))
+
+
+def _samples(
+    refs: Sequence[tuple[int, Any]], path: Path, instances: Instances, split: str
+) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    for number, ref in refs:
+        sentences = ref.get("sentences") if isinstance(ref, dict) else None
+        for place in range(len(sentences) if isinstance(sentences, list) else 1):
+            where = f"{path} [{number}].sentences[{place}]"
+            yield where, partial(_sample, ref, place, instances, split)
+
+
+def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
+    sentences = field(ref, "sentences", list)
+    if not sentences:
+        raise InputError("'sentences' is empty")
+    image_id = field(ref, "image_id", int)
+    ids = field(ref, "ann_id", list)
+    absent = ids == [NO_TARGET]
+    if ref.get("no_target", absent) is not absent or not ids:
+        raise InputError(f"'no_target' is {ref.get('no_target')}, but 'ann_id' is {ids}")
+    picture, size = instances.picture(image_id)
+    truth = instances.masks([] if absent else ids, image_id, size)
+    kind = "no target" if absent else "one" if len(ids) == 1 else "several"
+    return Sample(
+        id=f"{field(ref, 'ref_id', int)}-{field(sentences[place], 'sent_id', int)}",
+        query=text(sentences[place], "sent"),
+        image=picture,
+        truth=truth,
+        tags={"split": split, "kind": kind},
+        about={"image": picture.name},
+    )

@@ -1,0 +1,73 @@
+"""COCO instances: the pictures and masks that RefCOCO and gRefCOCO point into."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmarks.records import check_size, field, picture_size, read_json
+from sam3_agent.evals.benchmarks.shapes import coco_mask, masks_of
+from sam3_agent.masks import Masks
+
+PICTURES = (
+    "images/mscoco/images/train2014",
+    "images/train2014",
+    "mscoco/images/train2014",
+    "coco/train2014",
+    "train2014",
+    "images",
+)
+"""Where COCO's train2014 is, below the folder of the referring sets; the first is REFER's place."""
+
+
+class Instances:
+    """`instances.json` of a dataset's folder; pictures are looked for in it and in its parent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "instances.json"
+        content = read_json(self.path)
+        self._images = self._by_id(content, "images")
+        self._annotations = self._by_id(content, "annotations")
+        roots = [root / place for root in (folder, folder.parent) for place in PICTURES]
+        self._folders = [root for root in roots if root.is_dir()]
+        self._size = cache(picture_size)
+
+    def picture(self, image_id: int) -> tuple[Path, tuple[int, int]]:
+        """The file of an image and its (height, width), both checked."""
+        if image_id not in self._images:
+            raise InputError(f"its image {image_id} is not in {self.path}")
+        record = self._images[image_id]
+        name = field(record, "file_name", str)
+        size = field(record, "height", int), field(record, "width", int)
+        for folder in self._folders:
+            if (folder / name).exists():
+                check_size(folder / name, size, self._size(folder / name))
+                return folder / name, size
+        places = ", ".join(str(folder) for folder in self._folders) or f"{PICTURES[0]} (missing)"
+        raise InputError(f"there is no image {name} in {places}")
+
+    def masks(self, ids: Sequence[int], image_id: int, size: tuple[int, int]) -> Masks:
+        """The masks of annotations, all of one image."""
+        rles = []
+        for number in ids:
+            if number not in self._annotations:
+                raise InputError(f"its annotation {number} is not in {self.path}")
+            record = self._annotations[number]
+            if record.get("image_id") != image_id:
+                raise InputError(f"annotation {number} belongs to image {record.get('image_id')}")
+            try:
+                rles.append(coco_mask(record.get("segmentation"), size))
+            except InputError as error:
+                raise InputError(f"annotation {number}: {error}") from error
+        return masks_of(rles, size)
+
+    def _by_id(self, content: Any, name: str) -> dict[int, dict[str, Any]]:
+        try:
+            records = field(content, name, list)
+            found = {field(one, "id", int): one for one in records}
+        except InputError as error:
+            raise InputError(f"{self.path}: no COCO instances: {error}") from error
+        if len(found) < len(records):
+            raise InputError(f"{self.path}: an id in {name!r} is there twice")
+        return found

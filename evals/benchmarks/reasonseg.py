@@ -1,0 +1,201 @@
+"""ReasonSeg: questions that must be reasoned about before anything can be segmented.
+
+Paper: LISA (arXiv 2308.00692). A picture `val/14402637_6e286f0b44_o.jpg`, and beside it a JSON::
+
+    {"text": ["the part that can transmit traction and braking torque, coming into contact with
+               the ground"],
+     "is_sentence": false,
+     "shapes": [{"label": "target", "points": [[160.48, 488.57], [130.48, 500.0], ...]},
+                {"label": "ignore", "points": [...]}]}
+
+The first text is the question, `is_sentence` splits long from short ones. Shapes are painted as
+LISA's reader paints them: largest first, so that smaller ones overwrite; whole pixels; the outline
+belongs to the shape; labels with "ignore" are ignored, "flag" is dropped.
+
+Also read: the tables of the Seg-Zero line (parquet with `image`, `text`, `mask`), which have no
+ignored pixels and no length: Ricky06662/ReasonSeg_val and _test, and those of StAR (arXiv
+2603.14382): the relabelled test set sj9909/ReasonSeg_refine (ReasonSeg-R) and ReasonSeg-X,
+sj9909/ReasonSegX_val and _test, whose reasoning types become tags.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmarks.records import (
+    collect,
+    field,
+    folder,
+    picture_size,
+    read_json,
+    text,
+)
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.benchmarks.shapes import masks_of, polygon
+from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
+from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
+from sam3_agent.rle import RLE, BoolArray
+
+SOURCE = (
+    "get ReasonSeg from https://github.com/dvlab-research/LISA (link in its README, for research "
+    "only) and pass the folder that holds val/ and test/; or a clone of a table on "
+    "huggingface.co/datasets: Ricky06662/ReasonSeg_val, Ricky06662/ReasonSeg_test, "
+    "sj9909/ReasonSeg_refine (ReasonSeg-R), sj9909/ReasonSegX_test (ReasonSeg-X)"
+)
+PICTURES = (".jpg", ".jpeg", ".png")
+PROTOCOLS: tuple[Protocol, ...] = ("lisa", "segzero")
+
+
+def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
+    """ReasonSeg's `val` (default), `test` or `train`, or a table that holds one of its sets."""
+    root = folder(data, "reasonseg", SOURCE)
+    tables = find_tables(root, split)
+    samples, problems = collect(
+        _table_samples(tables, root) if tables else _file_samples(root, split or "val")
+    )
+    return ScoredBenchmark("reasonseg", samples, problems, tally, rate)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
+    """gIoU and cIoU under both protocols of the literature, `lisa_` and `segzero_`."""
+    return joined(
+        [
+            (f"{one}_", reasonseg_tally([overlap(row, one) for row in rows], one))
+            for one in PROTOCOLS
+        ]
+    )
+
+
+def rate(row: Row) -> float:
+    """The IoU of the unions under LISA's protocol."""
+    return overlap(row, "lisa").iou(empty=1.0)
+
+
+def overlap(row: Row, protocol: Protocol) -> Overlap:
+    """The overlap of what was answered and what is true."""
+    assert row.truth is not None
+    return mask_overlap(row.pred, row.truth, row.ignore, protocol)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """One JSON: the question, whether it is long, and (ignored?, (N, 2) x y) of each shape."""
+
+    question: str
+    long: bool
+    shapes: Sequence[tuple[bool, npt.NDArray[np.float64]]]
+
+
+def read_annotation(path: Path) -> Annotation:
+    """A JSON file of LISA's format, UTF-8 or else cp1252; InputError says what is wrong."""
+    content = read_json(path, "cp1252")
+    texts = field(content, "text", list)
+    if not texts:
+        raise InputError("'text' is empty")
+    shapes = []
+    for number, shape in enumerate(field(content, "shapes", list)):
+        try:
+            label = field(shape, "label", str).lower()
+            if label != "flag":  # a mark of the annotators, often of two points
+                shapes.append(("ignore" in label, polygon(field(shape, "points", list))))
+        except InputError as error:
+            raise InputError(f"shapes[{number}]: {error}") from error
+    question = text({"text": texts[0]}, "text")
+    return Annotation(question, field(content, "is_sentence", bool), shapes)
+
+
+def rasterise(annotation: Annotation, size: tuple[int, int]) -> tuple[BoolArray, BoolArray]:
+    """Target and ignored pixels, (H, W) bool each, as LISA's reader paints them."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError("ReasonSeg needs OpenCV: pip install 'sam3-agent[evals]'") from error
+
+    def paint(canvas: npt.NDArray[np.uint8], corners: npt.NDArray[np.float64], value: int) -> None:
+        points = [corners.astype(np.int32)]
+        cv2.polylines(canvas, points, True, value, 1)
+        cv2.fillPoly(canvas, points, value)
+
+    areas = []
+    for _, corners in annotation.shapes:
+        alone = np.zeros(size, np.uint8)
+        paint(alone, corners, 1)
+        areas.append(int(alone.sum()))
+    canvas = np.zeros(size, np.uint8)
+    for place in np.argsort(areas)[::-1]:  # of equal areas the one that LISA's argsort puts last
+        ignored, corners = annotation.shapes[place]
+        paint(canvas, corners, 255 if ignored else 1)
+    return canvas == 1, canvas == 255
+
+
+def _file_samples(root: Path, split: str) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    places = [root / split, root / "ReasonSeg" / split, root]
+    for place in places:
+        annotations = sorted(place.glob("*.json")) if place.is_dir() else []
+        if annotations:
+            break
+    else:
+        raise InputError(f"reasonseg: no JSON files in {root / split}. {SOURCE}")
+    pictures = {path.stem: path for path in place.iterdir() if path.suffix.lower() in PICTURES}
+    for path in annotations:
+        picture = pictures.pop(path.stem, path.with_suffix(".jpg"))
+        yield str(path), partial(_file_sample, path, picture, split)
+    for left in sorted(pictures.values()):
+        yield str(left), partial(_without_annotation, left)
+
+
+def _file_sample(path: Path, picture: Path, split: str) -> Sample:
+    annotation = read_annotation(path)
+    size = picture_size(picture)
+    target, ignored = rasterise(annotation, size)
+    return Sample(
+        id=path.stem,
+        query=annotation.question,
+        image=picture,
+        truth=masks_of([_packed(target)] if target.any() else [], size),
+        ignore=_packed(ignored) if ignored.any() else None,
+        tags={"split": split, "length": "long" if annotation.long else "short"},
+    )
+
+
+def _without_annotation(picture: Path) -> Sample:
+    raise InputError(f"there is no {picture.with_suffix('.json').name} for it")
+
+
+def _table_samples(
+    tables: Sequence[Path], root: Path
+) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    name = (root if root.is_dir() else root.parent).resolve().name
+    for row in table_rows(tables, ("image", "text", "mask"), SOURCE):
+        yield row.where, partial(_table_sample, row, name)
+
+
+def _table_sample(row: TableRow, split: str) -> Sample:
+    size = row.number_of("img_height"), row.number_of("img_width")
+    target = row.mask("mask", size)
+    ids = [str(row.get(name)) for name in ("image_id", "ann_id") if row.get(name) is not None]
+    tags = {"split": split}
+    if row.get("reasoning_type") is not None:
+        tags["reasoning"] = str(row.get("reasoning_type"))
+    about: dict[str, Any] = {"image": ids[0]} if ids else {}
+    return Sample(
+        id="-".join(dict.fromkeys(ids)) or row.where,
+        query=text({"text": row.get("text")}, "text"),
+        image=row.image,
+        truth=masks_of([_packed(target)] if target.any() else [], size),
+        tags=tags,
+        about=about,
+    )
+
+
+def _packed(mask: BoolArray) -> RLE:
+    rle: RLE = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return rle

@@ -1,0 +1,139 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: expressions that mean one thing in a COCO picture.
+
+Papers: arXiv 1608.00272 (RefCOCO, RefCOCO+), 1511.02283 (RefCOCOg). In `refcoco/refs(unc).p`, a
+pickled list::
+
+    {"ref_id": 0, "ann_id": 1719310, "image_id": 581857, "category_id": 1, "split": "train",
+     "file_name": "COCO_train2014_000000581857_16.jpg", "sent_ids": [0, 1],
+     "sentences": [{"sent_id": 0, "sent": "the lady with the blue shirt",
+                    "raw": "THE LADY WITH THE BLUE SHIRT", "tokens": [...]}, ...]}
+
+and in `refcoco/instances.json`, COCO's annotations with their polygons. Every sentence is a sample.
+"""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmarks.instances import Instances
+from sam3_agent.evals.benchmarks.records import collect, field, folder, text
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.metrics import Overlap, Tally, mask_overlap, refcoco_tally
+
+SOURCE = (
+    "get refcoco.zip, refcoco+.zip and refcocog.zip from https://github.com/lichengunc/refer and "
+    "train2014 from https://cocodataset.org, unpack them as refcoco/, refcoco+/, refcocog/ and "
+    "images/mscoco/images/train2014/ in one folder, and pass that"
+)
+
+
+def read(
+    data: Path | None = None,
+    split: str | None = None,
+    *,
+    dataset: str = "refcoco",
+    by: str = "unc",
+) -> ScoredBenchmark:
+    """A split (val unless told; testA, testB or test) of a dataset, as split `by` these people."""
+    name = f"{dataset}-google" if by == "google" else dataset
+    root = folder(data, name, SOURCE)
+    place = next((p for p in (root / dataset, root) if (p / f"refs({by}).p").exists()), None)
+    if place is None:
+        raise InputError(f"{name}: there is no refs({by}).p in {root / dataset}. {SOURCE}")
+    path = place / f"refs({by}).p"
+    refs = load_refs(path)
+    chosen = of_split(refs, split or "val", path)
+    samples, problems = collect(_samples(chosen, path, Instances(place), split or "val"))
+    return ScoredBenchmark(name, samples, problems, tally, rate)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
+    """cIoU, mIoU and pr@X of the unions."""
+    return refcoco_tally([overlap(row) for row in rows])
+
+
+def rate(row: Row) -> float:
+    """The IoU of the unions."""
+    return overlap(row).iou()
+
+
+def overlap(row: Row) -> Overlap:
+    """The overlap of what was answered and what is true."""
+    assert row.truth is not None
+    return mask_overlap(row.pred, row.truth)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles lists, dicts, text and numbers; a pickle can run any code through its globals."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise InputError(f"it wants to load {module}.{name}, and plain values need no code")
+
+
+def load_refs(path: Path) -> list[Any]:
+    """The list in a pickle file that holds plain values only; no code of the file is run."""
+    try:
+        with path.open("rb") as file:
+            # written by Python 2, whose text is bytes
+            refs = _PlainUnpickler(file, encoding="utf-8").load()
+    except InputError as error:
+        raise InputError(f"{path} is refused: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # what a broken pickle raises is anything
+        what = "is empty" if not path.stat().st_size else f"is no pickle of plain values: {error}"
+        raise InputError(f"{path} {what}") from error
+    if not isinstance(refs, list) or not refs:
+        raise InputError(f"{path} holds no list of references")
+    return refs
+
+
+def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any]]:
+    """The references of a split, numbered; testA also takes testAB, test all that are test."""
+
+    def holds(own: Any) -> bool:
+        if not isinstance(own, str) or split in ("train", "val"):
+            return bool(own == split)
+        if split == "test":
+            return "test" in own
+        return own.startswith("test") and split.startswith("test") and split[4:] in own[4:]
+
+    chosen = [
+        (number, ref)
+        for number, ref in enumerate(refs)
+        if not isinstance(ref, dict) or holds(ref.get("split"))
+    ]
+    if not chosen:
+        known = sorted({str(ref.get("split")) for ref in refs if isinstance(ref, dict)})
+        raise InputError(f"{path} has no split {split!r}, only {', '.join(known)}")
+    return chosen
+
+
+def _samples(
+    refs: Sequence[tuple[int, Any]], path: Path, instances: Instances, split: str
+) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    for number, ref in refs:
+        sentences = ref.get("sentences") if isinstance(ref, dict) else None
+        for place in range(len(sentences) if isinstance(sentences, list) else 1):
+            where = f"{path} [{number}].sentences[{place}]"
+            yield where, partial(_sample, ref, place, instances, split)
+
+
+def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
+    sentences = field(ref, "sentences", list)
+    if not sentences:
+        raise InputError("'sentences' is empty")
+    image_id, annotation = field(ref, "image_id", int), field(ref, "ann_id", int)
+    picture, size = instances.picture(image_id)
+    return Sample(
+        id=f"{field(ref, 'ref_id', int)}-{field(sentences[place], 'sent_id', int)}",
+        query=text(sentences[place], "sent"),
+        image=picture,
+        truth=instances.masks([annotation], image_id, size),
+        tags={"split": split},
+        about={"image": picture.name},
+    )

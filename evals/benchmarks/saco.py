@@ -1,0 +1,201 @@
+"""SA-Co Gold and Silver: noun phrases, each with every instance in the picture, or with none.
+
+Paper: SAM 3 (arXiv 2511.16719). One file for each subset and, in Gold, for each of three
+annotators, such as `gold_wiki_common_merged_a_release_test.json`: COCO's format, an "image" being
+a pair of picture and phrase, boxes relative to the picture's size::
+
+    {"images": [{"id": 10000000, "text_input": "chili", "width": 600, "height": 600,
+                 "file_name": "1/1001/metaclip_1_1001_c122868928880ae52b33fae1.jpeg",
+                 "is_instance_exhaustive": 1, ...}],
+     "annotations": [{"id": 1, "image_id": 10000000, "iscrowd": 0, "category_id": 1,
+                      "bbox": [0.443, 0.0, 0.108, 0.058],
+                      "segmentation": {"size": [600, 600], "counts": "`kk42fb01O1..."}}],
+     "categories": [{"id": 1, "name": "object"}]}
+
+A pair that an annotator marked as not exhaustive is left out, as the authors do.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmarks.records import (
+    check_size,
+    collect,
+    field,
+    folder,
+    picture_size,
+    read_json,
+    text,
+)
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.benchmarks.shapes import coco_mask, masks_of
+from sam3_agent.evals.metrics import (
+    ConceptSample,
+    Tally,
+    averaged,
+    best,
+    concept_tally,
+    local_f1,
+)
+from sam3_agent.masks import Masks
+from sam3_agent.rle import RLE
+
+SOURCES = {
+    "gold": (
+        "get the annotations from huggingface.co/datasets/facebook/SACo-Gold or "
+        "universe.roboflow.com/sa-co-gold (SAM License; the pictures are MetaCLIP's and SA-1B's), "
+        "and pass the folder that holds them and the pictures"
+    ),
+    "silver": (
+        "get the annotations from huggingface.co/datasets/facebook/SACo-Silver or "
+        "universe.roboflow.com/sa-co-silver (the pictures of ten datasets with licences of their "
+        "own), and pass the folder that holds them and the pictures"
+    ),
+}
+NAMES = {
+    "gold": re.compile(r"gold_(?P<subset>.+)_merged_(?P<annotator>[abc])(_release)?_test\.json"),
+    "silver": re.compile(r"silver_(?P<subset>.+)_merged(_release)?_test(?P<annotator>)\.json"),
+}
+LEAST_SCORE = 0.5
+
+
+def read(
+    data: Path | None = None, split: str | None = None, *, part: str = "gold"
+) -> ScoredBenchmark:
+    """Gold or Silver: all subsets, or the one named by `split` (such as wiki_common)."""
+    name = f"saco-{part}"
+    root = folder(data, name, SOURCES[part])
+    subsets: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*.json")):
+        if match := NAMES[part].fullmatch(path.name):
+            subsets.setdefault(match["subset"], []).append(path)
+    if not subsets:
+        raise InputError(f"{name}: no {part}_<subset>_merged_... .json in {root}. {SOURCES[part]}")
+    if split is not None and split not in subsets:
+        raise InputError(f"{name}: {root} has no {split!r}, only {', '.join(subsets)}")
+    pictures = _Pictures(root)
+    samples, problems = collect(
+        record
+        for subset, paths in subsets.items()
+        if split in (None, subset)
+        for record in _samples(subset, paths, pictures)
+    )
+    return ScoredBenchmark(name, samples, problems, tally, rate)
+
+
+def tally(rows: Sequence[Row]) -> Tally:
+    """cgf1, pmf1 and il_mcc, the unweighted mean over the subsets."""
+    samples = concept_tally(concept(row) for row in rows)
+    return averaged(samples, [row.tags["split"] for row in rows])
+
+
+def rate(row: Row) -> float:
+    """The pair's own F1 over all IoU thresholds; 1 when rightly nothing was found."""
+    sample = concept(row)
+    return float(local_f1(sample).mean()) if sum(sample.iou.shape) else 1.0
+
+
+def concept(row: Row) -> ConceptSample:
+    """The row against the annotator with whom it agrees best."""
+    assert row.truth is not None
+    size = row.truth.size
+    kept = row.pred[row.pred.scores >= LEAST_SCORE]
+    truths = [row.truth, *(_unpacked(rles, size) for rles in row.about.get("others", ()))]
+    return best([ConceptSample(kept.overlap(truth)) for truth in truths])
+
+
+def _unpacked(rles: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
+    return masks_of(
+        [{"size": one["size"], "counts": one["counts"].encode("ascii")} for one in rles], size
+    )
+
+
+class _Pictures:
+    """Where pictures may lie: the folder, and folders in it whose names tell of images."""
+
+    def __init__(self, root: Path) -> None:
+        below = [path for path in sorted([*root.glob("*"), *root.glob("*/*")]) if path.is_dir()]
+        self.roots = [
+            root,
+            *(path for path in below if "image" in path.name or path.parent == root),
+        ]
+        self.size = cache(picture_size)
+
+    def find(self, name: str) -> Path:
+        for root in self.roots:
+            if (root / name).exists():
+                return root / name
+        raise InputError(f"there is no image {name} in {self.roots[0]} or its folders of images")
+
+
+@dataclass(frozen=True, eq=False)
+class _Annotator:
+    """One file: its pairs, and the annotations of each, crowds left out."""
+
+    pairs: Mapping[Any, Any]
+    truths: Mapping[Any, Sequence[Any]]
+
+    def complete(self, pair: Any) -> bool:
+        record = self.pairs.get(pair)
+        return record is None or bool(record.get("is_instance_exhaustive", 1))
+
+    def rles(self, pair: Any, size: tuple[int, int]) -> list[RLE]:
+        out = []
+        for annotation in self.truths.get(pair, ()):
+            try:
+                out.append(coco_mask(annotation.get("segmentation"), size))
+            except InputError as error:
+                raise InputError(f"annotation {annotation.get('id')}: {error}") from error
+        return out
+
+
+def _annotator(path: Path) -> _Annotator:
+    content = read_json(path)
+    try:
+        pairs = {one["id"]: one for one in field(content, "images", list)}
+        truths: dict[Any, list[Any]] = {}
+        for one in field(content, "annotations", list):
+            if not one.get("iscrowd"):
+                truths.setdefault(one["image_id"], []).append(one)
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no SA-Co file: {error}") from error
+    if not pairs:
+        raise InputError(f"{path} has no images")
+    if len(pairs) < len(content["images"]):
+        raise InputError(f"{path}: the id of an image is there twice")
+    return _Annotator(pairs, truths)
+
+
+def _samples(
+    subset: str, paths: Sequence[Path], pictures: _Pictures
+) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    annotators = [_annotator(path) for path in paths]
+    for pair, record in annotators[0].pairs.items():
+        if all(annotator.complete(pair) for annotator in annotators):
+            where = f"{paths[0]} image {pair}"
+            yield where, partial(_sample, subset, pair, record, annotators, pictures)
+
+
+def _sample(
+    subset: str, pair: Any, record: Any, annotators: Sequence[_Annotator], pictures: _Pictures
+) -> Sample:
+    size = field(record, "height", int), field(record, "width", int)
+    picture = pictures.find(field(record, "file_name", str))
+    check_size(picture, size, pictures.size(picture))
+    if any(pair not in annotator.pairs for annotator in annotators):
+        raise InputError("an annotator's file lacks it")
+    truth, *others = (masks_of(annotator.rles(pair, size), size) for annotator in annotators)
+    return Sample(
+        id=f"{subset}-{pair}",
+        query=text(record, "text_input"),
+        image=picture,
+        truth=truth,
+        tags={"split": subset, "kind": "positive" if len(truth) else "negative"},
+        about={"image": str(record["file_name"]), "others": [masks.rle() for masks in others]},
+    )

@@ -1,0 +1,109 @@
+"""Shapes: masks as annotation files write them (RLE, polygons, PNG), checked and packed as RLE."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools import mask as coco
+
+from sam3_agent.errors import InputError
+from sam3_agent.masks import Masks
+from sam3_agent.rle import RLE, run_lengths, tight_boxes
+
+FARTHEST = 1e6
+"""Coordinates beyond this many pixels are taken for an error."""
+
+
+def masks_of(rles: Sequence[RLE], size: tuple[int, int]) -> Masks:
+    """Packed masks of an image of (height, width) as Masks, with tight boxes and score 1."""
+    count = len(rles)
+    ones = np.ones(count, np.float32)
+    return Masks(size, tight_boxes(rles), ones, ("",) * count, tuple(rles))
+
+
+def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
+    """COCO's `segmentation`: an RLE, or a list of polygons or RLEs whose union is meant."""
+    if isinstance(shape, dict):
+        return rle_mask(shape, size)
+    if not isinstance(shape, list) or not shape:
+        raise InputError("its segmentation is neither RLE nor polygons")
+    parts = [
+        rle_mask(part, size) if isinstance(part, dict) else polygon_mask(part, size)
+        for part in shape
+    ]
+    merged: RLE = coco.merge(parts)
+    return merged
+
+
+def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
+    """An RLE, {"size": [H, W], "counts": str or list}, whose runs cover the image exactly."""
+    if list(record.get("size", ())) != list(size):
+        raise InputError(
+            f"its RLE has size {record.get('size')} (height, width), the image {list(size)}"
+        )
+    counts = record.get("counts")
+    if isinstance(counts, list):
+        if not all(isinstance(run, int) and run >= 0 for run in counts):
+            raise InputError("its RLE has runs that are no whole numbers")
+        if sum(counts) == size[0] * size[1]:
+            plain: RLE = coco.frPyObjects({"size": list(size), "counts": counts}, *size)
+            return plain
+    else:
+        if isinstance(counts, str):
+            counts = counts.encode("utf-8")
+        if not isinstance(counts, bytes):
+            raise InputError('its RLE has no "counts"')
+        try:
+            runs = run_lengths(counts)
+        except (IndexError, ValueError) as error:
+            raise InputError("its RLE cannot be decoded") from error
+        if (runs >= 0).all() and runs.sum() == size[0] * size[1]:
+            return {"size": list(size), "counts": counts}
+    raise InputError(f"its RLE does not cover the {size[1]}x{size[0]} pixels of the image")
+
+
+def polygon_mask(points: Any, size: tuple[int, int]) -> RLE:
+    """A polygon, [x, y, x, y, ...] or [[x, y], ...], with pixels as COCO counts them."""
+    corners = polygon(points)
+    mask: RLE = coco.merge(coco.frPyObjects([corners.ravel().tolist()], *size))
+    return mask
+
+
+def polygon(points: Any) -> npt.NDArray[np.float64]:
+    """(N, 2) x y of a polygon's corners, at least three, all finite numbers."""
+    try:
+        corners = np.array(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("a polygon has coordinates that are no numbers") from error
+    if corners.ndim == 1 and len(corners) % 2 == 0:
+        corners = corners.reshape(-1, 2)
+    if corners.ndim != 2 or corners.shape[1] != 2:
+        raise InputError("a polygon must be [x, y, x, y, ...] or [[x, y], ...]")
+    if len(corners) < 3:
+        raise InputError(f"a polygon has {len(corners)} points, and needs three")
+    if not np.isfinite(corners).all():
+        raise InputError("a polygon has a coordinate that is not finite")
+    if np.abs(corners).max() > FARTHEST:
+        raise InputError(f"a polygon has the coordinate {np.abs(corners).max():g}")
+    return corners
+
+
+def png_mask(path: Path, size: tuple[int, int]) -> RLE:
+    """A picture of the image's size whose pixels other than black are the mask."""
+    try:
+        with Image.open(path) as picture:
+            # a palette's indexes are what counts, not its colours
+            pixels = np.asarray(picture if picture.mode == "P" else picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no mask {path}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is no mask that can be read: {error}") from error
+    dense = pixels != 0 if pixels.ndim == 2 else pixels.any(axis=2)
+    if dense.shape != size:
+        height, width = dense.shape
+        raise InputError(f"{path} is {width}x{height} pixels, the image {size[1]}x{size[0]}")
+    packed: RLE = coco.encode(np.asfortranarray(dense, dtype=np.uint8))
+    return packed

@@ -1,0 +1,117 @@
+"""Tables: rows of parquet files as Hugging Face datasets have them, pictures read when asked."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmarks.records import field
+from sam3_agent.images import Pixels, load_image
+from sam3_agent.rle import BoolArray
+
+ROWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class TableRow:
+    """One row: its columns but the picture, and where it stands."""
+
+    path: Path
+    number: int
+    columns: Mapping[str, Any]
+    has_image: bool
+
+    @property
+    def where(self) -> str:
+        """File and row."""
+        return f"{self.path} row {self.number}"
+
+    def get(self, name: str) -> Any:
+        """A column as a Python value; None where there is none."""
+        value = self.columns.get(name)
+        return None if value is None else value.as_py()
+
+    def number_of(self, name: str) -> int:
+        """A column that must be a whole number."""
+        return field({name: self.get(name)}, name, int)
+
+    def mask(self, name: str, size: tuple[int, int]) -> BoolArray:
+        """A column of lists of bools as (H, W), without making a Python object of each pixel."""
+        lines = self.columns[name].values
+        if lines is None:
+            raise InputError(f"{name!r} is missing")
+        pixels = np.asarray(lines.flatten().to_numpy(zero_copy_only=False), np.bool_)
+        if len(lines) != size[0] or pixels.size != size[0] * size[1]:
+            raise InputError(
+                f"its mask has {len(lines)} lines and {pixels.size} pixels, "
+                f"the image is {size[1]}x{size[0]}"
+            )
+        return pixels.reshape(size)
+
+    @property
+    def image(self) -> "partial[Pixels]":
+        """What reads the picture out of the table."""
+        return partial(_picture, self.path, self.number)
+
+
+def find_tables(root: Path, split: str | None) -> list[Path]:
+    """The parquet files of a dataset's folder (or a file), of one split if it is named."""
+    if root.is_file():
+        return [root] if root.suffix == ".parquet" else []
+    tables = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
+    if split is None or not tables:
+        return tables
+    own = [path for path in tables if path.name.split("-")[0].split(".")[0] == split]
+    if not own:
+        names = sorted({path.name.split("-")[0].split(".")[0] for path in tables})
+        raise InputError(f"{root} has no table of {split!r}, only of {', '.join(names)}")
+    return own
+
+
+def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> Iterator[TableRow]:
+    """The rows of the tables; InputError for a file that is none or lacks a needed column."""
+    for path in tables:
+        table = _open(path)
+        names = set(table.schema_arrow.names)
+        if missing := [name for name in needed if name not in names]:
+            raise InputError(f"{path} has no column {' or '.join(missing)}. {source}")
+        if not table.metadata.num_rows:
+            raise InputError(f"{path} is empty")
+        number = 0
+        columns = sorted(names - {"image"})
+        for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
+            for place in range(batch.num_rows):
+                row = {name: batch.column(name)[place] for name in columns}
+                yield TableRow(path, number, row, "image" in names)
+                number += 1
+
+
+def _picture(path: Path, number: int) -> Pixels:
+    table = _open(path)
+    first = 0
+    for group in range(table.num_row_groups):
+        rows = table.metadata.row_group(group).num_rows
+        if number < first + rows:
+            cell = table.read_row_group(group, columns=["image"]).column("image")[number - first]
+            value = cell.as_py()
+            raw = value.get("bytes") if isinstance(value, dict) else value
+            if not isinstance(raw, bytes):
+                raise InputError(f"{path} row {number}: it holds no picture")
+            return load_image(raw)
+        first += rows
+    raise InputError(f"{path} has no row {number}")
+
+
+def _open(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError as error:
+        raise InputError("tables need pyarrow: pip install 'sam3-agent[evals]'") from error
+    try:
+        return parquet.ParquetFile(path)
+    except (ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is no parquet file: {error}") from error
