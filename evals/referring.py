@@ -85,13 +85,20 @@ def held_out_queries(
 
     A smaller limit gives the beginning of the same stream.
     """
+    return ((scene, query) for _, scene, query in held_out_scenes(seed, limit, styles))
+
+
+def held_out_scenes(
+    seed: int, limit: int, styles: tuple[str, ...] = TRAIN_STYLES
+) -> Iterator[tuple[int, SyntheticScene, ReferringQuery]]:
+    """`held_out_queries` with the seed that `compose` makes the scene of."""
     scene_seeds = itertools.count(seed * SCENES_PER_SEED)
     for kind in itertools.islice(itertools.cycle(KINDS), limit):
         for scene_seed in scene_seeds:
             scene = compose(scene_seed, styles=styles)
             query = _query(scene, kind, np.random.default_rng([4, scene_seed]))
             if query is not None:
-                yield scene, query
+                yield scene_seed, scene, query
                 break
 
 

@@ -8,6 +8,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark
 
 MODULES: dict[str, str] = {
+    "scenes": "scenes",
     "reasonseg": "reasonseg",
     "refcoco": "refcoco",
     "refcoco+": "refcoco",

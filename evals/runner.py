@@ -1,0 +1,261 @@
+"""The runner: a strategy on the samples of a benchmark, many at once, every row on disk at once."""
+
+import hashlib
+import json
+import logging
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sam3_agent.errors import InputError, ModelError, Sam3AgentError
+from sam3_agent.evals.benchmark import Benchmark, Row, Sample
+from sam3_agent.evals.run_file import Header, Run, RunFile
+from sam3_agent.evals.strategies.strategy import Outcome, Strategy
+from sam3_agent.images import Pixels, load_image
+from sam3_agent.masks import Masks
+from sam3_agent.usage import Usage
+
+logger = logging.getLogger(__name__)
+
+Shard: TypeAlias = tuple[int, int]
+"""(i, n): every n-th sample from the i-th on, i counting from 1."""
+
+HOPELESS = 12
+"""So many failures of a model, and nothing else, end a run: a wrong key fails every sample."""
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Where a run is, told after every row.
+
+    done, total: rows of this run, those of before it was resumed among them. failed: those of them
+    that failed. score: mean of the benchmark's score so far (of referring benchmarks, the gIoU).
+    usd: dollars. seconds_left: at the pace of this process; None before its first row.
+    """
+
+    done: int
+    total: int
+    failed: int
+    score: float
+    usd: float
+    seconds_left: float | None
+
+
+def chosen(
+    samples: Sequence[Sample], limit: int | None = None, shard: Shard | None = None
+) -> list[tuple[int, Sample]]:
+    """The samples of a run with their indexes: the first `limit`, of those one shard.
+
+    Raises InputError for a shard that is none, and for ids that come twice.
+    """
+    first, of = shard or (1, 1)
+    if not 1 <= first <= of:
+        raise InputError(f"there is no shard {first}/{of}; it is i/n with i from 1 to n")
+    ids: set[str] = set()
+    for sample in samples:
+        if sample.id in ids:
+            raise InputError(f"the benchmark has two samples with the id {sample.id!r}")
+        ids.add(sample.id)
+    return list(enumerate(samples))[:limit][first - 1 :: of]
+
+
+def header(config: Mapping[str, Any], samples: Sequence[tuple[int, Sample]]) -> Header:
+    """The header of a run that begins now, with this code."""
+    return Header(
+        config=dict(config),
+        samples=_digest(samples),
+        total=len(samples),
+        versions=_versions(),
+        commit=_commit(),
+        began=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def run(
+    benchmark: Benchmark,
+    strategy: Strategy,
+    samples: Sequence[tuple[int, Sample]],
+    file: RunFile,
+    *,
+    workers: int = 1,
+    max_usd: float | None = None,
+    retry_failed: bool = False,
+    tell: Callable[[Progress], None] = lambda _: None,
+) -> Run:
+    """Ask all samples that have no row yet, `workers` at a time; each row is on disk at once.
+
+    A sample that cannot be answered becomes a row with its error. max_usd: no sample is begun once
+    all rows together cost this much (what is in flight is still finished). retry_failed: ask again
+    what failed before.
+
+    Raises ModelError, once HOPELESS samples and no other have failed with it; their rows stay. A
+    KeyboardInterrupt waits for nothing: what was finished is on disk.
+    """
+    missing = [
+        (index, sample)
+        for index, sample in samples
+        if index not in file.rows or (retry_failed and file.rows[index].status == "failed")
+    ]
+    teller = _Teller(benchmark, file, len(samples), len(missing), tell)
+    queue = iter(missing)
+    flying: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
+    failures = 0
+    hopeful = False
+    pool = ThreadPoolExecutor(workers, "sample")
+    try:
+        while True:
+            spent_all = max_usd is not None and teller.usd >= max_usd
+            while len(flying) < workers and not spent_all:
+                following = next(queue, None)
+                if following is None:
+                    break
+                flying[pool.submit(_row, strategy, following[1])] = following[0]
+            if not flying:
+                return file.finish()
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                row, error = future.result()
+                teller.add(flying.pop(future), row)
+                hopeful = hopeful or not isinstance(error, ModelError)
+                failures += isinstance(error, ModelError)
+                if failures >= HOPELESS and not hopeful:
+                    raise ModelError(
+                        f"the first {failures} samples all failed, so the run was stopped: {error}"
+                    ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Teller:
+    """Puts rows into the file and tells how far the run is."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        file: RunFile,
+        total: int,
+        missing: int,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._benchmark = benchmark
+        self._file = file
+        self._total = total
+        self._missing = missing
+        self._tell = tell
+        self._began = time.monotonic()
+        self._done = 0
+        self._scores = {index: benchmark.score(row) for index, row in file.rows.items()}
+        self.usd = sum(row.usage.get("cost") or 0.0 for row in file.rows.values())
+        self._report()
+
+    def add(self, index: int, row: Row) -> None:
+        self._file.append(index, row)
+        self._scores[index] = self._benchmark.score(row)
+        self.usd += row.usage.get("cost") or 0.0
+        self._done += 1
+        self._report()
+
+    def _report(self) -> None:
+        left = None
+        if self._done:
+            pace = (time.monotonic() - self._began) / self._done
+            left = pace * (self._missing - self._done)
+        failed = sum(row.status == "failed" for row in self._file.rows.values())
+        score = sum(self._scores.values()) / max(len(self._scores), 1)
+        done = len(self._file.rows)
+        self._tell(Progress(done, self._total, failed, score, self.usd, left))
+
+
+def _row(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
+    """The row of a sample, and the error when it failed."""
+    began = time.monotonic()
+    try:
+        image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
+        _check_size(image, sample)
+        return _answered(sample, strategy.solve(image, sample)), None
+    except Sam3AgentError as error:
+        return _failed(sample, f"{type(error).__name__}: {error}", began), error
+    except Exception as error:  # a bug, but one that must not cost the other samples
+        logger.exception("sample %s", sample.id)
+        told = f"{type(error).__name__}: {error} (a bug in sam3-agent: please report it)"
+        return _failed(sample, told, began), None
+
+
+def _check_size(image: Pixels, sample: Sample) -> None:
+    height, width = (int(side) for side in image.shape[:2])
+    if sample.truth is not None and sample.truth.size != (height, width):
+        raise InputError(
+            f"the image is {width}x{height}, its annotation is made for "
+            f"{sample.truth.size[1]}x{sample.truth.size[0]}"
+        )
+
+
+def _answered(sample: Sample, outcome: Outcome) -> Row:
+    return Row(
+        **_told(sample),
+        pred=outcome.pred,
+        found=outcome.found,
+        text=outcome.text,
+        status=outcome.status,
+        error=None,
+        usage=outcome.usage.to_dict(),
+        messages=tuple(message.to_dict() for message in outcome.messages),
+    )
+
+
+def _failed(sample: Sample, error: str, began: float) -> Row:
+    nothing = Masks.empty((0, 0) if sample.truth is None else sample.truth.size)
+    return Row(
+        **_told(sample),
+        pred=nothing,
+        found=nothing,
+        text="",
+        status="failed",
+        error=error,
+        usage=Usage(seconds=time.monotonic() - began).to_dict(),
+        messages=(),
+    )
+
+
+def _told(sample: Sample) -> dict[str, Any]:
+    return {name: value for name, value in vars(sample).items() if name != "image"}
+
+
+def _digest(samples: Sequence[tuple[int, Sample]]) -> str:
+    """What tells whether two runs ask the same: ids, queries and truths."""
+    digest = hashlib.sha256()
+    for index, sample in samples:
+        truth = [] if sample.truth is None else sample.truth.rle()
+        asked = [index, sample.id, sample.query, truth, dict(sample.about)]
+        digest.update(json.dumps(asked, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def _versions() -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for name in ("sam3-agent", "torch", "transformers", "pycocotools", "openai", "google-genai"):
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def _commit() -> str | None:
+    """The git commit of this code, with "+" when files differ from it; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

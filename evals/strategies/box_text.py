@@ -1,0 +1,121 @@
+"""Reading the boxes that multimodal LLMs write, in the forms in which they really write them.
+
+    Gemini           {"box_2d": [y0, x0, y1, x1], "label": "..."}     0-1000
+    Qwen3-VL         {"bbox_2d": [x0, y0, x1, y1], "label": "..."}    0-1000
+    Qwen2-VL, 2.5    the same in pixels, or (x0,y0),(x1,y1) in 0-1000 as text
+
+Fences, prose, JSON lines, lost commas and cut-off ends do not matter: each box is read by itself.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from sam3_agent.segmenter import Box
+
+Layout: TypeAlias = Literal["yx1000", "xy1000", "xy"]
+"""The order of a box's numbers, and what they count: thousandths of the image, or pixels."""
+
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_KEY = re.compile(r"""["'](box_2d|bbox_2d|bbox|box)["']\s*:\s*(?=\[)""")
+_FOUR = re.compile(rf"\[\s*({_NUMBER})" + rf"\s*,\s*({_NUMBER})" * 3 + r"\s*\]")
+_CORNERS = re.compile(
+    rf"\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)\s*,?\s*\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)"
+)
+_LABEL = re.compile(r"""["'](?:label|name|name_en|en|class|category)["']\s*:\s*["']([^"']*)["']""")
+_NOTHING = re.compile(r"""(?:^|[:`\s])\[\s*\](?:$|[}`\s])""")
+_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """A box x0 y0 x1 y1 in pixels, and what the model called it."""
+
+    box: Box
+    label: str
+
+
+def read_boxes(text: str, size: tuple[int, int], layout: Layout) -> list[LabelledBox] | None:
+    """All boxes in a model's reply about a (height, width) image; None when it holds no list.
+
+    layout: how boxes are to be read whose key does not tell; `box_2d` is Gemini's order unless
+    the layout is in pixels, `bbox_2d` has x first. A box outside the image or without area is left
+    out, as is one with more or fewer than four numbers; swapped corners are put right.
+    """
+    text = _THINKING.sub("", text)
+    raw = list(_keyed(text)) or list(_bare(text, layout))
+    if not raw:
+        return [] if _NOTHING.search(text) else None
+    out = []
+    for key, numbers, label in raw:
+        box = _pixels(numbers, size, _layout(key, layout))
+        if box is not None and LabelledBox(box, label) not in out:
+            out.append(LabelledBox(box, label))
+    return out
+
+
+def _keyed(text: str) -> Iterator[tuple[str, list[float], str]]:
+    """Boxes that stand under a key: the key, four numbers, the label beside them."""
+    keys = list(_KEY.finditer(text))
+    for i, key in enumerate(keys):
+        end = keys[i + 1].start() if i + 1 < len(keys) else len(text)
+        begin = keys[i - 1].end() if i else 0
+        value = _value(text, key.end(), end)
+        label = _LABEL.search(_object_around(text, key.start(), begin, end))
+        for four in _FOUR.finditer(value):
+            yield key[1], [float(n) for n in four.groups()], label[1] if label else ""
+
+
+def _bare(text: str, layout: Layout) -> Iterator[tuple[str, list[float], str]]:
+    """Boxes without a key: lists of four numbers, or pairs of corners as Qwen writes them."""
+    for four in _FOUR.finditer(text):
+        yield "", [float(n) for n in four.groups()], ""
+    for corners in _CORNERS.finditer(text):
+        yield "corners", [float(n) for n in corners.groups()], ""
+
+
+def _value(text: str, begin: int, end: int) -> str:
+    """The list that begins at `begin`, to its closing bracket."""
+    depth = 0
+    for i in range(begin, end):
+        depth += {"[": 1, "]": -1}.get(text[i], 0)
+        if not depth:
+            return text[begin : i + 1]
+    return text[begin:end]
+
+
+def _object_around(text: str, at: int, begin: int, end: int) -> str:
+    """The JSON object around a place, as far as its braces are there."""
+    opening = text.rfind("{", begin, at)
+    closing = text.find("}", at, end)
+    return text[max(opening, begin) : end if closing < 0 else closing + 1]
+
+
+def _layout(key: str, layout: Layout) -> Layout:
+    if key == "box_2d":
+        return "yx1000"
+    if key == "bbox_2d":
+        return "xy" if layout == "xy" else "xy1000"
+    if key == "corners":
+        return "xy1000"
+    return layout
+
+
+def _pixels(numbers: list[float], size: tuple[int, int], layout: Layout) -> Box | None:
+    """The box in pixels of a (height, width) image; None for one that is none."""
+    height, width = size
+    if layout == "yx1000":
+        numbers = [numbers[1], numbers[0], numbers[3], numbers[2]]
+    if layout != "xy":
+        scale = (width / 1000, height / 1000) * 2
+        numbers = [number * side for number, side in zip(numbers, scale, strict=True)]
+    x0, x1 = sorted((numbers[0], numbers[2]))
+    y0, y1 = sorted((numbers[1], numbers[3]))
+    slack = 0.02  # rounding, and models that count to 1024
+    if x0 < -slack * width or y0 < -slack * height:
+        return None
+    if x1 > (1 + slack) * width or y1 > (1 + slack) * height:
+        return None
+    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else None

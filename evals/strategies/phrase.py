@@ -1,0 +1,31 @@
+"""The baseline `segmenter`: the whole query as one concept phrase, without a planner."""
+
+import time
+
+from sam3_agent.errors import PromptError
+from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.strategies.strategy import Outcome
+from sam3_agent.images import Pixels
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import Segmenter
+from sam3_agent.usage import Usage
+
+
+class PhraseStrategy:
+    """Answers with all that the segmenter finds; a query too long for it finds nothing."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        """See `Strategy.solve`."""
+        began = time.monotonic()
+        scene = Scene(image, self._segmenter)
+        text = ""
+        try:
+            scene.find([sample.query])
+        except PromptError as error:
+            text = str(error)
+        usage = Usage(seconds=time.monotonic() - began, segmenter_seconds=scene.segmenter_seconds)
+        masks = scene.masks
+        return Outcome(masks, masks, text, "answered" if len(masks) else "no_target", usage)
