@@ -1,4 +1,4 @@
-"""The segmenter alone on held-out synthetic scenes: concept phrases that are there and that are not."""
+"""The segmenter alone on held-out scenes: concept phrases that are there and that are not."""
 
 import time
 from collections.abc import Callable

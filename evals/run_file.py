@@ -123,7 +123,7 @@ class RunFile:
             return header
         if not resume:
             raise InputError(
-                f"{self.path} holds a run already; go on with it (--resume), or choose another --out"
+                f"{self.path} holds a run already; go on with it (--resume) or choose another --out"
             )
         run = _parsed(whole, self.path)
         _check_same(run.header, header, self.path)
@@ -288,16 +288,21 @@ def _row_line(index: int, row: Row) -> dict[str, Any]:
 
 
 def _row(line: dict[str, Any]) -> Row:
-    truth, ignore = line["truth"], line["ignore"]
+    ignore = None if line["ignore"] is None else _rle(line["ignore"])
+    truth = None if line["truth"] is None else _masks(line["truth"])
+    pred, found = _masks(line["pred"]), _masks(line["found"])
+    sizes = {masks.size for masks in (truth, pred, found) if masks is not None}
+    if len(sizes) > 1:
+        raise ValueError(f"its masks are of different sizes: {sorted(sizes)}")
     return Row(
         id=line["id"],
         query=line["query"],
-        truth=None if truth is None else _masks(truth),
-        ignore=None if ignore is None else _rle(ignore),
+        truth=truth,
+        ignore=ignore,
         tags=dict(line["tags"]),
         about=dict(line["about"]),
-        pred=_masks(line["pred"]),
-        found=_masks(line["found"]),
+        pred=pred,
+        found=found,
         text=line["text"],
         status=line["status"],
         error=line["error"],

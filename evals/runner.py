@@ -66,12 +66,15 @@ def chosen(
     return list(enumerate(samples))[:limit][first - 1 :: of]
 
 
-def header(config: Mapping[str, Any], samples: Sequence[tuple[int, Sample]]) -> Header:
-    """The header of a run that begins now, with this code."""
+def header(config: Mapping[str, Any], samples: Sequence[Sample], total: int) -> Header:
+    """The header of a run that begins now, with this code.
+
+    samples: those of all shards. total: how many rows this one will have.
+    """
     return Header(
         config=dict(config),
         samples=_digest(samples),
-        total=len(samples),
+        total=total,
         versions=_versions(),
         commit=_commit(),
         began=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -227,12 +230,12 @@ def _told(sample: Sample) -> dict[str, Any]:
     return {name: value for name, value in vars(sample).items() if name != "image"}
 
 
-def _digest(samples: Sequence[tuple[int, Sample]]) -> str:
+def _digest(samples: Sequence[Sample]) -> str:
     """What tells whether two runs ask the same: ids, queries and truths."""
     digest = hashlib.sha256()
-    for index, sample in samples:
+    for sample in samples:
         truth = [] if sample.truth is None else sample.truth.rle()
-        asked = [index, sample.id, sample.query, truth, dict(sample.about)]
+        asked = [sample.id, sample.query, truth, dict(sample.about)]
         digest.update(json.dumps(asked, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 

@@ -97,6 +97,10 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["replay", "nowhere"], 2, "holds no recording"),
         (["eval", "moon"], 2, "scenes"),
         (["eval", "scenes", "--concepts", "--baseline", "segmenter"], 2, "takes no --baseline"),
+        (["eval", "scenes", "--limit", "1", "--baseline", "mllm"], 2, "needs an MLLM"),
+        (["eval", "scenes", "--limit", "1", "--resume"], 2, "need the run's folder"),
+        (["eval", "scenes", "--limit", "1", "--shard", "2"], 2, "it is I/N, such as 1/4"),
+        (["eval", "scenes", "--limit", "1", "--data", "."], 2, "made from a seed"),
     ],
 )
 def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
@@ -140,7 +144,10 @@ def test_doctor_live_sends_one_question_through_the_planner() -> None:
     assert "called segment" in checks[-1]["said"]
 
 
-def test_eval_scenes_prints_the_promised_metrics() -> None:
+def test_eval_scenes_prints_the_promised_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     out = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
     assert set(out["metrics"]) == {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
     assert out["metrics"]["n"] == 8
@@ -150,11 +157,13 @@ def test_eval_scenes_prints_the_promised_metrics() -> None:
     }
     again = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
     assert again["metrics"]["giou"] == out["metrics"]["giou"]
+    assert len(list(tmp_path.glob("runs/scenes-agent-*/run.jsonl"))) == 2
 
 
-def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline() -> None:
+def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline(tmp_path: Path) -> None:
     concepts = run_json("eval", "scenes", "--limit", "3", "--concepts")["metrics"]
     assert {"cgf1", "pmf1", "il_mcc", "presence_accuracy", "count_accuracy"} <= set(concepts)
     assert concepts["n"] == 12
-    baseline = run_json("eval", "scenes", "--limit", "8", "--baseline", "segmenter")
+    out = ("--out", str(tmp_path))
+    baseline = run_json("eval", "scenes", "--limit", "8", "--baseline", "segmenter", *out)
     assert baseline["config"]["planner"] == "none"

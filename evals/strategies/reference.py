@@ -229,7 +229,7 @@ def _not_run(*_: Any, **__: Any) -> Observation:
     raise AssertionError("the loop runs these tools itself")
 
 
-_TOOLS = (
+_TOOLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "segment_phrase",
         "Segment every instance of one simple noun phrase; earlier masks are lost.",

@@ -34,6 +34,13 @@ OutOption = Annotated[
     typer.Option(help="Leave overlay.png, answer.json and one PNG per mask in this folder."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+ToolCallsOption = Annotated[
+    str | None, typer.Option(help="native, or text for models without native tool calls.")
+]
+PriceOption = Annotated[
+    str | None,
+    typer.Option(metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."),
+]
 MegapixelsOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger image.")]
 
 T = TypeVar("T")
@@ -78,6 +85,27 @@ def deliver(
         typer.echo(printable(f"{line}box {box}  area {instance['area']}"))
     for phrase, presence in extra.get("presence", {}).items():
         typer.echo(f"  presence of {phrase!r}: {presence:.2f}")
+
+
+def planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:
+    """The options of an MLLM planner, as `load.planner` takes them."""
+    options: dict[str, Any] = {}
+    if tool_calls is not None:
+        if tool_calls not in ("native", "text"):
+            raise InputError(f"--tool-calls is {tool_calls!r}; choose native or text")
+        options["tool_calls"] = tool_calls
+    if price is not None:
+        try:
+            values = [float(value) for value in price.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
+            raise InputError(
+                f"--price is {price!r}; give the US dollars for a million input, cached and "
+                "output tokens, such as 0.75,0.075,4.5"
+            )
+        options["price"] = tuple(values)
+    return options
 
 
 def print_json(value: Any) -> None:

@@ -1,98 +1,178 @@
-"""`sam3-agent eval`: an agent or a segmenter on a benchmark with known truth."""
+"""`sam3-agent eval`: any strategy on a benchmark with known truth."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
+from itertools import count
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Live
 
 from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
     JsonOption,
     PlannerOption,
+    PriceOption,
     SegmenterOption,
+    ToolCallsOption,
     or_exit,
+    planner_options,
     print_json,
     progress,
+    say,
     say_models,
 )
+from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Benchmark
+from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.benchmarks.scenes import STYLES
+from sam3_agent.evals.concept_scenes import concept_report
+from sam3_agent.evals.run_file import Run, RunFile
+from sam3_agent.evals.runner import Progress, Shard, chosen, header
+from sam3_agent.evals.runner import run as run_samples
+from sam3_agent.evals.strategies.named import strategy
+from sam3_agent.evals.strategies.strategy import Strategy
+from sam3_agent.evals.summary import summary
 
-
-class Benchmark(StrEnum):
-    """What can be evaluated."""
-
-    SCENES = "scenes"
-
-
-class Baseline(StrEnum):
-    """What an agent is compared with."""
-
-    SEGMENTER = "segmenter"
-
-
-class Style(StrEnum):
-    """Which drawing styles the scenes have."""
-
-    TRAIN = "train"
-    HELDOUT = "heldout"
+Effort = StrEnum("Effort", ["FAST", "BALANCED", "THOROUGH"])
+Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
+Baseline = StrEnum("Baseline", ["SEGMENTER", "MLLM", "ORACLE", "REFERENCE"])
 
 
 def evaluate(
-    benchmark: Annotated[Benchmark, typer.Argument(help="scenes: held-out synthetic scenes.")],
+    benchmark: Annotated[
+        str, typer.Argument(metavar="NAME", help="The benchmark; a wrong name lists them.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="The benchmark's files, as its authors publish them.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which part of the benchmark.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which scenes.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 200,
+    style: Annotated[
+        Style, typer.Option(help="heldout: scenes in a drawing style never trained on.")
+    ] = Style.TRAIN,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many samples (scenes: 200).")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only every N-th sample from the I-th on.")
+    ] = None,
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
     baseline: Annotated[
         Baseline | None,
-        typer.Option(help="Instead of the agent: the whole query as one concept phrase."),
+        typer.Option(
+            help="Instead of the agent. segmenter: the whole query as one concept phrase; mllm: "
+            "the planner's own boxes into SAM 3; reference: the rules of Meta's agent with this "
+            "planner; oracle: the best subset of what the agent found, its ceiling."
+        ),
+    ] = None,
+    effort: Annotated[
+        Effort | None, typer.Option(help="How much the agent may look twice.")
+    ] = None,
+    boxes: Annotated[
+        str | None,
+        typer.Option(help="How the mllm writes boxes: yx1000 (Gemini), xy1000 (Qwen3), xy."),
     ] = None,
     concepts: Annotated[
         bool, typer.Option("--concepts", help="Score the segmenter alone on concept phrases.")
     ] = False,
-    style: Annotated[
-        Style, typer.Option(help="heldout: the drawing style that was never trained on.")
-    ] = Style.TRAIN,
+    tool_calls: ToolCallsOption = None,
+    price: PriceOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Samples at a time (1 for offline, else 8).")
+    ] = None,
+    max_usd: Annotated[
+        float | None, typer.Option(min=0, help="Begin no sample after so many US dollars in all.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of run.jsonl (a new one in runs/ unless told).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; nothing is asked twice.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="As --resume, and ask again what failed.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave broken samples out instead of refusing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure an agent or a segmenter on a benchmark with known truth."""
-    if concepts and baseline:
+    """Measure an agent, or something to compare it with, on a benchmark with known truth.
+
+    The benchmark's files are checked before anything is asked: what is broken in them is told line
+    by line, and the run is refused unless --skip-bad. A sample that fails later is a row with its
+    error, counts as answered with nothing, and is asked again by --retry-failed. Every row is on
+    disk in run.jsonl as soon as it is finished, so that a killed run goes on with --resume.
+    `sam3-agent report` makes a page of it.
+    """
+    if concepts and (baseline or benchmark != "scenes"):
         raise typer.BadParameter("--concepts scores the segmenter alone; it takes no --baseline")
 
     def run() -> dict[str, Any]:
-        from sam3_agent.evals import scene_benchmark as scenes
-        from sam3_agent.evals.sprites import HELD_OUT_STYLE, TRAIN_STYLES
-
-        styles = TRAIN_STYLES if style is Style.TRAIN else (HELD_OUT_STYLE,)
+        if concepts:
+            return _concepts(seed, limit or 200, style.value, segmenter)
+        asked = _read(benchmark, data, split, seed, style.value, limit, skip_bad)
         eye = load.segmenter(segmenter)
-        if concepts or baseline:
-            brain, solve = "none", scenes.segmenter_solver(eye)
-        else:
-            agent = Agent(planner, eye)
-            brain, solve = agent.planner.name, scenes.agent_solver(agent)
-        say_models(None if brain == "none" else brain, eye.name)
-        with Progress(console=progress, transient=True) as bar:
-            task = bar.add_task(f"{benchmark.value} {seed}", total=limit)
-            if concepts:
-                report = scenes.concept_report(eye, seed, limit, styles, lambda: bar.advance(task))
-            else:
-                samples = []
-                for sample in scenes.referring_samples(solve, seed, limit, styles):
-                    samples.append(sample)
-                    bar.advance(task)
-                report = scenes.referring_report(samples)
+        name = baseline.value if baseline else "agent"
+        options = planner_options(tool_calls, price)
+        brain = None if name == "segmenter" else load.planner(planner, **options)
+        if brain is not None and max_usd is not None and getattr(brain, "price", 0) is None:
+            raise InputError(
+                f"--max-usd cannot be kept: the price of {brain.name} is not known; give --price"
+            )
+        say_models(brain.name if brain else None, eye.name)
         config = {
-            "benchmark": benchmark.value,
+            "benchmark": benchmark,
+            "data": None if data is None else str(data.resolve()),
+            "split": split,
             "seed": seed,
+            "options": _benchmark_options(benchmark, seed, style.value, limit),
             "limit": limit,
-            "style": style.value,
-            "planner": brain,
+            "shard": shard,
+            "skip_bad": skip_bad,
+            "strategy": name,
+            "planner": brain.name if brain else "none",
             "segmenter": eye.name,
-            "baseline": baseline.value if baseline else None,
-            "concepts": concepts,
+            "effort": effort.value if effort else None,
+            "boxes": boxes,
+            "tool_calls": tool_calls,
         }
-        return {**report, "config": config}
+        agent_options: dict[str, Any] = {"effort": effort.value} if effort else {}
+        solver = strategy(
+            name,
+            brain,
+            eye,
+            agent=partial(Agent, **agent_options),
+            boxes=boxes,
+        )
+        if (resume or retry_failed) and out is None:
+            raise InputError("--resume and --retry-failed need the run's folder: --out DIR")
+        few = brain is None or brain.name == "offline"
+        finished = _run(
+            asked,
+            solver,
+            config,
+            out or _new_folder(benchmark, name),
+            resume=resume or retry_failed,
+            retry_failed=retry_failed,
+            workers=workers or (1 if few else 8),
+            max_usd=max_usd,
+        )
+        numbers = summary(asked, finished)
+        out_of = f"{len(finished.rows)} of {finished.header.total}"
+        say(f"{out_of} samples in {finished.path}; sam3-agent report {finished.path.parent}")
+        return {
+            **numbers,
+            "kinds": numbers["groups"].get("kind", {}),
+            "config": config,
+            "run": str(finished.path),
+        }
 
     report = or_exit(run)
     if as_json:
@@ -104,3 +184,102 @@ def evaluate(
             for key, value in row.items()
         )
         typer.echo(f"{name:12} {values}")
+
+
+def _read(
+    name: str,
+    data: Path | None,
+    split: str | None,
+    seed: int,
+    style: str,
+    limit: int | None,
+    skip_bad: bool,
+) -> Benchmark:
+    """The benchmark; its problems are told, and refused unless they are to be skipped."""
+    benchmark = read(name, data, split, **_benchmark_options(name, seed, style, limit))
+    for problem in benchmark.problems:
+        say(f"bad data: {problem}")
+    if benchmark.problems and not skip_bad:
+        raise InputError(
+            f"{len(benchmark.problems)} samples of {name} are broken (see above), so nothing was "
+            "asked; mend them, or leave them out with --skip-bad"
+        )
+    if not benchmark.samples:
+        raise InputError(f"{name} has no sample here")
+    return benchmark
+
+
+def _benchmark_options(name: str, seed: int, style: str, limit: int | None) -> dict[str, Any]:
+    return {"seed": seed, "style": style, "limit": limit} if name == "scenes" else {}
+
+
+def _run(
+    benchmark: Benchmark,
+    solver: Strategy,
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    resume: bool,
+    retry_failed: bool,
+    workers: int,
+    max_usd: float | None,
+) -> Run:
+    samples = chosen(benchmark.samples, config["limit"], _shard(config["shard"]))
+    told = header(config, benchmark.samples[: config["limit"]], len(samples))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[told]}"),
+    )
+    with (
+        RunFile(folder, told, resume=resume) as file,
+        Live(*columns, console=progress, transient=True) as bar,
+    ):
+        task = bar.add_task(f"{benchmark.name}", total=len(samples), told="")
+
+        def tell(at: Progress) -> None:
+            left = "?" if at.seconds_left is None else str(timedelta(seconds=int(at.seconds_left)))
+            words = f"score {at.score:.3f}  ${at.usd:.2f}  {left} left"
+            if at.failed:
+                words += f"  {at.failed} failed"
+            bar.update(task, completed=at.done, told=words)
+
+        try:
+            return run_samples(
+                benchmark,
+                solver,
+                samples,
+                file,
+                workers=workers,
+                max_usd=max_usd,
+                retry_failed=retry_failed,
+                tell=tell,
+            )
+        except KeyboardInterrupt:
+            say(f"stopped; go on with --out {folder} --resume")
+            raise
+
+
+def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[str, Any]:
+    eye = load.segmenter(segmenter)
+    say_models(None, eye.name)
+    with Live(console=progress, transient=True) as bar:
+        task = bar.add_task(f"scenes {seed}", total=limit)
+        report = concept_report(eye, seed, limit, STYLES[style], lambda: bar.advance(task))
+    config = {"benchmark": "scenes", "seed": seed, "limit": limit, "style": style}
+    return {**report, "config": {**config, "segmenter": eye.name, "concepts": True}}
+
+
+def _new_folder(benchmark: str, strategy: str) -> Path:
+    name = f"{benchmark}-{strategy}-{datetime.now():%Y%m%d-%H%M%S}"
+    folders = (Path("runs") / f"{name}{more}" for more in ("", *(f"-{n}" for n in count(2))))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _shard(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    first, _, of = text.partition("/")
+    if not (first.isdecimal() and of.isdecimal()):
+        raise InputError(f"--shard is {text!r}; it is I/N, such as 1/4")
+    return int(first), int(of)

@@ -1,0 +1,30 @@
+"""A run of `scenes` in a process of its own: `python -m tests.eval_program OUT LIMIT`.
+
+The runner, the file, the scenes and the agent are the real ones; only the eye needs no weights.
+"""
+
+import sys
+from pathlib import Path
+
+from sam3_agent.agent import Agent
+from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.run_file import RunFile
+from sam3_agent.evals.runner import chosen, header, run
+from sam3_agent.evals.strategies.named import strategy
+from sam3_agent.model.offline import OfflinePlanner
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.vocabulary import NOUNS
+
+
+def main(out: Path, limit: int) -> None:
+    """Run or go on with a run of so many scenes, three at a time."""
+    places = [(x, y, x + 90, y + 70) for x in (20, 220, 420) for y in (30, 260)]
+    eye = PlacedSegmenter({noun: places[: i % 6] for i, noun in enumerate(NOUNS)})
+    scenes = read("scenes", seed=3, limit=limit)
+    samples = chosen(scenes.samples)
+    with RunFile(out, header({"benchmark": "scenes"}, scenes.samples, limit), resume=True) as file:
+        run(scenes, strategy("agent", OfflinePlanner(), eye, agent=Agent), samples, file, workers=3)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,334 @@
+"""The runner and its file: nothing is lost, nothing is asked twice, whatever happens."""
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam3_agent.errors import InputError, ModelError, PlannerError
+from sam3_agent.evals.benchmark import Interval, Row, Sample
+from sam3_agent.evals.run_file import FILE_NAME, Header, Run, RunFile, merged, read_run, write_run
+from sam3_agent.evals.runner import Progress, chosen, header, run
+from sam3_agent.evals.strategies.strategy import Outcome
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks
+from sam3_agent.usage import Spent, Usage
+
+SIZE = (20, 30)
+ROOT = Path(__file__).parents[1]
+
+
+def masks(*boxes: tuple[int, int, int, int]) -> Masks:
+    dense = np.zeros((len(boxes), *SIZE), np.bool_)
+    for one, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
+        one[y0:y1, x0:x1] = True
+    scores = [0.9 - i / 7 for i in range(len(boxes))]
+    return Masks.from_dense(dense, scores, [f"thing {i}" for i in range(len(boxes))])
+
+
+def samples(count: int) -> list[Sample]:
+    return [
+        Sample(
+            id=f"s{number}",
+            query=f"question {number}",
+            image=lambda: np.zeros((*SIZE, 3), np.uint8),
+            truth=masks((0, 0, 5 + number, 5)),
+            ignore=masks((0, 0, 2, 2)).rles[0] if number % 2 else None,
+            tags={"kind": "odd" if number % 2 else "even"},
+            about={"count": number},
+        )
+        for number in range(count)
+    ]
+
+
+class Questions:
+    """A benchmark of `count` samples, scored by whether anything was answered."""
+
+    name = "questions"
+    problems: Sequence[str] = ()
+
+    def __init__(self, count: int) -> None:
+        self.samples: Sequence[Sample] = samples(count)
+
+    def score(self, row: Row) -> float:
+        return float(len(row.pred) > 0)
+
+    def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
+        return {"answered": sum(map(self.score, rows)), "n": len(rows)}
+
+    def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
+        return {}
+
+
+class Solver:
+    """Answers every sample with one box at a price; `fails` tells which raise what."""
+
+    def __init__(self, fails: Callable[[Sample], Exception | None] = lambda _: None) -> None:
+        self.asked: list[str] = []
+        self._fails = fails
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        self.asked.append(sample.id)
+        error = self._fails(sample)
+        if error:
+            raise error
+        found = masks((0, 0, 5, 5), (4, 4, 9, 9))
+        usage = Usage(turns=2, spent=Spent(calls=2, cost=0.01), seconds=1.5)
+        return Outcome(found[[0]], found, "Here.", "answered", usage)
+
+
+def asked(
+    folder: Path,
+    solver: Solver,
+    count: int = 6,
+    config: dict[str, Any] | None = None,
+    shard: tuple[int, int] | None = None,
+    **options: Any,
+) -> Run:
+    questions = Questions(count)
+    mine = chosen(questions.samples, shard=shard)
+    told = header(
+        {"planner": "p", "shard": shard and list(shard), **(config or {})},
+        questions.samples,
+        len(mine),
+    )
+    resume = options.pop("resume", False)
+    with RunFile(folder, told, resume=resume) as file:
+        return run(questions, solver, mine, file, **options)
+
+
+def content(run: Run) -> list[dict[str, Any]]:
+    """The rows as they stand in the file, without times."""
+    lines = [json.loads(line) for line in run.path.read_text("utf-8").splitlines()]
+    rows = [line for line in lines if line["kind"] == "row"]
+    for row in rows:
+        row["usage"] = {k: v for k, v in row["usage"].items() if not k.endswith("seconds")}
+    return rows
+
+
+def test_a_row_comes_back_from_the_file_as_it_was(tmp_path: Path) -> None:
+    done = asked(tmp_path, Solver(), 3)
+    again = read_run(tmp_path)
+    assert again.header.config == done.header.config
+    assert [row.id for row in again.ordered] == ["s0", "s1", "s2"]
+    for one, other in zip(again.ordered, done.ordered, strict=True):
+        assert one.pred.rle() == other.pred.rle()
+        assert one.found.scores.tolist() == other.found.scores.tolist()
+        assert one.truth is not None
+        assert other.truth is not None
+        assert one.truth.rle() == other.truth.rle()
+        assert (one.ignore, one.tags, one.about) == (other.ignore, other.tags, other.about)
+        assert (one.text, one.status, one.usage) == (other.text, other.status, other.usage)
+
+
+def test_rows_are_in_order_whatever_finishes_first(tmp_path: Path) -> None:
+    second_done = threading.Event()
+
+    def wait_for_the_second(sample: Sample) -> None:
+        if sample.id == "s0":
+            assert second_done.wait(20)
+        if sample.id == "s1":
+            second_done.set()
+
+    done = asked(tmp_path, Solver(wait_for_the_second), 6, workers=3)
+    assert [row["id"] for row in content(done)] == [f"s{i}" for i in range(6)]
+
+
+def test_a_failed_sample_is_a_row_and_is_asked_again_only_when_told(tmp_path: Path) -> None:
+    def fails(sample: Sample) -> Exception | None:
+        return PlannerError("no line") if sample.id == "s2" else None
+
+    done = asked(tmp_path, Solver(fails))
+    row = done.rows[2]
+    assert (row.status, row.error, len(row.pred)) == ("failed", "PlannerError: no line", 0)
+    resumed = Solver()
+    asked(tmp_path, resumed, resume=True)
+    assert resumed.asked == []
+    retried = Solver()
+    done = asked(tmp_path, retried, resume=True, retry_failed=True)
+    assert retried.asked == ["s2"]
+    assert [row["status"] for row in content(done)] == ["answered"] * 6
+
+
+def test_a_bug_in_one_sample_costs_only_this_sample(tmp_path: Path) -> None:
+    done = asked(tmp_path, Solver(lambda s: KeyError("x") if s.id == "s1" else None))
+    assert "a bug" in (done.rows[1].error or "")
+    assert sum(row.status == "answered" for row in done.ordered) == 5
+
+
+def test_a_model_that_fails_every_sample_ends_the_run(tmp_path: Path) -> None:
+    solver = Solver(lambda _: PlannerError("wrong key"))
+    with pytest.raises(ModelError, match=r"the first 12 samples all failed.*wrong key"):
+        asked(tmp_path, solver, 40)
+    assert len(solver.asked) < 20
+    assert len(read_run(tmp_path).rows) == 12
+
+
+def test_an_image_that_is_missing_or_of_another_size_is_a_row_with_its_error(
+    tmp_path: Path,
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "small.png")
+    bad = [
+        Sample("a", "q", tmp_path / "nowhere.png", masks()),
+        Sample("b", "q", tmp_path / "small.png", Masks.empty(SIZE)),
+    ]
+    told = header({}, bad, 2)
+    with RunFile(tmp_path / "run", told) as file:
+        done = run(Questions(0), Solver(), list(enumerate(bad)), file)
+    assert "there is no file" in (done.rows[0].error or "")
+    assert "the image is 9x9, its annotation is made for 30x20" in (done.rows[1].error or "")
+
+
+def test_max_usd_begins_no_sample_once_it_is_spent(tmp_path: Path) -> None:
+    solver = Solver()
+    done = asked(tmp_path, solver, 20, max_usd=0.035)
+    assert len(solver.asked) == 4
+    assert len(done.rows) == 4
+    assert done.usd == pytest.approx(0.04)
+    more = Solver()
+    asked(tmp_path, more, 20, max_usd=0.05, resume=True)
+    assert more.asked == ["s4"]
+
+
+def test_progress_tells_score_cost_and_time_left(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    asked(tmp_path, Solver(), 4, tell=told.append)
+    assert [at.done for at in told] == [0, 1, 2, 3, 4]
+    assert told[0].seconds_left is None
+    assert told[-1].seconds_left == 0
+    assert told[-1].score == 1
+    assert told[-1].usd == pytest.approx(0.04)
+
+
+def test_shards_are_disjoint_and_merge_to_the_whole_run(tmp_path: Path) -> None:
+    whole = asked(tmp_path / "whole", Solver(), 7)
+    shards = [asked(tmp_path / str(i), Solver(), 7, shard=(i, 3)) for i in (1, 2, 3)]
+    assert sorted(len(shard.rows) for shard in shards) == [2, 2, 3]
+    write_run(merged(shards), tmp_path / "merged")
+    assert content(read_run(tmp_path / "merged")) == content(whole)
+    with pytest.raises(InputError, match="is in another shard, too"):
+        merged([shards[0], shards[0]])
+    other = asked(tmp_path / "other", Solver(), 7, {"planner": "q"}, shard=(2, 3))
+    with pytest.raises(InputError, match="planner was 'p' and is 'q'"):
+        merged([shards[0], other])
+
+
+@pytest.mark.parametrize("tail", [b'{"kind":"row","index":3,"id"', b"\x00\x00\n", b"{"])
+def test_a_torn_last_line_is_asked_again(tmp_path: Path, tail: bytes) -> None:
+    whole = content(asked(tmp_path / "whole", Solver()))
+    path = asked(tmp_path / "torn", Solver(), shard=None).path
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]) + tail)
+    solver = Solver()
+    done = asked(tmp_path / "torn", solver, resume=True)
+    assert solver.asked == ["s3", "s4", "s5"]
+    assert content(done) == whole
+
+
+def test_a_file_that_died_before_its_first_line_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b'{"kind": "run", "form')
+    done = asked(tmp_path, Solver())
+    assert len(content(done)) == 6
+
+
+def test_a_run_is_not_written_over_and_not_resumed_with_another_config(tmp_path: Path) -> None:
+    asked(tmp_path, Solver())
+    with pytest.raises(InputError, match="holds a run already; go on with it"):
+        asked(tmp_path, Solver())
+    with pytest.raises(InputError, match="planner was 'p' and is 'q'"):
+        asked(tmp_path, Solver(), config={"planner": "q"}, resume=True)
+    with pytest.raises(InputError, match="samples are others now"):
+        asked(tmp_path, Solver(), 7, resume=True)
+
+
+def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
+    told = header({}, [], 0)
+    with RunFile(tmp_path, told), pytest.raises(InputError, match="by another process"):
+        RunFile(tmp_path, told, resume=True)
+
+
+def test_going_on_with_other_code_is_kept_in_the_file(tmp_path: Path) -> None:
+    asked(tmp_path, Solver(), 3)
+    path = tmp_path / FILE_NAME
+    lines = path.read_text("utf-8").splitlines()
+    begun = json.loads(lines[0])
+    begun["commit"] = "0123"
+    path.write_text("\n".join([json.dumps(begun), *lines[1:3]]) + "\n", encoding="utf-8")
+    done = asked(tmp_path, Solver(), 3, resume=True)
+    again = read_run(tmp_path)
+    assert again.header.commit == "0123"
+    assert [one["commit"] for one in again.header.resumed] == [done.header.resumed[0]["commit"]]
+    assert len(again.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: [b'{"kind":"run","format":"other"}'], "is no run of sam3-agent"),
+        (lambda lines: [lines[0].replace(b'"version":1', b'"version":2')], "run of format 2"),
+        (lambda lines: [b"[]", *lines[1:]], "line 1"),
+        (lambda lines: [lines[0], b"{half", *lines[2:]], "line 2: is no line of a run"),
+        (lambda lines: [lines[0], b'{"kind":"row"}', *lines[2:]], "line 2: is broken"),
+        (lambda lines: [lines[0], lines[1].replace(b"[20,30]", b"[20,31]", 1)], "line 2"),
+        (lambda lines: [lines[0], lines[1].replace(b'"scores":[', b'"scores":[NaN,')], "line 2"),
+        (lambda lines: [b"\xff\xfe"], "line 1"),
+        (lambda lines: [], "holds no run"),
+    ],
+)
+def test_a_file_that_is_no_run_is_refused_with_file_and_line(
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], told: str
+) -> None:
+    path = asked(tmp_path, Solver()).path
+    lines = change(path.read_bytes().splitlines())
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    with pytest.raises(InputError, match=told):
+        read_run(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_run(tmp_path / "nowhere")
+
+
+def test_ids_that_come_twice_and_shards_that_are_none_are_refused() -> None:
+    twice = [*samples(2), *samples(1)]
+    with pytest.raises(InputError, match="two samples with the id 's0'"):
+        chosen(twice)
+    with pytest.raises(InputError, match="no shard 3/2"):
+        chosen(samples(2), shard=(3, 2))
+
+
+def test_a_run_killed_five_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    limit, rng = 40, random.Random()
+    program = [sys.executable, "-m", "tests.eval_program"]
+    subprocess.run([*program, str(tmp_path / "whole"), str(limit)], cwd=ROOT, check=True)
+    path = tmp_path / "killed" / FILE_NAME
+    for number in range(5):
+        enough = 1 + rng.randrange(limit // 6) + number * limit // 6
+        process = subprocess.Popen([*program, str(path.parent), str(limit)], cwd=ROOT)
+        while process.poll() is None and (not path.exists() or lines_in(path) < enough):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+        assert process.poll() is None, "it was finished before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run([*program, str(path.parent), str(limit)], cwd=ROOT, check=True)
+    assert content(read_run(path)) == content(read_run(tmp_path / "whole"))
+    assert len(content(read_run(path))) == limit
+
+
+def lines_in(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def test_a_header_tells_the_code_and_its_versions() -> None:
+    told: Header = header({"seed": 3}, [], 0)
+    assert {"python", "sam3-agent", "torch"} <= set(told.versions)
+    assert told.commit is None or len(told.commit.rstrip("+")) == 40
