@@ -10,16 +10,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Interval, Row, Sample
-from sam3_agent.evals.metrics import reasonseg
+from sam3_agent.evals.metrics import (
+    Overlap,
+    Tally,
+    intervals,
+    mask_overlap,
+    reasonseg_tally,
+)
 from sam3_agent.evals.referring import held_out_scenes
 from sam3_agent.evals.scenes import SyntheticScene, compose
 from sam3_agent.evals.sprites import HELD_OUT_STYLE, TRAIN_STYLES
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.rle import BoolArray
 
 STYLES = {"train": TRAIN_STYLES, "heldout": (HELD_OUT_STYLE,)}
 """The drawing styles of a scene: those that the tiny SAM 3 was trained on, or another one."""
@@ -69,34 +75,46 @@ class ScenesBenchmark:
 
     def score(self, row: Row) -> float:
         """The IoU of the unions; 1 when both are empty."""
-        return reasonseg([_pair(row)])["giou"]
+        return _overlap(row).iou(empty=1.0)
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         """gIoU and cIoU as on ReasonSeg (LISA's), and how often a no-target query is seen as one.
 
         no_target_accuracy: 0 where no query is one. seconds_per_ask: mean wall time of an answer.
         """
-        right = [not row.pred.areas().any() for row in rows if not len(_truth(row))]
-        return {
-            **reasonseg(map(_pair, rows)),
-            "no_target_accuracy": _mean(right),
-            "seconds_per_ask": _mean([float(row.usage.get("seconds", 0.0)) for row in rows]),
-        }
+        return self.tally(rows).value()
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
-        """Of gIoU, cIoU and no-target accuracy."""
-        return {}
+        """Bootstrap 95 % intervals of all metrics."""
+        return intervals(self.tally(rows))
+
+    def tally(self, rows: Sequence[Row]) -> Tally:
+        """The metrics as a function of sums over rows."""
+        overlaps = [_overlap(row) for row in rows]
+        base = reasonseg_tally(overlaps)
+        others = [_others(row, overlap) for row, overlap in zip(rows, overlaps, strict=True)]
+        columns = np.array(others, np.float64).reshape(-1, 3)
+
+        def finish(sums: npt.NDArray[np.float64]) -> dict[str, float]:
+            right, no_target, seconds = (float(one) for one in sums[-3:])
+            return {
+                **base.finish(sums[:-3]),
+                "no_target_accuracy": right / no_target if no_target else 0.0,
+                "seconds_per_ask": seconds / max(len(rows), 1),
+            }
+
+        return Tally(np.concatenate([base.columns, columns], axis=1), finish)
 
 
-def _truth(row: Row) -> Masks:
+def _overlap(row: Row) -> Overlap:
     assert row.truth is not None
-    return row.truth
+    return mask_overlap(row.pred, row.truth)
 
 
-def _pair(row: Row) -> tuple[BoolArray, BoolArray, None]:
-    truth = _truth(row)
-    pred = row.pred.union() if len(row.pred) else np.zeros(truth.size, np.bool_)
-    return pred, truth.union(), None
+def _others(row: Row, overlap: Overlap) -> tuple[bool, bool, float]:
+    """Whether it is a no-target query seen as one, whether it is one, and its seconds."""
+    no_target = row.truth is not None and not len(row.truth)
+    return no_target and not overlap.union, no_target, float(row.usage.get("seconds", 0.0))
 
 
 def _targets(scene: SyntheticScene, targets: Sequence[int]) -> Masks:
@@ -109,7 +127,3 @@ def _targets(scene: SyntheticScene, targets: Sequence[int]) -> Masks:
 
 def _image(scene_seed: int, styles: tuple[str, ...], kept: Pixels | None) -> Pixels:
     return compose(scene_seed, styles=styles).image if kept is None else kept
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0

@@ -272,7 +272,7 @@ def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[
 
 def _new_folder(benchmark: str, strategy: str) -> Path:
     name = f"{benchmark}-{strategy}-{datetime.now():%Y%m%d-%H%M%S}"
-    folders = (Path("runs") / f"{name}{more}" for more in ("", *(f"-{n}" for n in count(2))))
+    folders = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in count(1))
     return next(folder for folder in folders if not folder.exists())
 
 
