@@ -48,8 +48,8 @@ def usage(rows: Sequence[Row]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in answered[0] if answered else ():
         values = [one.get(name) for one in answered]
-        if None in values:
-            continue
+        if not all(isinstance(value, int | float) for value in values):
+            continue  # a price that is not known, or no number at all
         numbers = np.array(values, np.float64)
         out[name] = {
             "sum": float(numbers.sum()),

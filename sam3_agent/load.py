@@ -105,13 +105,6 @@ def system_prompt(**values: object) -> str:
     return fill("planner", **values)
 
 
-def prompt(name: str, **values: object) -> str:
-    """The text of `prompts/<name>.md` with its values filled in."""
-    from sam3_agent.prompts import fill
-
-    return fill(name, **values)
-
-
 def draw(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
     """The image with numbered masks on it, (H, W, 3) uint8."""
     from sam3_agent.tools.overlay import draw_masks

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "tools": {"sam3_agent"},
     "prompts": set(),
     "model": {"sam3_agent"},
-    "evals": {"sam3_agent", "model"},
+    "evals": {"sam3_agent", "model", "prompts"},
 }
 CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "typer", "rich"}
 

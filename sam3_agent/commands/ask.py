@@ -1,7 +1,7 @@
 """`sam3-agent ask`: a question about an image to words and masks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,13 @@ from sam3_agent.commands.console import (
     MegapixelsOption,
     OutOption,
     PlannerOption,
-    PriceOption,
     SegmenterOption,
-    ToolCallsOption,
     deliver,
     or_exit,
-    planner_options,
     say,
     say_models,
 )
+from sam3_agent.errors import InputError
 from sam3_agent.events import Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
 from sam3_agent.usage import Budget
@@ -48,14 +46,21 @@ def ask(
     max_usd: Annotated[
         float | None, typer.Option(help="Nothing is sent after so many US dollars.")
     ] = None,
-    tool_calls: ToolCallsOption = None,
-    price: PriceOption = None,
+    tool_calls: Annotated[
+        str | None, typer.Option(help="native, or text for models without native tool calls.")
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."
+        ),
+    ] = None,
     max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
 ) -> None:
     """Ask a question about an image; get words and masks."""
 
     def run() -> Answer:
-        options = planner_options(tool_calls, price)
+        options = _planner_options(tool_calls, price)
         budget = Budget(max_turns, max_seconds, max_tokens, max_usd)
         pixels = load_image(image, max_megapixels=max_megapixels)
         agent = Agent(
@@ -103,3 +108,24 @@ def answer_with_progress(agent: Agent, image: Pixels, query: str) -> Answer:
             case Finished():
                 return event.answer
     raise AssertionError("a stream ends with Finished")
+
+
+def _planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:
+    """The options of an MLLM planner, as `load.planner` takes them."""
+    options: dict[str, Any] = {}
+    if tool_calls is not None:
+        if tool_calls not in ("native", "text"):
+            raise InputError(f"--tool-calls is {tool_calls!r}; choose native or text")
+        options["tool_calls"] = tool_calls
+    if price is not None:
+        try:
+            values = [float(value) for value in price.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
+            raise InputError(
+                f"--price is {price!r}; give the US dollars for a million input, cached and "
+                "output tokens, such as 0.75,0.075,4.5"
+            )
+        options["price"] = tuple(values)
+    return options
