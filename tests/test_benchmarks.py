@@ -1,6 +1,8 @@
 """Benchmarks out of files: what is read, what it is scored by, and what is said of broken files."""
 
+import contextlib
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -18,8 +20,10 @@ from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.benchmarks.reasonseg import rasterise, read_annotation
 from sam3_agent.masks import Masks
 from tests.conftest import SHARED
+from tests.junk import junked
 
 SIZE = (20, 30)
+FUZZ = int(os.environ.get("FUZZ", "60"))
 SQUARE = [[5, 5], [14, 5], [14, 14], [5, 14]]
 FLAT = [5, 5, 15, 5, 15, 15, 5, 15]
 
@@ -674,3 +678,28 @@ def test_the_folder_of_another_benchmark_is_refused(tmp_path: Path, name: str, o
     FOLDERS[other](tmp_path)
     with pytest.raises(InputError):
         read(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_no_value_whatever_in_a_file_is_more_than_bad_input(tmp_path: Path, name: str) -> None:
+    FOLDERS[name](tmp_path)
+    rng = np.random.default_rng(11)
+    files = [
+        path for path in sorted(tmp_path.rglob("*")) if path.suffix in (".json", ".jsonl", ".p")
+    ]
+    for _ in range(FUZZ):
+        path = files[rng.integers(len(files))]
+        whole = path.read_bytes()
+        if path.suffix == ".p":
+            path.write_bytes(pickle.dumps(junked(pickle.loads(whole), rng)))
+        elif path.suffix == ".jsonl":
+            lines = [json.loads(line) for line in whole.decode().splitlines() if line]
+            path.write_text("\n".join(map(json.dumps, junked(lines, rng))))
+        else:
+            path.write_text(json.dumps(junked(json.loads(whole), rng)))
+        with contextlib.suppress(InputError):
+            benchmark = read(name, tmp_path)
+            rows = [answered(one, one.truth or packed()) for one in benchmark.samples]
+            benchmark.metrics(rows)
+            assert all(0 <= benchmark.score(row) <= 1 for row in rows)
+        path.write_bytes(whole)

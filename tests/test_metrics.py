@@ -1,5 +1,6 @@
 """Metrics: values computed by hand, and equal to the original implementations where known."""
 
+import contextlib
 import json
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from pycocotools import mask as coco
 from sam3_agent.errors import InputError
 from sam3_agent.evals.metrics import (
     ConceptSample,
+    DescribedPair,
     Overlap,
+    average_precisions,
     cgf1,
     counting,
     difference,
@@ -22,6 +25,7 @@ from sam3_agent.evals.metrics import (
     mask_overlap,
     omnilabel,
     pixel_overlap,
+    precision_intervals,
     reasonseg,
     reasonseg_tally,
     refcoco,
@@ -29,6 +33,7 @@ from sam3_agent.evals.metrics import (
 )
 from sam3_agent.masks import Masks
 from tests.conftest import SHARED
+from tests.junk import junked
 
 GOLDEN = SHARED / "golden"
 CGF1_CASES = sorted(GOLDEN.glob("cgf1/*"))
@@ -317,6 +322,18 @@ def test_saco_equals_metas_package_where_it_is_installed(
     assert saco(truths, predictions, kind) == pytest.approx(expected, rel=1e-9)
 
 
+def test_no_value_whatever_in_sacos_files_is_more_than_bad_input(tmp_path: Path) -> None:
+    (truth, *_), predictions = random_saco(tmp_path, 0)
+    rng = np.random.default_rng(4)
+    for _ in range(150):
+        path = truth if rng.random() < 0.5 else predictions
+        whole = path.read_text()
+        path.write_text(json.dumps(junked(json.loads(whole), rng)))
+        with contextlib.suppress(InputError):
+            assert len(saco(truth, predictions, "segm" if rng.random() < 0.5 else "bbox")) == 26
+        path.write_text(whole)
+
+
 # -- descriptions ---------------------------------------------------------------------------------
 
 OMNILABEL_NAMES = {
@@ -332,6 +349,23 @@ OMNILABEL_NAMES = {
 
 def described(description_ids: list[int], bbox: list[float], **more: Any) -> dict[str, Any]:
     return {"image_id": 1, "description_ids": description_ids, "bbox": bbox, **more}
+
+
+def test_no_value_whatever_in_omnilabels_files_is_more_than_bad_input() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(150):
+        truth: Any = {
+            "images": [{"id": 1}],
+            "descriptions": [{"id": 1, "text": "cat", "image_ids": [1],
+                              "anno_info": {"type": "object_category"}}],
+            "annotations": [described([1], [0, 0, 10, 10])],
+        }  # fmt: skip
+        pred: Any = [described([1], [0, 0, 10, 10], scores=[0.9])]
+        truth, pred = (
+            (junked(truth, rng), pred) if rng.random() < 0.5 else (truth, junked(pred, rng))
+        )
+        with contextlib.suppress(InputError):
+            assert len(omnilabel(truth, pred)) == 13
 
 
 def test_omnilabel_pools_descriptions_and_takes_the_harmonic_mean() -> None:
@@ -423,3 +457,23 @@ def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
     assert (same.value, same.interval, same.p) == (0, (0, 0), 1)
     with pytest.raises(ValueError, match="300 samples against 0"):
         difference(ours, reasonseg_tally([]))
+
+
+def test_intervals_of_an_average_precision_draw_whole_images() -> None:
+    rng = np.random.default_rng(3)
+    box, far = np.array([[0.0, 0, 10, 10]]), np.array([[50.0, 0, 10, 10]])
+
+    def pair(kind: Any, right: bool) -> DescribedPair:
+        pred = box if right else far
+        return DescribedPair(kind, 2, box, np.zeros(1, np.bool_), pred, np.array([0.5]))
+
+    kinds = ("category", "description")
+    pairs = [pair(kind, rng.random() < 0.6) for _ in range(200) for kind in kinds]
+    images = [n // 2 for n in range(len(pairs))]
+    value = average_precisions(pairs)
+    out = precision_intervals(pairs, images)
+    assert out.keys() == {"AP", "AP-categ", "AP-descr", "AP-descr-pos"}
+    for name, (low, high) in out.items():
+        assert low < value[name] < high < low + 0.3
+    certain = [pair(kind, True) for kind in kinds]
+    assert precision_intervals(certain, [0, 0])["AP"] == pytest.approx((1, 1), abs=1e-5)

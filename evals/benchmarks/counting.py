@@ -17,7 +17,10 @@ from typing import Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
-from sam3_agent.evals.benchmarks.records import (
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
+from sam3_agent.evals.metrics import Tally, counting_tally
+from sam3_agent.evals.records import (
     collect,
     field,
     folder,
@@ -26,9 +29,6 @@ from sam3_agent.evals.benchmarks.records import (
     read_json,
     text,
 )
-from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.metrics import Tally, counting_tally
 
 SOURCE = (
     "clone huggingface.co/datasets/vikhyatk/CountBenchQA (pictures inside), or "

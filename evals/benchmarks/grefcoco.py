@@ -16,10 +16,10 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
-from sam3_agent.evals.benchmarks.records import collect, field, folder, read_json, text
 from sam3_agent.evals.benchmarks.refcoco import of_split
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally, mask_overlap
+from sam3_agent.evals.records import collect, field, folder, read_json, text
 
 SOURCE = (
     "get grefs(unc).json and instances.json from https://github.com/henghuiding/gRefCOCO and "
@@ -80,6 +80,8 @@ def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
         raise InputError("'sentences' is empty")
     image_id = field(ref, "image_id", int)
     ids = field(ref, "ann_id", list)
+    if not all(isinstance(number, int) for number in ids):
+        raise InputError(f"'ann_id' is {ids}, and must hold whole numbers")
     absent = ids == [NO_TARGET]
     if ref.get("no_target", absent) is not absent or not ids:
         raise InputError(f"'no_target' is {ref.get('no_target')}, but 'ann_id' is {ids}")

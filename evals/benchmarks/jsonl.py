@@ -20,16 +20,7 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.grefcoco import rate, target_overlap
-from sam3_agent.evals.benchmarks.records import (
-    collect,
-    field,
-    folder,
-    json_lines,
-    picture_size,
-    text,
-)
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.benchmarks.shapes import coco_mask, masks_of, png_mask, polygon_mask, rle_mask
 from sam3_agent.evals.metrics import (
     ConceptSample,
     Tally,
@@ -38,6 +29,15 @@ from sam3_agent.evals.metrics import (
     grefcoco_tally,
     joined,
 )
+from sam3_agent.evals.records import (
+    collect,
+    field,
+    folder,
+    json_lines,
+    picture_size,
+    text,
+)
+from sam3_agent.evals.shapes import coco_mask, masks_of, png_mask, polygon_mask, rle_mask
 from sam3_agent.rle import RLE
 
 SOURCE = (

@@ -13,6 +13,7 @@ Paper: arXiv 2304.11463. One JSON such as `dataset_all_val_v0.1.4.json`; boxes x
 Every text that an image is asked is a sample. Only boxes count, so there are no masks as truth.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,8 @@ import numpy as np
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Interval, Row, Sample
-from sam3_agent.evals.benchmarks.records import (
+from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1, precision_intervals
+from sam3_agent.evals.records import (
     collect,
     field,
     folder,
@@ -30,7 +32,6 @@ from sam3_agent.evals.benchmarks.records import (
     read_json,
     text,
 )
-from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1
 
 SOURCE = (
     "get the annotations and the list of pictures (COCO, Objects365, OpenImages, each with its own "
@@ -58,8 +59,9 @@ class OmniLabel:
         return {**average_precisions(described(row) for row in in_order), "n": len(rows)}
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
-        """None: an average precision is no function of sums over samples."""
-        return {}
+        """Of AP, AP-categ, AP-descr and AP-descr-pos; whole images are drawn."""
+        pairs = [described(row) for row in rows]
+        return precision_intervals(pairs, [row.about["image_id"] for row in rows])
 
 
 def read(data: Path | None = None, split: str | None = None) -> OmniLabel:
@@ -120,13 +122,15 @@ def _samples(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Call
     for image, place in asked:
         record = content["descriptions"][place]
         where = f"{path} descriptions[{place}] of image {image}"
-        own = boxes.get((image, record.get("id")), [])
-        yield where, partial(_sample, path, images.get(image), record, own)
+        yield where, partial(_sample, path, images.get(image), record, boxes)
 
 
-def _sample(path: Path, image: Any, record: Any, boxes: Sequence[Any]) -> Sample:
+def _sample(
+    path: Path, image: Any, record: Any, all_boxes: Mapping[tuple[int, int], Sequence[Any]]
+) -> Sample:
     if image is None:
         raise InputError("there is no such image in the file")
+    boxes = all_boxes.get((image["id"], field(record, "id", int)), ())
     picture = path.parent / field(image, "file_name", str)
     picture_size(picture)  # that it can be read
     kinds = {"object_description": "description", "object_category": "category"}
@@ -134,7 +138,7 @@ def _sample(path: Path, image: Any, record: Any, boxes: Sequence[Any]) -> Sample
     if kind is None:
         raise InputError(f"its type is {record['anno_info']['type']!r}")
     return Sample(
-        id=f"{image['id']}-{field(record, 'id', int)}",
+        id=f"{image['id']}-{record['id']}",
         query=text(record, "text"),
         image=picture,
         truth=None,
@@ -153,6 +157,6 @@ def _box(record: Any) -> list[float]:
     box = field(record, "bbox", list)
     if len(box) != 4 or not all(isinstance(side, int | float) for side in box):
         raise InputError(f"annotation {record.get('id')}: its box is {box}, not [x, y, w, h]")
-    if not np.isfinite(box).all() or min(box[2:]) < 0:
+    if not all(math.isfinite(side) for side in box) or min(box[2:]) < 0:
         raise InputError(f"annotation {record.get('id')}: its box is {box}")
     return box

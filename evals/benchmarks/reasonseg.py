@@ -30,7 +30,10 @@ from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
-from sam3_agent.evals.benchmarks.records import (
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
+from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
+from sam3_agent.evals.records import (
     collect,
     field,
     folder,
@@ -38,10 +41,7 @@ from sam3_agent.evals.benchmarks.records import (
     read_json,
     text,
 )
-from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.benchmarks.shapes import masks_of, polygon
-from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
+from sam3_agent.evals.shapes import masks_of, polygon
 from sam3_agent.rle import RLE, BoolArray
 
 SOURCE = (

@@ -20,9 +20,9 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
-from sam3_agent.evals.benchmarks.records import collect, field, folder, text
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import Overlap, Tally, mask_overlap, refcoco_tally
+from sam3_agent.evals.records import collect, field, folder, text
 
 SOURCE = (
     "get refcoco.zip, refcoco+.zip and refcocog.zip from https://github.com/lichengunc/refer and "

@@ -24,17 +24,7 @@ from typing import Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
-from sam3_agent.evals.benchmarks.records import (
-    check_size,
-    collect,
-    field,
-    folder,
-    picture_size,
-    read_json,
-    text,
-)
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.benchmarks.shapes import coco_mask, masks_of
 from sam3_agent.evals.metrics import (
     ConceptSample,
     Tally,
@@ -43,6 +33,16 @@ from sam3_agent.evals.metrics import (
     concept_tally,
     local_f1,
 )
+from sam3_agent.evals.records import (
+    check_size,
+    collect,
+    field,
+    folder,
+    picture_size,
+    read_json,
+    text,
+)
+from sam3_agent.evals.shapes import coco_mask, masks_of
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE
 

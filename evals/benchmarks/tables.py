@@ -1,5 +1,6 @@
 """Tables: rows of parquet files as Hugging Face datasets have them, pictures read when asked."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmarks.records import field
+from sam3_agent.evals.records import field
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.rle import BoolArray
 
@@ -101,7 +103,9 @@ def _picture(path: Path, number: int) -> Pixels:
             raw = value.get("bytes") if isinstance(value, dict) else value
             if not isinstance(raw, bytes):
                 raise InputError(f"{path} row {number}: it holds no picture")
-            return load_image(raw)
+            with Image.open(io.BytesIO(raw)) as picture:
+                # unturned, as those who painted the masks of these tables read it
+                return load_image(np.asarray(picture.convert("RGB")))
         first += rows
     raise InputError(f"{path} has no row {number}")
 

@@ -18,6 +18,7 @@ from sam3_agent.evals.metrics.descriptions import (
     average_precisions,
     box_f1,
     omnilabel,
+    precision_intervals,
 )
 from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, mask_overlap, pixel_overlap
 from sam3_agent.evals.metrics.referring import (
@@ -63,6 +64,7 @@ __all__ = [
     "mask_overlap",
     "omnilabel",
     "pixel_overlap",
+    "precision_intervals",
     "reasonseg",
     "reasonseg_tally",
     "refcoco",

@@ -1,9 +1,8 @@
 """SA-Co's metrics (arXiv 2511.16719, section 3): how well concepts are found and refused."""
 
-import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,9 @@ from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.metrics.tallies import Columns, Tally
+from sam3_agent.evals.records import read_json
+from sam3_agent.evals.shapes import coco_mask
+from sam3_agent.rle import RLE
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_SCORE = 0.5
@@ -169,21 +171,22 @@ class _Annotations:
     """One annotator's file: its (image, phrase) pairs and their truths."""
 
     def __init__(self, path: Path) -> None:
-        content = _read(path)
-        if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(
-            content
-        ):
-            raise InputError(f"{path}: no SA-Co file: images, annotations or categories missing")
-        self.path = path
-        self.pairs: dict[Any, Mapping[str, Any]] = {one["id"]: one for one in content["images"]}
-        self.incomplete = {
-            pair for pair, one in self.pairs.items() if not one.get("is_instance_exhaustive", 1)
-        }
-        self.categories = {category["id"] for category in content["categories"]}
-        self._truths: dict[Any, list[Mapping[str, Any]]] = {}
-        for annotation in content["annotations"]:
-            if not annotation.get("iscrowd") and annotation["category_id"] in self.categories:
-                self._truths.setdefault(annotation["image_id"], []).append(annotation)
+        content = read_json(path)
+        try:
+            self.pairs = {one["id"]: one for one in content["images"]}
+            self.sizes = {
+                pair: (int(one["height"]), int(one["width"])) for pair, one in self.pairs.items()
+            }
+            self.incomplete = {
+                pair for pair, one in self.pairs.items() if not one.get("is_instance_exhaustive", 1)
+            }
+            self.categories = {category["id"] for category in content["categories"]}
+            self._truths: dict[Any, list[Mapping[str, Any]]] = {}
+            for one in content["annotations"]:
+                if not one.get("iscrowd") and one["category_id"] in self.categories:
+                    self._truths.setdefault(one["image_id"], []).append(one)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} is no SA-Co file: {error!r}") from error
 
     def sample(
         self, pair: Any, predictions: Sequence[Mapping[str, Any]], kind: Kind
@@ -193,10 +196,11 @@ class _Annotations:
         if not found or not there:
             return ConceptSample(np.zeros((len(found), len(there))))
         if kind == "bbox":
-            shapes = [np.array([_box(one) for one in side]) for side in (found, there)]
+            shapes = [
+                np.array([_box(one, self.sizes[pair]) for one in side]) for side in (found, there)
+            ]
             return ConceptSample(np.asarray(coco.iou(*shapes, [0] * len(there))))
-        size = self.pairs[pair]["height"], self.pairs[pair]["width"]
-        rles = [[_rle(one, size, self.path) for one in side] for side in (found, there)]
+        rles = [[_rle(one, self.sizes[pair]) for one in side] for side in (found, there)]
         return ConceptSample(np.asarray(coco.iou(*rles, [0] * len(there))))
 
 
@@ -204,46 +208,48 @@ def _predictions(
     path: Path, annotators: Sequence[_Annotations], kind: Kind
 ) -> dict[Any, list[Mapping[str, Any]]]:
     """The predictions with score >= 0.5 of each pair."""
-    content = _read(path)
+    content = read_json(path)
     if not isinstance(content, list):
         raise InputError(f"{path}: predictions must be a list")
     for number, one in enumerate(content):
-        if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= set(one):
-            raise InputError(f"{path}: [{number}]: image_id, category_id or score is missing")
-        if any(one["image_id"] not in annotator.pairs for annotator in annotators):
-            raise InputError(f"{path}: [{number}]: no image {one['image_id']!r} in the truth")
-        if not np.isfinite(one["score"]):
-            raise InputError(f"{path}: [{number}]: its score is {one['score']}")
-        if "segmentation" not in one and (kind == "segm" or "bbox" not in one):
-            raise InputError(f"{path}: [{number}]: it has no segmentation")
-    kept = sorted(
-        (number for number, one in enumerate(content) if one["score"] >= LEAST_SCORE),
-        key=lambda number: str(content[number]["image_id"]),
-    )
-    by_pair = groupby((content[number] for number in kept), key=lambda one: one["image_id"])
-    return {pair: list(group) for pair, group in by_pair}
+        try:
+            _check_prediction(one, annotators, kind)
+        except (InputError, TypeError) as error:
+            raise InputError(f"{path}: [{number}]: {error}") from error
+    by_pair: dict[Any, list[Mapping[str, Any]]] = {}
+    for one in content:
+        if one["score"] >= LEAST_SCORE:
+            by_pair.setdefault(one["image_id"], []).append(one)
+    return by_pair
 
 
-def _box(one: Mapping[str, Any]) -> Sequence[float]:
-    box: Sequence[float] = one["bbox"] if one.get("bbox") else coco.toBbox(one["segmentation"])
+def _check_prediction(one: Any, annotators: Sequence[_Annotations], kind: Kind) -> None:
+    if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= set(one):
+        raise InputError("image_id, category_id or score is missing")
+    if any(one["image_id"] not in annotator.pairs for annotator in annotators):
+        raise InputError(f"no image {one['image_id']!r} in the truth")
+    if not math.isfinite(one["score"]):
+        raise InputError(f"its score is {one['score']}")
+    if "segmentation" not in one and (kind == "segm" or "bbox" not in one):
+        raise InputError("it has no segmentation")
+    hash(one["category_id"])
+
+
+def _box(one: Mapping[str, Any], size: tuple[int, int]) -> Sequence[float]:
+    """x y w h as the file has it, or else that of the mask, in pixels."""
+    box = one.get("bbox") or coco.toBbox(_rle(one, size)).tolist()
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
+        raise InputError(f"a box of image {one['image_id']!r} is {box}, and must be [x, y, w, h]")
     return box
 
 
-def _rle(one: Mapping[str, Any], size: tuple[int, int], path: Path) -> Any:
-    """The mask of an annotation: polygons, plain or compressed RLE."""
-    shape = one["segmentation"]
-    try:
-        if isinstance(shape, list):
-            return coco.merge(coco.frPyObjects(shape, *size))
-        if isinstance(shape["counts"], list):
-            return coco.frPyObjects(shape, *size)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a segmentation of {one['image_id']!r}: {error}") from error
-    return shape
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _read(path: Path) -> Any:
+def _rle(one: Mapping[str, Any], size: tuple[int, int]) -> RLE:
+    """The mask of an annotation or prediction: polygons, plain or compressed RLE."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+        return coco_mask(one.get("segmentation"), size)
+    except InputError as error:
+        raise InputError(f"a mask of image {one['image_id']!r}: {error}") from error

@@ -4,8 +4,7 @@ Paper: arXiv 2304.11463. All (image, text) pairs of a group share one precision-
 headline AP is the harmonic mean of the AP over categories and the AP over descriptions.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,9 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
+from sam3_agent.evals.benchmark import Interval
+from sam3_agent.evals.metrics.tallies import draws, interval
+from sam3_agent.evals.records import read_json
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -58,11 +60,16 @@ def omnilabel(
     truth: {"images", "descriptions", "annotations"}. predictions: [{"image_id", "bbox" [x, y, w,
     h], "description_ids", "scores"}]. See `average_precisions` for the names.
     """
-    content = _read(truth) if isinstance(truth, str | Path) else truth
-    if not {"images", "descriptions", "annotations"} <= set(content):
-        raise InputError("no OmniLabel ground truth: images, descriptions or annotations missing")
-    found = _read(predictions) if isinstance(predictions, str | Path) else predictions
-    return average_precisions(_pairs(content, found))
+    content = read_json(Path(truth)) if isinstance(truth, str | Path) else truth
+    found = read_json(Path(predictions)) if isinstance(predictions, str | Path) else predictions
+    try:
+        pairs = list(_pairs(content, found))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"no OmniLabel ground truth and predictions: {error!r}") from error
+    for pair in pairs:
+        if not all(np.isfinite(values).all() for values in (pair.truth, pair.pred, pair.scores)):
+            raise InputError("OmniLabel: a box or score is not finite")
+    return average_precisions(pairs)
 
 
 def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
@@ -72,17 +79,12 @@ def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
     the mean of the recalls; groups: categ, descr, descr-pos (descriptions that mean something in
     their image), descr-S, -M, -L (up to 3, 4 to 8, and more words).
     """
-    asked = list(pairs)
+    asked = [pair for pair in pairs if len(pair.truth) or len(pair.pred)]
     matches = [_match(pair) for pair in asked]
-    curves = {
-        name: _curve([match for pair, match in zip(asked, matches, strict=True) if holds(pair)])
-        for name, holds in GROUPS.items()
-    }
+    curves = {name: _curve(_rank(asked, matches, name)) for name in GROUPS}
     categ, descr = curves["categ"], curves["descr"]
-    means = categ.precision.mean(), descr.precision.mean()
-    mean = 2 * means[0] * means[1] / (means[0] + means[1] + 1e-5)
     return {
-        "AP": float(mean) if categ.there and descr.there else -1.0,
+        "AP": _harmonic_mean(categ, descr),
         **{f"AP-{name}": float(curve.precision.mean()) for name, curve in curves.items()},
         "AP50-descr": float(descr.precision[0].mean()),
         "AP75-descr": float(descr.precision[5].mean()),
@@ -91,6 +93,35 @@ def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
         "AR-descr": float(descr.recall.mean()),
         "AR-categ": float(categ.recall.mean()),
     }
+
+
+def precision_intervals(
+    pairs: Sequence[DescribedPair], images: Sequence[Hashable], resamples: int = 200, seed: int = 0
+) -> dict[str, Interval]:
+    """Bootstrap 95 % intervals of AP and of AP-categ, -descr and -descr-pos; whole images drawn.
+
+    images: (N,) the image of each pair. An average precision is no function of sums over samples,
+    so every resample is a new curve; hence fewer of them.
+    """
+    places = {image: place for place, image in enumerate(dict.fromkeys(images))}
+    kept = [
+        (pair, places[image])
+        for pair, image in zip(pairs, images, strict=True)
+        if len(pair.truth) or len(pair.pred)
+    ]
+    asked = [pair for pair, _ in kept]
+    matches = [_match(pair) for pair in asked]
+    ranked = {name: _rank(asked, matches, name) for name in ("categ", "descr", "descr-pos")}
+    owner = np.array([place for _, place in kept], int)
+    drawn: dict[str, list[float]] = {}
+    for weights in draws(len(places), resamples, seed):
+        curves = {name: _curve(one, weights[owner]) for name, one in ranked.items()}
+        values = {f"AP-{name}": float(curve.precision.mean()) for name, curve in curves.items()}
+        values["AP"] = _harmonic_mean(curves["categ"], curves["descr"])
+        for name, value in values.items():
+            if value >= 0:  # a draw without a truth has no precision
+                drawn.setdefault(name, []).append(value)
+    return {name: interval(values) for name, values in drawn.items()}
 
 
 def box_f1(pair: DescribedPair) -> float:
@@ -117,7 +148,7 @@ class _Curve:
 
     precision: Floats
     recall: Floats
-    there: int
+    there: float
 
 
 def _match(pair: DescribedPair) -> _Match:
@@ -158,17 +189,43 @@ def _target(
     return None
 
 
-def _curve(matches: Sequence[_Match]) -> _Curve:
-    there = sum(match.there for match in matches)
+@dataclass(frozen=True, eq=False)
+class _Ranked:
+    """The predictions of a group by falling score: (10, D), and their pairs (D,) of the N asked."""
+
+    matched: npt.NDArray[np.bool_]
+    ignored: npt.NDArray[np.bool_]
+    owner: npt.NDArray[np.int64]
+    there: Floats
+
+
+def _rank(pairs: Sequence[DescribedPair], matches: Sequence[_Match], group: str) -> _Ranked:
+    chosen = [place for place, pair in enumerate(pairs) if GROUPS[group](pair)]
+    there = np.zeros(len(pairs))
+    there[chosen] = [matches[place].there for place in chosen]
+    if not chosen:
+        none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
+        return _Ranked(none, none, np.zeros(0, np.int64), there)
+    own = [matches[place] for place in chosen]
+    order = np.argsort(-np.concatenate([match.scores for match in own]), kind="mergesort")
+    return _Ranked(
+        np.concatenate([match.matched for match in own], axis=1)[:, order],
+        np.concatenate([match.ignored for match in own], axis=1)[:, order],
+        np.repeat(chosen, [len(match.scores) for match in own])[order],
+        there,
+    )
+
+
+def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
+    """The curve when pair n was asked weights[n] times, once unless told."""
+    there = float(ranked.there.sum() if weights is None else ranked.there @ weights)
     precision = np.full((len(IOU_THRESHOLDS), len(RECALLS)), -1.0)
     recall = np.full(len(IOU_THRESHOLDS), -1.0)
     if not there:
         return _Curve(precision, recall, there)
-    order = np.argsort(-np.concatenate([match.scores for match in matches]), kind="mergesort")
-    matched = np.concatenate([match.matched for match in matches], axis=1)[:, order]
-    ignored = np.concatenate([match.ignored for match in matches], axis=1)[:, order]
-    right = np.cumsum(matched & ~ignored, axis=1)
-    wrong = np.cumsum(~matched & ~ignored, axis=1)
+    times = 1.0 if weights is None else weights[ranked.owner]
+    right = np.cumsum((ranked.matched & ~ranked.ignored) * times, axis=1)
+    wrong = np.cumsum((~ranked.matched & ~ranked.ignored) * times, axis=1)
     recalls = right / there
     precisions = right / (wrong + right + np.spacing(1))
     envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
@@ -178,6 +235,13 @@ def _curve(matches: Sequence[_Match]) -> _Curve:
         precision[level] = padded[level, places]
         recall[level] = recalls[level, -1] if recalls.shape[1] else 0.0
     return _Curve(precision, recall, there)
+
+
+def _harmonic_mean(categ: _Curve, descr: _Curve) -> float:
+    if not (categ.there and descr.there):
+        return -1.0
+    means = float(categ.precision.mean()), float(descr.precision.mean())
+    return 2 * means[0] * means[1] / (means[0] + means[1] + 1e-5)
 
 
 def _pairs(
@@ -218,10 +282,3 @@ def _pairs(
 
 def _boxes(boxes: Sequence[Sequence[float]]) -> Floats:
     return np.array(boxes, np.float64).reshape(-1, 4)
-
-
-def _read(path: Path | str) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error

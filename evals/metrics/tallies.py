@@ -90,8 +90,8 @@ def intervals(
     if not len(tally.columns):
         return {}
     columns = _grouped(tally.columns, groups)
-    drawn = [tally.finish(weights @ columns) for weights in _draws(len(columns), resamples, seed)]
-    return {name: _interval([one[name] for one in drawn]) for name in drawn[0]}
+    drawn = [tally.finish(weights @ columns) for weights in draws(len(columns), resamples, seed)]
+    return {name: interval([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def difference(
@@ -113,14 +113,14 @@ def difference(
     our_columns, their_columns = _grouped(ours.columns, groups), _grouped(theirs.columns, groups)
     drawn = [
         _above(ours, theirs, weights @ our_columns, weights @ their_columns)
-        for weights in _draws(len(our_columns), resamples, seed)
+        for weights in draws(len(our_columns), resamples, seed)
     ]
     out = {}
     for name, value in above.items():
         values = np.array([one[name] for one in drawn])
         tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
         p = min(1.0, 2 * (tail + 1) / (resamples + 1))
-        out[name] = Difference(value, _interval(values), p)
+        out[name] = Difference(value, interval(values), p)
     return out
 
 
@@ -141,7 +141,7 @@ def _grouped(columns: Columns, groups: Sequence[Hashable] | None) -> Columns:
     return sums
 
 
-def _draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
+def draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
     """How often each of `count` is drawn, `resamples` times."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
@@ -149,6 +149,7 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
         yield drawn.astype(np.float64)
 
 
-def _interval(values: Sequence[float] | Columns) -> Interval:
+def interval(values: Sequence[float] | Columns) -> Interval:
+    """The middle 95 % of resampled values."""
     low, high = np.percentile(values, (2.5, 97.5))
     return float(low), float(high)

@@ -40,10 +40,9 @@ def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
 
 def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
     """An RLE, {"size": [H, W], "counts": str or list}, whose runs cover the image exactly."""
-    if list(record.get("size", ())) != list(size):
-        raise InputError(
-            f"its RLE has size {record.get('size')} (height, width), the image {list(size)}"
-        )
+    own = record.get("size")
+    if not isinstance(own, list | tuple) or list(own) != list(size):
+        raise InputError(f"its RLE has size {own} (height, width), the image {list(size)}")
     counts = record.get("counts")
     if isinstance(counts, list):
         if not all(isinstance(run, int) and run >= 0 for run in counts):
