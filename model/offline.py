@@ -1,6 +1,7 @@
 """The planner of a bare machine: it reads simple referring expressions, without any model."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,15 @@ from sam3_agent.messages import Message, ToolCall
 from sam3_agent.model.english.geometry import Thing
 from sam3_agent.model.english.grammar import read
 from sam3_agent.model.english.interpretation import Findings, phrases
-from sam3_agent.model.english.queries import Exists, Query, Union, Unreadable, concepts
+from sam3_agent.model.english.queries import (
+    THING,
+    Concept,
+    Exists,
+    Query,
+    Union,
+    Unreadable,
+    concepts,
+)
 from sam3_agent.model.english.wording import Wording
 from sam3_agent.tool import Tool
 
@@ -36,6 +45,7 @@ class OfflinePlanner:
     """
 
     name = "offline"
+    sees = False
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """Calls of `segment` for all concepts of the question, then one of `answer`.
@@ -46,11 +56,11 @@ class OfflinePlanner:
         for name in ("segment", "answer"):
             if name not in {tool.name for tool in tools}:
                 raise PlannerError(f"the offline planner needs the tool {name!r}")
-        question = next((m for m in messages if m.role == "user"), None)
-        if question is None:
-            raise PlannerError("there is no question: the conversation has no user message")
-        _check_no_refusal(messages)
-        query = read(question.text)
+        at = _last_question(messages)
+        question = messages[at]
+        _check_no_refusal(messages[at:])
+        before = tuple((question.data or {}).get("answered", ()))
+        query = read(follow_up(question.text) if before else question.text)
         if isinstance(query, Unreadable):
             return _answer(UNREADABLE.format(reason=query.reason), ())
         wanted = tuple(
@@ -58,6 +68,11 @@ class OfflinePlanner:
         )
         results = _results(messages, "segment")
         found, size = _found(results)
+        if before and Concept(THING) in concepts(query.what):
+            # "the ones on the left" of a follow-up question are those of the last answer
+            same = {thing.number: thing for things in found.values() for thing in things}
+            meant = tuple(same[number] for number in before if number in same)
+            found |= dict.fromkeys(phrases(Concept(THING)), meant)
         missing = [phrase for phrase in wanted if phrase not in found]
         if not missing:
             return _conclude(query, Findings(found, size))
@@ -69,6 +84,22 @@ class OfflinePlanner:
         if messages[-1] is not question:
             return _answer(f"I had no turn left to look for {_quoted(missing)}.", ())
         return _look_for(missing)
+
+
+def follow_up(text: str) -> str:
+    """A question that follows an answer, as if it stood alone: "now only those on the left"."""
+    text = re.sub(r"^((and|now|then|but|ok|okay)\b,? *)+", "", text.strip(), flags=re.IGNORECASE)
+    text = re.sub(r"^(only|just) +", "", text, flags=re.IGNORECASE)
+    return re.sub(r"\b(those|these|them|they)\b", "the ones", text, flags=re.IGNORECASE)
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    """Where the question is that is to be answered: the last one that is marked as a question."""
+    asked = [i for i, m in enumerate(messages) if m.role == "user"]
+    if not asked:
+        raise PlannerError("there is no question: the conversation has no user message")
+    marked = [i for i in asked if "question" in (messages[i].data or {})]
+    return marked[-1] if marked else asked[0]
 
 
 def _conclude(query: Query, findings: Findings) -> Message:
@@ -104,7 +135,7 @@ def _results(messages: Sequence[Message], tool: str) -> list[Message]:
 
 
 def _check_no_refusal(messages: Sequence[Message]) -> None:
-    refused = _results(messages, "answer")
+    refused = [m for m in _results(messages, "answer") if m.text.startswith("Error:")]
     if refused:
         raise PlannerError(f"the offline planner's answer was refused: {refused[-1].text}")
 

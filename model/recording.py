@@ -2,8 +2,8 @@
 
     recording.json   what was asked, of whom, and the answer
     image.png        the image
-    turns.jsonl      a line for every planner reply: the request's fingerprints, its new messages,
-                     and the reply
+    turns.jsonl      a line for every reply of the planner or verifier: the request's fingerprints,
+                     its new messages, and the reply
     pictures/        every picture that the planner was shown
 
 Nothing of the transport is kept, so no key can be. A replay compares each request with the recorded
@@ -12,7 +12,8 @@ one, and stops when it has changed: then the recorded reply would answer another
 
 import hashlib
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,32 +28,20 @@ from sam3_agent.planner import Planner
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, Spent
 
-VERSION = 1
+VERSION = 2
 
 
-class RecordingPlanner:
-    """Passes everything on to another planner, and keeps it."""
+class Recording:
+    """The folder that an ask is recorded in; safe to use from several threads.
 
-    def __init__(
-        self,
-        planner: Planner,
-        folder: Path,
-        image: Pixels,
-        query: str,
-        segmenter: str,
-        budget: Budget,
-    ) -> None:
-        self.name = planner.name
-        self._planner = planner
+    about: what is asked of whom, as `recording.json` keeps it.
+    """
+
+    def __init__(self, folder: Path, image: Pixels, about: Mapping[str, Any]) -> None:
         self._folder = folder
-        self._told = 0
-        self._about = {
-            "version": VERSION,
-            "query": query,
-            "planner": planner.name,
-            "segmenter": segmenter,
-            "budget": asdict(budget),
-        }
+        self._about = {"version": VERSION, **about}
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
         try:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(folder / "image.png")
@@ -61,18 +50,23 @@ class RecordingPlanner:
         except OSError as error:
             raise InputError(f"cannot record to {folder}: {error.strerror or error}") from error
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """The other planner's reply, once it is on disk."""
-        reply = self._planner.reply(messages, tools)
-        line = {
-            "request": _fingerprints(messages, tools),
-            "new_messages": [self._kept(message) for message in messages[self._told :]],
-            "reply": self._kept(reply) | {"spent": asdict(reply.spent)},
-        }
-        self._told = len(messages) + 1
-        with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        return reply
+    def keep(self, messages: Sequence[Message], tools: Sequence[Tool], reply: Message) -> None:
+        """Write a request and its reply; of the messages only those not yet written."""
+        request = _fingerprints(messages, tools)
+        with self._lock:
+            new = [
+                self._kept(message)
+                for message, digest in zip(messages, request["messages"], strict=True)
+                if digest not in self._told
+            ]
+            self._told.update(request["messages"], _fingerprints([reply], ())["messages"])
+            line = {
+                "request": request,
+                "new_messages": new,
+                "reply": self._kept(reply) | {"spent": asdict(reply.spent)},
+            }
+            with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def finish(self, answer: Answer) -> None:
         """Keep the answer beside what led to it."""
@@ -96,11 +90,26 @@ class RecordingPlanner:
         (self._folder / "recording.json").write_text(text + "\n", encoding="utf-8")
 
 
-class ReplayPlanner:
-    """Gives the replies of a recording, as long as it is asked what was asked then.
+class RecordingPlanner:
+    """Passes everything on to another planner, and keeps it."""
 
-    query, segmenter, budget: those of the recorded ask. Raises InputError for a folder that holds
-    no recording.
+    def __init__(self, planner: Planner, recording: Recording) -> None:
+        self.name = planner.name
+        self._planner = planner
+        self._recording = recording
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The other planner's reply, once it is on disk."""
+        reply = self._planner.reply(messages, tools)
+        self._recording.keep(messages, tools, reply)
+        return reply
+
+
+class Replay:
+    """A recorded ask: what was asked of whom, and every reply.
+
+    query, planner, verifier, segmenter, effort, budget: those of the recorded ask; verifier is
+    "none" when nobody checked. Raises InputError for a folder that holds no recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,29 +122,48 @@ class ReplayPlanner:
                     f"{folder} was recorded in format {about['version']}, this is {VERSION}: "
                     "record it again"
                 )
-            self.name = str(about["planner"])
             self.query = str(about["query"])
+            self.planner = str(about["planner"])
+            self.verifier = str(about["verifier"])
             self.segmenter = str(about["segmenter"])
+            self.effort = about["effort"]
             # seconds passed differently then
             self.budget = Budget(**{**about["budget"], "seconds": None})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
             ) from error
-        self._next = 0
+        self._replies = len(self._turns)
+        self._lock = threading.Lock()
+
+    def take(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The first unused reply to this request; PlannerError when there is none."""
+        with self._lock:
+            for index, turn in enumerate(self._turns):
+                if turn["request"] == request:
+                    reply: dict[str, Any] = self._turns.pop(index)["reply"]
+                    return reply
+            if not self._turns:
+                raise PlannerError(
+                    f"the recording ends after {self._replies} replies: record it again"
+                )
+            changed = _difference(self._turns[0]["request"], request)
+            number = self._replies - len(self._turns) + 1
+            raise PlannerError(
+                f"the recording no longer fits: in request {number} {changed}; record it again"
+            )
+
+
+class ReplayPlanner:
+    """Gives the replies of a recording, as long as it is asked what was asked then."""
+
+    def __init__(self, name: str, replay: Replay) -> None:
+        self.name = name
+        self._replay = replay
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The recorded reply; PlannerError when there is none or the request has changed."""
-        if self._next == len(self._turns):
-            raise PlannerError(f"the recording ends after {self._next} replies: record it again")
-        turn = self._turns[self._next]
-        self._next += 1
-        changed = _difference(turn["request"], _fingerprints(messages, tools))
-        if changed:
-            raise PlannerError(
-                f"the recording no longer fits: in request {self._next} {changed}; record it again"
-            )
-        reply = turn["reply"]
+        reply = self._replay.take(_fingerprints(messages, tools))
         calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
         return Message("assistant", reply["text"], (), calls, spent=Spent(**reply["spent"]))
 

@@ -16,6 +16,7 @@ class ScriptedPlanner:
     """
 
     name = "scripted"
+    sees = False
 
     def __init__(self, replies: Iterable[Message]) -> None:
         self._replies = iter(replies)

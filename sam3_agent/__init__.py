@@ -1,7 +1,8 @@
 """sam3-agent: ask a picture a question in plain language; get words and pixel-exact masks."""
 
-from sam3_agent.agent import Agent
+from sam3_agent.agent import Agent, Effort
 from sam3_agent.answer import Answer, Status
+from sam3_agent.chat import Chat
 from sam3_agent.errors import (
     ImageError,
     InputError,
@@ -13,6 +14,7 @@ from sam3_agent.errors import (
     ToolError,
 )
 from sam3_agent.events import (
+    ChecksFinished,
     Event,
     Finished,
     PlannerReplied,
@@ -22,6 +24,7 @@ from sam3_agent.events import (
 )
 from sam3_agent.images import load_image
 from sam3_agent.masks import Masks
+from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Finding, Scene
@@ -43,15 +46,19 @@ __all__ = [
     "Agent",
     "Answer",
     "Budget",
+    "Chat",
+    "ChecksFinished",
     "ConceptPrompt",
     "Conclusion",
     "Detection",
+    "Effort",
     "Event",
     "Finding",
     "Finished",
     "ImageError",
     "InputError",
     "Masks",
+    "Mention",
     "Message",
     "ModelError",
     "ObjectPrompt",

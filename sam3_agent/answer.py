@@ -12,6 +12,7 @@ from PIL import Image
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
+from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
 from sam3_agent.usage import Usage
 
@@ -27,6 +28,8 @@ class Answer:
     masks: the N instances that the answer is about; `numbers` are their N numbers in the scene.
     messages: the whole conversation with the planner.
     image: (H, W, 3) uint8, as it was read.
+    mentions: which words of the text point to which masks, in order.
+    beside, beside_numbers: masks that are only mentioned, such as what the target lies on.
     """
 
     query: str
@@ -39,33 +42,27 @@ class Answer:
     planner: str
     segmenter: str
     image: Pixels
+    mentions: tuple[Mention, ...]
+    beside: Masks
+    beside_numbers: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values; masks are compressed COCO RLE."""
         height, width = self.masks.size
-        areas = self.masks.areas()
-        instances = [
-            {
-                "number": number,
-                "phrase": self.masks.phrases[i],
-                "score": round(float(self.masks.scores[i]), 4),
-                "box": [round(float(v), 2) for v in self.masks.boxes[i]],
-                "area": int(areas[i]),
-                "segmentation": segmentation,
-            }
-            for i, number, segmentation in zip(
-                range(len(self.masks)), self.numbers, self.masks.rle(), strict=True
-            )
-        ]
         return {
             "query": self.query,
             "status": self.status,
             "text": self.text,
             "image": {"width": width, "height": height},
-            "instances": instances,
+            "instances": _instances(self.masks, self.numbers),
             "usage": self.usage.to_dict(),
             "planner": self.planner,
             "segmenter": self.segmenter,
+            "mentions": [
+                {"start": one.start, "end": one.end, "numbers": list(one.numbers)}
+                for one in self.mentions
+            ],
+            "beside": _instances(self.beside, self.beside_numbers),
         }
 
     def overlay(self) -> Pixels:
@@ -94,3 +91,19 @@ class Answer:
         except OSError as error:
             raise InputError(f"cannot write to {target}: {error.strerror or error}") from error
         return target
+
+
+def _instances(masks: Masks, numbers: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Masks as JSON values."""
+    areas = masks.areas()
+    return [
+        {
+            "number": number,
+            "phrase": masks.phrases[i],
+            "score": round(float(masks.scores[i]), 4),
+            "box": [round(float(v), 2) for v in masks.boxes[i]],
+            "area": int(areas[i]),
+            "segmentation": segmentation,
+        }
+        for i, (number, segmentation) in enumerate(zip(numbers, masks.rle(), strict=True))
+    ]

@@ -39,10 +39,19 @@ class ToolFinished:
 
 
 @dataclass(frozen=True)
+class ChecksFinished:
+    """What was checked beside the conversation, in words, such as by fresh eyes."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is over; always the last event."""
 
     answer: Answer
 
 
-Event: TypeAlias = TurnStarted | PlannerReplied | ToolStarted | ToolFinished | Finished
+Event: TypeAlias = (
+    TurnStarted | PlannerReplied | ToolStarted | ToolFinished | ChecksFinished | Finished
+)

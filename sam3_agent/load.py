@@ -1,10 +1,12 @@
 """Names into objects: the one module that knows where planners, segmenters and tools live."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sam3_agent.checks import Checks
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -14,7 +16,7 @@ from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
     from sam3_agent.agent import Agent
-    from sam3_agent.model.recording import RecordingPlanner
+    from sam3_agent.model.recording import Recording
 
 DEFAULT_PLANNER = "offline"
 DEFAULT_SEGMENTER = "tiny"
@@ -46,29 +48,47 @@ def planner(name: str | None = None, **options: Any) -> Planner:
     )
 
 
-def recorder(agent: "Agent", folder: Path, image: Pixels, query: str) -> "RecordingPlanner":
-    """Put a recorder between an agent and its planner; call `finish` with the answer."""
-    from sam3_agent.model.recording import RecordingPlanner
+def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recording":
+    """Let everything that an agent's planner and verifier say be kept; `finish` with the answer."""
+    from sam3_agent.model.recording import Recording, RecordingPlanner
 
-    recording = RecordingPlanner(
-        agent.planner, folder, image, query, agent.segmenter.name, agent.budget
+    kept = Recording(
+        folder,
+        image,
+        {
+            "query": query,
+            "planner": agent.planner.name,
+            "verifier": agent.verifier.name if agent.verifier else "none",
+            "segmenter": agent.segmenter.name,
+            "effort": agent.effort,
+            "budget": asdict(agent.budget),
+        },
     )
-    agent.planner = recording
-    return recording
+    agent.planner = RecordingPlanner(agent.planner, kept)
+    if agent.verifier is not None:
+        agent.verifier = RecordingPlanner(agent.verifier, kept)
+    return kept
 
 
 def replay(folder: Path) -> "tuple[Agent, Pixels, str]":
-    """The agent, image and question of a recording; asking them needs no network for the planner.
+    """The agent, image and question of a recording; asking them needs no network for the models.
 
     Raises InputError when the folder holds no recording.
     """
     from sam3_agent.agent import Agent
     from sam3_agent.images import load_image
-    from sam3_agent.model.recording import ReplayPlanner
+    from sam3_agent.model.recording import Replay, ReplayPlanner
 
-    planner = ReplayPlanner(folder)
-    agent = Agent(planner, planner.segmenter, budget=planner.budget)
-    return agent, load_image(folder / "image.png", max_megapixels=float("inf")), planner.query
+    kept = Replay(folder)
+    verifier = kept.verifier
+    agent = Agent(
+        ReplayPlanner(kept.planner, kept),
+        kept.segmenter,
+        verifier="none" if verifier == "none" else ReplayPlanner(verifier, kept),
+        effort=kept.effort,
+        budget=kept.budget,
+    )
+    return agent, load_image(folder / "image.png", max_megapixels=float("inf")), kept.query
 
 
 def segmenter(name: str | None = None) -> Segmenter:
@@ -88,8 +108,31 @@ def segmenter(name: str | None = None) -> Segmenter:
     return Sam3Segmenter(name)
 
 
-def tools() -> list[Tool]:
-    """The tools that a planner gets unless others are given."""
+def checks(model: Planner) -> Checks:
+    """Independent checks by a model."""
+    from sam3_agent.tools.verification import Checker
+
+    return Checker(model, prompt)
+
+
+def ask_person_tool(ask: Callable[[str], str]) -> Tool:
+    """The tool with which a planner asks the person, for one run."""
+    from sam3_agent.tools import clarification
+
+    return clarification.ask_person_tool(ask)
+
+
+def atomic_concept(query: str) -> tuple[str, bool] | None:
+    """The concept phrase that an English question is itself, and whether it asks for only one."""
+    from sam3_agent.model.english.atoms import atomic_concept
+
+    return atomic_concept(query)
+
+
+def tools(segmenter: Segmenter | None = None) -> list[Tool]:
+    """The tools that a planner gets unless others are given; what `segmenter` cannot do is left
+    out.
+    """
     from sam3_agent.tools import concepts, conclusion
 
     return [
@@ -98,11 +141,16 @@ def tools() -> list[Tool]:
     ]
 
 
-def system_prompt(**values: object) -> str:
-    """The planner's instructions."""
+def prompt(name: str, **values: object) -> str:
+    """The prompt text of this name."""
     from sam3_agent.prompts import fill
 
-    return fill("planner", **values)
+    return fill(name, **values)
+
+
+def system_prompt() -> str:
+    """The planner's instructions."""
+    return prompt("planner")
 
 
 def draw(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:

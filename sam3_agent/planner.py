@@ -8,7 +8,11 @@ from sam3_agent.tool import Tool
 
 
 class Planner(Protocol):
-    """Reads the conversation so far and says what to do next."""
+    """Reads the conversation so far and says what to do next.
+
+    A planner that cannot see pictures has an attribute `sees = False`, and is never asked to check
+    masks; one whose calls cost money has a `price`, None when it is not known.
+    """
 
     @property
     def name(self) -> str:

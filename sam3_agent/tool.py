@@ -6,10 +6,11 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
+from sam3_agent.mentions import Mention
 from sam3_agent.scene import Scene
 
 
@@ -24,10 +25,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The planner's answer: words, and the numbers of the masks that it is about."""
+    """The planner's answer: words, the numbers of the masks that it is about, and which words
+    point to which masks.
+    """
 
     text: str
     numbers: tuple[int, ...]
+    mentions: tuple[Mention, ...] = ()
 
 
 MAX_ARGUMENTS = 20_000
@@ -59,7 +63,8 @@ class Tool:
     ) -> "Tool":
         """The tool of `function(scene, ...)`.
 
-        Parameters are str, int, float, bool or lists of those; "or None" needs a default of None.
+        Parameters are str, int, float, bool, a TypedDict of those, or lists; "or None" needs a
+        default of None.
         """
         hints = get_type_hints(function)
         parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -170,12 +175,27 @@ def _schema(hint: Any) -> dict[str, Any]:
         return _schema(hint)
     if get_origin(hint) is list:
         return {"type": "array", "items": _schema(get_args(hint)[0])}
+    if is_typeddict(hint):
+        fields = get_type_hints(hint)
+        return {
+            "type": "object",
+            "properties": {name: _schema(one) for name, one in fields.items()},
+            "required": list(fields),
+            "additionalProperties": False,
+        }
     return {"type": _TYPES[hint]}
 
 
 def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
     if schema["type"] == "array":
         return isinstance(value, list) and all(_fits(one, schema["items"]) for one in value)
+    if schema["type"] == "object":
+        fields = schema["properties"]
+        return (
+            isinstance(value, dict)
+            and set(schema["required"]) <= set(value) <= set(fields)
+            and all(_fits(one, fields[name]) for name, one in value.items())
+        )
     if isinstance(value, bool):
         return bool(schema["type"] == "boolean")
     if schema["type"] == "number":
@@ -188,13 +208,16 @@ def _texts(value: Any) -> Iterator[str]:
     """The strings in a checked value."""
     if isinstance(value, str):
         yield value
-    for one in value if isinstance(value, list) else ():
+    inner = value.values() if isinstance(value, dict) else value
+    for one in inner if isinstance(value, (list, dict)) else ():
         yield from _texts(one)
 
 
 def _example_of(schema: Mapping[str, Any]) -> Any:
     if schema["type"] == "array":
         return [_example_of(schema["items"])]
+    if schema["type"] == "object":
+        return {name: _example_of(one) for name, one in schema["properties"].items()}
     return {"string": "text", "integer": 1, "number": 0.5, "boolean": True}[schema["type"]]
 
 

@@ -1,7 +1,10 @@
 """What a run costs, and the budget that it must stay in."""
 
+import threading
+import time
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sam3_agent.errors import InputError
@@ -33,6 +36,11 @@ class Spent:
 
         return Spent(**{field.name: total(field.name) for field in fields(self)})
 
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, cost to a millionth of a dollar."""
+        cost = None if self.cost is None else round(self.cost, 6)
+        return {**vars(self), "cost": cost}
+
     def in_vain(self, tries: int) -> "Spent":
         """What `tries` requests like this one cost that were not answered."""
         return Spent(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
@@ -42,29 +50,36 @@ class Spent:
 class Usage:
     """What one question cost.
 
-    turns: replies of the planner. tool_calls: calls that it asked for. tool_errors: those among
-    them that could not be run as written. spent: what the planner's model calls cost. The rest are
-    seconds of wall time.
+    effort: which checks were to be made. turns: replies of the planner. tool_calls: calls that it
+    asked for. tool_errors: those among them that could not be run as written. spent: what all model
+    calls cost; parts: who spent it (`planner`, `verify`, `check_complete`, `compare`). The rest are
+    seconds of wall time; those of checks that run side by side count once.
     """
 
+    effort: str = ""
     turns: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
     spent: Spent = Spent()
+    parts: Mapping[str, Spent] = field(default_factory=dict)
     seconds: float = 0.0
     planner_seconds: float = 0.0
+    checks_seconds: float = 0.0
     segmenter_seconds: float = 0.0
 
+    def followed_by(self, other: "Usage") -> "Usage":
+        """Two runs of one question: counts add up, while `other` knows the total of the rest."""
+        counts = ("turns", "tool_calls", "tool_errors")
+        times = ("planner_seconds", "checks_seconds", "segmenter_seconds")
+        added = {name: getattr(self, name) + getattr(other, name) for name in (*counts, *times)}
+        return replace(other, **added)
+
     def to_dict(self) -> dict[str, Any]:
-        """The usage as one level of JSON values; seconds to the millisecond, cost in dollars."""
-        own = {name: value for name, value in vars(self).items() if name != "spent"}
+        """The usage as JSON values; seconds to the millisecond, cost in dollars."""
+        own = {k: v for k, v in vars(self).items() if k not in ("spent", "parts")}
         rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in own.items()}
-        cost = self.spent.cost
-        return {
-            **rounded,
-            **vars(self.spent),
-            "cost": None if cost is None else round(cost, 6),
-        }
+        parts = {name: spent.to_dict() for name, spent in self.parts.items()}
+        return {**rounded, **self.spent.to_dict(), "parts": parts}
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,47 @@ class Budget:
             return f"its {self.usd:g} US dollars"
         return None
 
+
+class Ledger:
+    """What one question has spent so far, kept by all that ask a model for it, from any thread.
+
+    Times are of `time.monotonic()`.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.began = time.monotonic()
+        self.parts: dict[str, Spent] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def total(self) -> Spent:
+        """What all parts spent together."""
+        with self._lock:
+            return sum(self.parts.values(), Spent())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the question was asked."""
+        return time.monotonic() - self.began
+
+    @property
+    def deadline(self) -> float | None:
+        """When the budget's seconds are over."""
+        return None if self.budget.seconds is None else self.began + self.budget.seconds
+
+    def add(self, part: str, spent: Spent) -> None:
+        """Note that a part has spent something."""
+        with self._lock:
+            self.parts[part] = self.parts.get(part, Spent()) + spent
+
+    def exhausted(self) -> str | None:
+        """Why nothing more may be sent, or None."""
+        return self.budget.exhausted(self.total, self.seconds)
+
+
+ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+"""The ledger of the question that is being answered, set while its tools run."""
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """`time.monotonic()` after which a planner must not send anything, set around `Planner.reply`."""

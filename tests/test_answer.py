@@ -26,7 +26,8 @@ def answer(image: Pixels, eye: PlacedSegmenter) -> Answer:
 def test_to_dict_has_the_promised_fields(answer: Answer) -> None:
     out = json.loads(json.dumps(answer.to_dict()))
     assert list(out) == [
-        *("query", "status", "text", "image", "instances", "usage", "planner", "segmenter")
+        *("query", "status", "text", "image", "instances", "usage", "planner", "segmenter"),
+        *("mentions", "beside"),
     ]
     assert out["image"] == {"width": 200, "height": 100}
     assert (out["planner"], out["segmenter"]) == ("scripted", "placed")

@@ -21,7 +21,7 @@ from tests.stub_server import AnyStep, Request, Step, StepFunction, StubServer, 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "evals" / "demo"
 KEY = "stub-key-5f0e7d31c2"
-TIMES = ("seconds", "planner_seconds", "segmenter_seconds")
+TIMES = ("seconds", "planner_seconds", "checks_seconds", "segmenter_seconds")
 AT_ONCE = {"retry-after-ms": "1", "Retry-After": "0"}
 
 
@@ -106,7 +106,16 @@ def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_ca
     tmp_path: Path,
 ) -> None:
     query, record = "the leftmost red car", str(tmp_path / "record")
-    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", "openai:any", "--json")
+    ask = (
+        "ask",
+        str(DEMO / "red_cars.png"),
+        query,
+        "--planner",
+        "openai:any",
+        "--verifier",
+        "none",
+        "--json",
+    )
     with StubServer([*FAULTS, look("red car"), answer_leftmost("red car")]) as server:
         done = run_process(server, *ask, "--record", record, "--out", str(tmp_path / "out"))
     out = printed(done)
@@ -131,7 +140,16 @@ def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_ca
 
 def test_the_same_for_gemini() -> None:
     query = "how many boats can you see?"
-    ask = ("ask", str(DEMO / "backpacks.png"), query, "--planner", "gemini:any", "--json")
+    ask = (
+        "ask",
+        str(DEMO / "backpacks.png"),
+        query,
+        "--planner",
+        "gemini:any",
+        "--verifier",
+        "none",
+        "--json",
+    )
     script: list[AnyStep] = [
         fault(503, {"Retry-After": "0"}),
         look("boat"),
@@ -174,7 +192,16 @@ def test_no_call_is_made_after_the_dollars_are_spent() -> None:
 )
 def test_a_planner_that_cannot_be_used_ends_in_one_line_and_exit_3(step: Step, told: str) -> None:
     with StubServer([step]) as server:
-        ask = ("ask", str(DEMO / "red_cars.png"), "cars?", "--planner", "openai:any", "--json")
+        ask = (
+            "ask",
+            str(DEMO / "red_cars.png"),
+            "cars?",
+            "--planner",
+            "openai:any",
+            "--verifier",
+            "none",
+            "--json",
+        )
         done = run(server, *ask)
     assert (done.exit_code, done.stdout) == (3, "")
     last = done.stderr.strip().splitlines()[-1]

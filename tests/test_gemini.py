@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from sam3_agent import Agent, Budget, Message, PlannerError, Spent, ToolCall
-from sam3_agent.agent import LAST_TURN
 from sam3_agent.images import Pixels
 from sam3_agent.model.mllm.prices import PRICES, Price, known_price
 from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.run import LAST_TURN
 from tests.gemini_stage import (
     ANSWER,
     DECLARED,
@@ -46,7 +46,7 @@ def test_a_question_is_answered_and_replies_go_back_as_they_came(
         ],
     }
     stage = Stage({"candidates": [{"content": content}], "usageMetadata": USAGE}, ANSWER)
-    answer = Agent(stage.planner, eye).ask(image, "How many dogs?")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "How many dogs?")
 
     assert (answer.text, answer.status, answer.numbers) == ("Two dogs.", "answered", (1, 2))
     assert answer.planner == f"gemini:{MODEL}"
@@ -213,7 +213,7 @@ def test_a_call_written_as_text_is_run_and_answered_as_text(
 ) -> None:
     text = 'Let me look.\n```json\n{"tool": "segment", "arguments": {"phrases": ["dog"]}}\n```'
     stage = Stage(said({"text": text, "thoughtSignature": SIGNATURE}), said({"text": text}), ANSWER)
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     assert (answer.status, len(answer.masks), answer.usage.tool_calls) == ("answered", 2, 3)
     contents = without_pictures(stage.bodies[2], [])["contents"]
     results = [message.text for message in answer.messages if message.role == "tool"]
@@ -302,7 +302,7 @@ def test_pictures_are_bounded_by_max_side(image: Pixels) -> None:
 def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: PlacedSegmenter) -> None:
     written = '{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}'
     stage = Stage(said({"text": written}), tool_calls="text")
-    assert Agent(stage.planner, eye).ask(image, "cats").status == "no_target"
+    assert Agent(stage.planner, eye, verifier="none").ask(image, "cats").status == "no_target"
     assert "tools" not in stage.bodies[0]
     assert "## Tools" in stage.bodies[0]["systemInstruction"]["parts"][0]["text"]
 
@@ -314,7 +314,7 @@ def test_a_model_without_function_calling_is_asked_for_text(
     first = said({"text": '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'})
     last = said({"text": '{"tool": "answer", "arguments": {"text": "Two.", "numbers": [1, 2]}}'})
     stage = Stage(refusal(400, words), first, last, model="gemma-3-27b-it")
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     assert (answer.numbers, answer.usage.spent.retries) == ((1, 2), 1)
     assert ["tools" in body for body in stage.bodies] == [True, False, False]
     assert caplog.text.count("has no native tool calls") == 1
@@ -322,7 +322,7 @@ def test_a_model_without_function_calling_is_asked_for_text(
 
 def test_usage_counts_tokens_pictures_bytes_and_cost(image: Pixels, eye: PlacedSegmenter) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), refusal(500, "again"), ANSWER)
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     price = PRICES[MODEL] if date.today() < date(2027, 1, 1) else Price(1.50, 0.15, 7.50)
     assert answer.usage.spent == Spent(
         calls=2,
@@ -358,7 +358,7 @@ def test_a_price_that_is_announced_holds_from_its_day_on() -> None:
 
 def test_the_last_turn_is_said_after_the_results(image: Pixels, eye: PlacedSegmenter) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), ANSWER)
-    Agent(stage.planner, eye, budget=Budget(turns=2)).ask(image, "dogs")
+    Agent(stage.planner, eye, verifier="none", budget=Budget(turns=2)).ask(image, "dogs")
     roles = [content["role"] for content in stage.bodies[1]["contents"]]
     assert roles == ["user", "model", "user", "user"]
     assert stage.bodies[1]["contents"][3]["parts"] == [{"text": LAST_TURN}]

@@ -12,12 +12,12 @@ import httpx2
 import pytest
 
 from sam3_agent import Agent, Budget, Message, PlannerError, load
-from sam3_agent.agent import NO_CALL
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.model.mllm.faults import Line
 from sam3_agent.model.mllm.gemini import GeminiPlanner
 from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.run import NO_CALL
 from sam3_agent.usage import deadline
 from tests.gemini_stage import (
     ANSWER,
@@ -69,7 +69,7 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
         finishMessage="Malformed function call: segment(phrases=[dog",
     )
     stage = Stage(malformed, {"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}, NOTHING)
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     assert stage.bodies[2]["contents"][1:] == [
         {"role": "model", "parts": [{"text": "MALFORMED_FUNCTION_CALL\nsegment(phrases=[dog"}]},
         {"role": "user", "parts": [{"text": NO_CALL}]},
@@ -82,7 +82,7 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
 def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, eye: PlacedSegmenter) -> None:
     words = "Malformed function call: print(default_api.segment(phrases=['dog']))"
     stage = Stage(said(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER)
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     assert (answer.status, len(answer.masks), eye.asked) == ("answered", 2, ["dog"])
     made, responded = stage.bodies[1]["contents"][1:]
     assert made["parts"][1]["functionCall"]["args"] == {"phrases": ["dog"]}
@@ -110,7 +110,7 @@ def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: 
 def test_an_answer_that_was_cut_off_is_taken_as_it_is(image: Pixels, eye: PlacedSegmenter) -> None:
     cut = said({"text": "Well, I think"}, reason="MAX_TOKENS")
     stage = Stage(said(reason="MAX_TOKENS"), cut, NOTHING)
-    answer = Agent(stage.planner, eye).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     assert [message.text for message in answer.messages[2:6:2]] == ["", "Well, I think"]
     assert stage.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
     assert stage.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
@@ -135,7 +135,7 @@ def test_no_content_of_a_reply_ends_a_run(
     image: Pixels, eye: PlacedSegmenter, parts: list[Any]
 ) -> None:
     stage = Stage(*[said(*parts)] * 2, ANSWER)
-    answer = Agent(stage.planner, eye, budget=Budget(turns=3)).ask(image, "dogs")
+    answer = Agent(stage.planner, eye, verifier="none", budget=Budget(turns=3)).ask(image, "dogs")
     assert answer.status in ("answered", "out_of_budget")
     assert answer.usage.turns == 3
     assert stage.bodies[2]["contents"][1]["parts"] == parts

@@ -12,11 +12,11 @@ import httpx2
 import pytest
 
 from sam3_agent import Agent, Answer, PlannerError
-from sam3_agent.agent import MAX_CALLS, NO_CALL
 from sam3_agent.images import Pixels
 from sam3_agent.model.mllm.faults import Line
 from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
 from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.run import MAX_CALLS, NO_CALL
 from tests.conftest import SHARED
 
 RESPONSES = SHARED / "data" / "mllm_responses"
@@ -230,7 +230,7 @@ def ask(
         line=Line("openai", "m", sleep=lambda seconds: None),
         http_client=client,
     )
-    answer = Agent(planner, eye).ask(image, "which dog?")
+    answer = Agent(planner, eye, verifier="none").ask(image, "which dog?")
     for body in server.bodies:
         check_conversation(body["messages"])
     answer.save("out")

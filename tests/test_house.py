@@ -78,11 +78,23 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 
 def test_the_public_surface_is_what_we_promise() -> None:
     assert set(sam3_agent.__all__) == {
-        *("Agent", "Answer", "Status", "Budget", "Usage", "Spent", "load_image"),
+        *(
+            "Agent",
+            "Chat",
+            "Effort",
+            "Answer",
+            "Mention",
+            "Status",
+            "Budget",
+            "Usage",
+            "Spent",
+            "load_image",
+        ),
         *("Scene", "Finding", "Masks", "Message", "ToolCall"),
         *("Tool", "Observation", "Conclusion", "Planner", "Segmenter", "Detection"),
         *("ConceptPrompt", "ObjectPrompt", "Selection", "STANDARD", "COUNTING"),
         *("Event", "TurnStarted", "PlannerReplied", "ToolStarted", "ToolFinished", "Finished"),
+        "ChecksFinished",
         *("Sam3AgentError", "InputError", "ImageError", "PromptError", "ToolError"),
         *("ModelError", "PlannerError", "SegmenterError"),
     }

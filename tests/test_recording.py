@@ -1,15 +1,16 @@
 """Record and replay: the same ask again, without the planner."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, Answer, Budget, InputError, PlannerError
+from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, load
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.recording import RecordingPlanner, ReplayPlanner
+from sam3_agent.model.recording import Replay, ReplayPlanner
 from sam3_agent.model.scripted import ScriptedPlanner, calling
 from sam3_agent.usage import Spent
 
@@ -26,24 +27,35 @@ def timeless(answer: Answer) -> dict[str, Any]:
     return out
 
 
+def record(
+    replies: Sequence[Message], image: Pixels, eye: PlacedSegmenter, folder: Path, **more: Any
+) -> Answer:
+    agent = Agent(ScriptedPlanner(replies), eye, **more)
+    recording = load.recording(agent, folder, image, "which dogs?")
+    answer = agent.ask(image, "which dogs?")
+    recording.finish(answer)
+    return answer
+
+
 @pytest.fixture
 def recorded(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> Answer:
     """An answer, recorded in tmp_path."""
-    budget = Budget(turns=5, seconds=60)
-    planner = ScriptedPlanner(REPLIES)
-    recorder = RecordingPlanner(planner, tmp_path, image, "which dogs?", eye.name, budget)
-    answer = Agent(recorder, eye, budget=budget).ask(image, "which dogs?")
-    recorder.finish(answer)
-    return answer
+    return record(REPLIES, image, eye, tmp_path, budget=Budget(turns=5, seconds=60))
+
+
+def player(folder: Path) -> ReplayPlanner:
+    kept = Replay(folder)
+    return ReplayPlanner(kept.planner, kept)
 
 
 def test_a_replay_gives_the_same_answer(
     recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
 ) -> None:
-    planner = ReplayPlanner(tmp_path)
-    assert (planner.query, planner.segmenter) == ("which dogs?", "placed")
-    assert planner.budget == Budget(turns=5)
-    again = Agent(planner, eye, budget=planner.budget).ask(image, planner.query)
+    kept = Replay(tmp_path)
+    assert (kept.query, kept.segmenter) == ("which dogs?", "placed")
+    assert kept.budget == Budget(turns=5)
+    brain = ReplayPlanner(kept.planner, kept)
+    again = Agent(brain, eye, verifier="none", budget=kept.budget).ask(image, kept.query)
     assert timeless(again) == timeless(recorded)
     assert [m.text for m in again.messages] == [m.text for m in recorded.messages]
 
@@ -66,20 +78,22 @@ def test_another_question_is_refused(
     recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match=r"in request 1 message 2 differs; record it again"):
-        Agent(ReplayPlanner(tmp_path), eye).ask(image, "which cats?")
+        Agent(player(tmp_path), eye, verifier="none").ask(image, "which cats?")
 
 
 def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path) -> None:
     moved = PlacedSegmenter({"dog": [(11, 20, 60, 70), (120, 40, 150, 70)]}, {"dog": [0.9, 0.8]})
     with pytest.raises(PlannerError, match="in request 2 message 4 differs"):
-        Agent(ReplayPlanner(tmp_path), moved, budget=Budget(turns=5)).ask(image, "which dogs?")
+        Agent(player(tmp_path), moved, verifier="none", budget=Budget(turns=5)).ask(
+            image, "which dogs?"
+        )
 
 
 def test_other_tools_are_noticed(
     recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match="in request 1 the tools differ"):
-        Agent(ReplayPlanner(tmp_path), eye, tools=[]).ask(image, "which dogs?")
+        Agent(player(tmp_path), eye, verifier="none", tools=[]).ask(image, "which dogs?")
 
 
 def test_a_recording_that_was_cut_off_says_so(
@@ -88,7 +102,9 @@ def test_a_recording_that_was_cut_off_says_so(
     turns = (tmp_path / "turns.jsonl").read_text("utf-8").splitlines()
     (tmp_path / "turns.jsonl").write_text(turns[0] + "\n", "utf-8")
     with pytest.raises(PlannerError, match="ends after 1 replies"):
-        Agent(ReplayPlanner(tmp_path), eye, budget=Budget(turns=5)).ask(image, "which dogs?")
+        Agent(player(tmp_path), eye, verifier="none", budget=Budget(turns=5)).ask(
+            image, "which dogs?"
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,7 @@ def test_a_recording_that_was_cut_off_says_so(
         ("{", "holds no recording"),
         ("[]", "holds no recording"),
         ('{"version": 99}', "was recorded in format 99"),
-        ('{"version": 1}', "holds no recording"),
+        ('{"version": 2}', "holds no recording"),
     ],
 )
 def test_a_folder_without_a_recording_is_refused(
@@ -108,7 +124,7 @@ def test_a_folder_without_a_recording_is_refused(
         (tmp_path / "recording.json").write_text(content)
         (tmp_path / "turns.jsonl").touch()
     with pytest.raises(InputError, match=told):
-        ReplayPlanner(tmp_path)
+        Replay(tmp_path)
 
 
 def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> None:
@@ -116,9 +132,19 @@ def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path
 
     spent = Spent(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
     replies = [replace(reply, spent=spent) for reply in REPLIES]
-    recorder = RecordingPlanner(
-        ScriptedPlanner(replies), tmp_path, image, "which dogs?", eye.name, Budget()
-    )
-    Agent(recorder, eye).ask(image, "which dogs?")
-    again = Agent(ReplayPlanner(tmp_path), eye).ask(image, "which dogs?")
+    record(replies, image, eye, tmp_path)
+    again = Agent(player(tmp_path), eye, verifier="none").ask(image, "which dogs?")
     assert again.usage.spent == spent + spent
+
+
+def test_checks_are_recorded_and_replayed_too(
+    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    judged = {"right": True, "confidence": 0.9, "reason": "a dog"}
+    verdicts = [{"number": number, **judged} for number in (1, 2)]
+    verifier = ScriptedPlanner([calling(("judge", {"verdicts": verdicts}))])
+    first = record(REPLIES, image, eye, tmp_path, verifier=verifier)
+    assert first.usage.parts.keys() == {"planner", "verify"}
+    kept = Replay(tmp_path)
+    agent = Agent(player(tmp_path), eye, verifier=ReplayPlanner(kept.verifier, kept))
+    assert timeless(agent.ask(image, "which dogs?")) == timeless(first)

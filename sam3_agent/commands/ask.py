@@ -1,5 +1,6 @@
 """`sam3-agent ask`: a question about an image to words and masks."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,9 @@ from sam3_agent.commands.console import (
     say_models,
 )
 from sam3_agent.errors import InputError
-from sam3_agent.events import Finished, ToolFinished, ToolStarted, TurnStarted
+from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
-from sam3_agent.usage import Budget
+from sam3_agent.usage import Budget, Usage
 
 
 def ask(
@@ -49,6 +50,20 @@ def ask(
     tool_calls: Annotated[
         str | None, typer.Option(help="native, or text for models without native tool calls.")
     ] = None,
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="fast: a bare concept goes straight to the segmenter, nothing is checked. "
+            "balanced: the answer's masks are verified once. thorough: three votes, a search for "
+            "what is missing, and a second reading."
+        ),
+    ] = "balanced",
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            help="Who checks: a planner's name, or none; by default the planner, if it sees."
+        ),
+    ] = None,
     price: Annotated[
         str | None,
         typer.Option(
@@ -66,14 +81,17 @@ def ask(
         agent = Agent(
             load.planner(planner, **options),
             segmenter,
+            verifier=verifier,
+            effort=effort,  # type: ignore[arg-type]  # checked there
+            ask_person=None if as_json or not sys.stdin.isatty() else ask_on_terminal,
             budget=budget,
             max_megapixels=max_megapixels,
         )
         if record is None:
             return answer_with_progress(agent, pixels, query)
-        recorder = load.recorder(agent, record, pixels, query)
+        recording = load.recording(agent, record, pixels, query)
         answer = answer_with_progress(agent, pixels, query)
-        recorder.finish(answer)
+        recording.finish(answer)
         return answer
 
     deliver(or_exit(run), out, as_json)
@@ -105,9 +123,34 @@ def answer_with_progress(agent: Agent, image: Pixels, query: str) -> Answer:
             case ToolFinished():
                 for line in event.message.text.splitlines():
                     say(f"    {line}")
+            case ChecksFinished():
+                for line in event.text.splitlines():
+                    say(f"  check: {line}")
             case Finished():
+                say(usage_line(event.answer.usage))
                 return event.answer
     raise AssertionError("a stream ends with Finished")
+
+
+def ask_on_terminal(question: str) -> str:
+    """What the person at the terminal says to the planner's question."""
+    say(f"the planner asks: {question}")
+    return input("> ")
+
+
+def usage_line(usage: Usage) -> str:
+    """One line of what an ask cost, by part."""
+    parts = []
+    for name, spent in usage.parts.items():
+        if spent.calls or spent.retries:
+            tokens = f"{spent.input_tokens + spent.output_tokens} tokens"
+            cost = "" if spent.cost is None else f", ${spent.cost:.4f}"
+            parts.append(f"{name} {spent.calls} calls, {tokens}{cost}")
+    models = "; ".join(parts) or "no model calls"
+    return (
+        f"effort {usage.effort}: {models}; {usage.seconds:.1f} s "
+        f"(segmenter {usage.segmenter_seconds:.1f} s)"
+    )
 
 
 def _planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:

@@ -102,6 +102,9 @@ def _answer(
         planner="none",
         segmenter=segmenter,
         image=scene.image,
+        mentions=(),
+        beside=scene.select(()),
+        beside_numbers=(),
     )
     return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
 

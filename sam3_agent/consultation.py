@@ -1,0 +1,80 @@
+"""Consultations: questions to a model outside the conversation, each answered by filling a form."""
+
+import contextvars
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sam3_agent.errors import DeadlineError, PlannerError, ToolError
+from sam3_agent.messages import Message
+from sam3_agent.planner import Planner
+from sam3_agent.replies import kept
+from sam3_agent.tool import Tool, tool_named
+from sam3_agent.usage import Budget, Ledger, Spent, ledger
+
+MAX_AT_ONCE = 8
+"""Questions that are asked side by side."""
+
+TRIES = 2
+"""How often a model is asked that does not fill the form."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """A filled form, or why there is none."""
+
+    values: Mapping[str, Any] | None
+    failure: str = ""
+
+
+def consult(
+    model: Planner, part: str, system: str, questions: Sequence[Message], form: Tool
+) -> list[Opinion]:
+    """One Opinion per question, in order, each from a fresh conversation.
+
+    form: the one tool that the model may call; its checked arguments are the opinion. What it costs
+    goes to the current ledger as `part`, and nothing is asked once the budget is spent. What the
+    model does wrong, and that it cannot be reached, is an opinion without values.
+    """
+    account = ledger.get() or Ledger(Budget())
+
+    def ask(question: Message) -> Opinion:
+        return _asked(model, part, [Message("system", system), question], form, account)
+
+    if len(questions) < 2:
+        return [ask(question) for question in questions]
+    with ThreadPoolExecutor(min(MAX_AT_ONCE, len(questions))) as pool:
+        waiting = [
+            pool.submit(contextvars.copy_context().run, ask, question) for question in questions
+        ]
+        return [one.result() for one in waiting]
+
+
+def _asked(
+    model: Planner, part: str, messages: list[Message], form: Tool, account: Ledger
+) -> Opinion:
+    problem = ""
+    for _ in range(TRIES):
+        over = account.exhausted()
+        if over is not None:
+            return Opinion(None, f"the budget is used up: {over}")
+        try:
+            reply = kept(model.reply(tuple(messages), (form,)))
+        except DeadlineError as error:
+            account.add(part, Spent(retries=error.tries))
+            return Opinion(None, str(error))
+        except PlannerError as error:
+            return Opinion(None, str(error))
+        account.add(part, reply.spent)
+        problem = f"you did not call `{form.name}`; call it"
+        answers = []
+        for call in reply.tool_calls:
+            try:
+                if tool_named(call.name, (form.name,)):
+                    return Opinion(form.checked(call.arguments))
+            except ToolError as error:
+                problem = str(error)
+            answers.append(Message("tool", f"Error: {problem}", tool_call_id=call.id))
+        messages = [*messages, reply, *(answers or [Message("user", f"Error: {problem}")])]
+    return Opinion(None, f"{model.name} gave no usable opinion ({problem})")

@@ -1,0 +1,149 @@
+"""Chats, mentions, and questions back to the person."""
+
+from typing import Any
+
+import pytest
+
+from sam3_agent import Agent, InputError, Mention, Message, PlannerError
+from sam3_agent.images import Pixels
+from sam3_agent.mentions import read_mentions
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+
+SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
+
+
+def answer(text: str, *numbers: int) -> Message:
+    return calling(("answer", {"text": text, "numbers": list(numbers)}))
+
+
+def test_masks_and_words_stay_from_question_to_question(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, answer("Two dogs.", 1, 2), answer("The left one.", 1)])
+    chat = Agent(planner, eye).chat(image)
+    chat.ask("which dogs?")
+    second = chat.ask("now only the left one")
+    assert second.numbers == (1,)
+    assert second.usage.turns == 1
+    assert eye.encoded == 1
+    assert [m.text for m in planner.seen[-1] if m.role == "user"] == [
+        "which dogs?",
+        "now only the left one",
+    ]
+    assert sum(len(m.pictures) for m in planner.seen[-1] if m.role == "user") == 1
+    assert [one.text for one in chat.answers] == ["Two dogs.", "The left one."]
+
+
+def test_a_question_that_fails_leaves_the_chat_as_it_was(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT])
+    chat = Agent(planner, eye).chat(image)
+    with pytest.raises(PlannerError):
+        chat.ask("which dogs?")
+    assert chat.answers == []
+    assert len(chat.scene.masks) == 3
+    with pytest.raises(InputError, match="empty"):
+        chat.ask(" ")
+
+
+def test_a_chat_answers_one_question_at_a_time(image: Pixels, eye: PlacedSegmenter) -> None:
+    chat = Agent(ScriptedPlanner([SEGMENT, answer("Two.", 1, 2)]), eye).chat(image)
+    first = chat.stream("which dogs?")
+    next(first)
+    with pytest.raises(InputError, match="still answering"):
+        chat.ask("and now?")
+    first.close()
+    assert chat.ask("which dogs?").text == "Two."
+
+
+def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
+    import numpy as np
+
+    things = {"dog": [(10, 10, 30, 30), (60, 10, 80, 30), (150, 10, 190, 60)]}
+    chat = Agent("offline", PlacedSegmenter(things)).chat(np.zeros((100, 200, 3), np.uint8))
+    assert len(chat.ask("all dogs").numbers) == 3
+    left = chat.ask("now only those on the left")
+    assert left.masks.boxes[:, 0].tolist() == [10, 60]
+    assert chat.ask("just the largest one").masks.boxes[:, 0].tolist() in ([10], [60])
+    assert len(chat.ask("how many dogs are there?").numbers) == 3
+
+
+def test_words_point_to_masks(image: Pixels, eye: PlacedSegmenter) -> None:
+    words = answer("The [left dog](1) pulls its [leash](3).", 1)
+    out = Agent(ScriptedPlanner([SEGMENT, words]), eye).ask(image, "who pulls?")
+    assert out.text == "The left dog pulls its leash."
+    assert [out.text[m.start : m.end] for m in out.mentions] == ["left dog", "leash"]
+    assert [m.numbers for m in out.mentions] == [(1,), (3,)]
+    assert out.numbers == (1,)
+    assert out.beside_numbers == (3,)
+    assert out.beside.phrases == ("leash",)
+    told = out.to_dict()
+    assert told["mentions"][1] == {"start": 23, "end": 28, "numbers": [3]}
+    assert told["beside"][0]["number"] == 3
+
+
+def test_a_mention_of_a_mask_that_does_not_exist_is_told(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    words = answer("A [cat](7).", 1)
+    script = [SEGMENT, words, answer("A dog.", 1)]
+    out = Agent(ScriptedPlanner(script), eye).ask(image, "what?")
+    assert "there is no mask 7" in [m.text for m in out.messages if m.role == "tool"][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain", "numbers"),
+    [
+        ("no marks", "no marks", []),
+        ("[a](1)[b](2, 3)", "ab", [(1,), (2, 3)]),
+        ("[dogs](masks 1 2 2)", "dogs", [(1, 2)]),
+        ("[link](http://x.y) [1] (2) [](3) [a](b)", "[link](http://x.y) [1] (2) [](3) [a](b)", []),
+        ("[😀 x](4)!", "😀 x!", [(4,)]),
+    ],
+)
+def test_marks_are_read(text: str, plain: str, numbers: list[tuple[int, ...]]) -> None:
+    got, mentions = read_mentions(text)
+    assert got == plain
+    assert [m.numbers for m in mentions] == numbers
+    assert all(isinstance(m, Mention) and got[m.start : m.end] for m in mentions)
+
+
+def test_the_planner_may_ask_the_person_once(image: Pixels, eye: PlacedSegmenter) -> None:
+    asked: list[str] = []
+
+    def person(question: str) -> str:
+        asked.append(question)
+        return "with the arm"
+
+    ask = calling(("ask_person", {"question": "With or without the arm?"}))
+    script = [ask, ask, SEGMENT, answer("Done.", 1)]
+    planner = ScriptedPlanner(script)
+    out = Agent(planner, eye, ask_person=person).ask(image, "the hand")
+    tools = [m.text for m in out.messages if m.role == "tool"]
+    assert tools[0] == "The person says: with the arm"
+    assert "asked already" in tools[1]
+    assert asked == ["With or without the arm?"]
+
+
+@pytest.mark.parametrize(("reply", "said"), [("  ", "No reply"), ("yes", "The person says: yes")])
+def test_no_reply_means_the_likeliest_reading(
+    image: Pixels, eye: PlacedSegmenter, reply: str, said: str
+) -> None:
+    ask = calling(("ask_person", {"question": "Which?"}))
+    planner = ScriptedPlanner([ask, answer("Nothing.")])
+    out = Agent(planner, eye, ask_person=lambda question: reply).ask(image, "the hand")
+    assert out.messages[3].text.startswith(said)
+
+
+def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: PlacedSegmenter) -> None:
+    offered: list[Any] = []
+
+    class Looking(ScriptedPlanner):
+        def reply(self, messages: Any, tools: Any) -> Message:
+            offered.extend(tool.name for tool in tools)
+            return super().reply(messages, tools)
+
+    Agent(Looking([answer("Nothing.")]), eye).ask(image, "the hand")
+    assert "ask_person" not in offered
