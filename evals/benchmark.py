@@ -88,6 +88,10 @@ class Benchmark(Protocol):
     def problems(self) -> Sequence[str]:
         """What is broken and left out, a line each, with file and line (or key)."""
 
+    @property
+    def note(self) -> str:
+        """What a reader of the numbers must know, such as who scores otherwise; or nothing."""
+
     def score(self, row: Row) -> float:
         """How well one row was answered, 0..1: its part in the benchmark's mean (an IoU, an F1)."""
 

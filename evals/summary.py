@@ -26,6 +26,7 @@ def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     rows = run.ordered
     return {
         "metrics": benchmark.metrics(rows),
+        "note": benchmark.note,
         "intervals": {name: list(ends) for name, ends in benchmark.intervals(rows).items()},
         "groups": {
             tag: {value: benchmark.metrics(part) for value, part in parts.items()}

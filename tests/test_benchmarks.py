@@ -255,7 +255,10 @@ def test_reasonseg_takes_the_first_text_splits_by_length_and_ignores(tmp_path: P
     assert sample.ignore is not None
     assert int(coco.area(sample.ignore)) == 6
     found = packed(square(), square(x=18))
-    metrics = read("reasonseg", tmp_path).metrics([answered(sample, found)])
+    benchmark = read("reasonseg", tmp_path)
+    assert "lisa (" in benchmark.note
+    assert "segzero (" in benchmark.note
+    metrics = benchmark.metrics([answered(sample, found)])
     union = square() | square(x=18)
     ignored = coco.decode(sample.ignore).astype(bool)
     assert metrics["lisa_giou"] == 100 / (union & ~ignored).sum()

@@ -55,6 +55,7 @@ class Questions:
     """A benchmark of `count` samples, scored by whether anything was answered."""
 
     name = "questions"
+    note = ""
     problems: Sequence[str] = ()
 
     def __init__(self, count: int) -> None:

@@ -44,6 +44,7 @@ class OmniLabel:
     """See `benchmark.Benchmark`."""
 
     name = "omnilabel"
+    note = "-1: no box is true in that group of texts"
 
     def __init__(self, samples: Sequence[Sample], problems: Sequence[str]) -> None:
         self.samples = samples

@@ -52,6 +52,12 @@ SOURCE = (
 )
 PICTURES = (".jpg", ".jpeg", ".png")
 PROTOCOLS: tuple[Protocol, ...] = ("lisa", "segzero")
+NOTE = (
+    "two scorings are in the literature, by the papers' own code: lisa (ignored pixels left out, "
+    "nothing for nothing is 1) in LISA, X-SAM and EVOL-SAM3; segzero (ignored pixels are target, "
+    "nothing for nothing is 0) in Seg-Zero and VisionReasoner; StAR has Seg-Zero's pixels with "
+    "LISA's 1; the code behind SAM 3's numbers is not public"
+)
 
 
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
@@ -61,7 +67,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     samples, problems = collect(
         _table_samples(tables, root) if tables else _file_samples(root, split or "val")
     )
-    return ScoredBenchmark("reasonseg", samples, problems, tally, rate)
+    return ScoredBenchmark("reasonseg", samples, problems, tally, rate, NOTE)
 
 
 def tally(rows: Sequence[Row]) -> Tally:

@@ -54,6 +54,7 @@ class ScenesBenchmark:
     """See `benchmark.Benchmark`."""
 
     name = "scenes"
+    note = ""
     problems: Sequence[str] = ()
 
     def __init__(self, seed: int, limit: int, styles: tuple[str, ...]) -> None:

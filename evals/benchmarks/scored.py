@@ -16,6 +16,7 @@ class ScoredBenchmark:
     problems: Sequence[str]
     tally: Callable[[Sequence[Row]], Tally]
     rate: Callable[[Row], float]
+    note: str = ""
 
     def score(self, row: Row) -> float:
         """How well one row was answered, 0..1."""

@@ -184,6 +184,8 @@ def evaluate(
             for key, value in row.items()
         )
         typer.echo(f"{name:12} {values}")
+    if report.get("note"):
+        typer.echo(report["note"])
 
 
 def _read(
