@@ -14,6 +14,7 @@ from sam3_agent.commands.ask import ask, replay
 from sam3_agent.commands.bench import bench
 from sam3_agent.commands.doctor import doctor
 from sam3_agent.commands.evaluate import evaluate
+from sam3_agent.commands.plugin import mcp, serve
 from sam3_agent.commands.segment import segment
 from sam3_agent.commands.train import train_tiny
 
@@ -28,6 +29,8 @@ app.command()(segment)
 app.command()(replay)
 app.command()(doctor)
 app.command()(bench)
+app.command()(mcp)
+app.command()(serve)
 app.command("eval")(evaluate)
 app.command("train-tiny")(train_tiny)
 

@@ -26,12 +26,18 @@ _DOWNLOAD_SECONDS = 60
 _PILLOW_LIMIT = threading.Lock()
 
 
-def load_image(source: ImageSource, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
+def load_image(
+    source: ImageSource,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    formats: tuple[str, ...] | None = None,
+) -> Pixels:
     """Read a picture as RGB pixels.
 
     `source` is a path, an http(s) URL, the bytes of a file, a PIL image or an (H, W, 3), (H, W, 4)
     or (H, W) uint8 array. EXIF rotation is applied, transparency is laid on white, 16-bit samples
-    are scaled to 8 bits, and of an animation the first frame is taken.
+    are scaled to 8 bits, and of an animation the first frame is taken. `formats` are the file
+    formats that are tried, by Pillow's names; all by default.
 
     Returns a read-only (H, W, 3) uint8 array. Raises ImageError with what was wrong.
     """
@@ -41,7 +47,7 @@ def load_image(source: ImageSource, *, max_megapixels: float = MAX_MEGAPIXELS) -
         picture, name = source, "the image"
     else:
         data, name = _read(source)
-        picture = _open(data, name, max_megapixels)
+        picture = _open(data, name, max_megapixels, formats)
     _check_size(picture.size, name, max_megapixels)
     try:
         pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
@@ -84,9 +90,11 @@ def _download(url: str) -> bytes:
     return data
 
 
-def _open(data: bytes, name: str, max_megapixels: float) -> Image.Image:
+def _open(
+    data: bytes, name: str, max_megapixels: float, formats: tuple[str, ...] | None
+) -> Image.Image:
     try:
-        picture = _open_header(data)
+        picture = _open_header(data, formats)
         _check_size(picture.size, name, max_megapixels)
         picture.load()
     except UnidentifiedImageError as error:
@@ -97,12 +105,12 @@ def _open(data: bytes, name: str, max_megapixels: float) -> Image.Image:
     return picture
 
 
-def _open_header(data: bytes) -> Image.Image:
+def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:
     """Open without decoding; instead of Pillow's own pixel limit the caller's is checked next."""
     with _PILLOW_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

@@ -115,6 +115,10 @@ class Scene:
             self._findings[prompt] = Finding("this object", presence, self._number(masks))
         return self._noted([self._findings[prompt]])[0]
 
+    def forget_features(self) -> None:
+        """Free the encoded image until the next prompt; masks and findings stay."""
+        self._features.clear()
+
     def select(self, numbers: Sequence[int]) -> Masks:
         """The masks with these numbers, in that order."""
         return self.masks[[number - 1 for number in numbers]]

@@ -98,6 +98,10 @@ class Tool:
                 f"the arguments of {self.name} must be a JSON object, "
                 f"not {_kind(values)}; {self._usage()}"
             )
+        return self.fitting(values)
+
+    def fitting(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments among `values`; raises ToolError with what is accepted."""
         properties, required = self.parameters["properties"], self.parameters["required"]
         for name in values:
             if name not in properties:
@@ -107,8 +111,8 @@ class Tool:
             if name not in values:
                 raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
         # null for an argument that may be left out means that it is left out
-        values = {k: v for k, v in values.items() if v is not None or k in required}
-        for name, value in values.items():
+        given = {k: v for k, v in values.items() if v is not None or k in required}
+        for name, value in given.items():
             if not _fits(value, properties[name]):
                 raise ToolError(
                     f"argument {name!r} of {self.name} is {_shown(value)}, "
@@ -121,7 +125,7 @@ class Tool:
                         f"argument {name!r} of {self.name} has the character "
                         f"U+{ord(found[0]):04X}, which is no text; {self._usage()}"
                     )
-        return values
+        return given
 
     def _usage(self) -> str:
         """One line that shows a right call."""

@@ -1,7 +1,8 @@
 """A stub of model servers: real HTTP on loopback that plays a scripted MLLM.
 
-It speaks `POST .../chat/completions` (OpenAI, vLLM, Ollama and their kin) and
-`POST /v1*/models/MODEL:generateContent` (Gemini). The script is provider-neutral::
+It speaks `POST .../chat/completions` (OpenAI, vLLM, Ollama and their kin), `POST .../responses`
+(OpenAI), `POST .../messages` (Anthropic) and `POST /v1*/models/MODEL:generateContent` (Gemini). The
+script is provider-neutral::
 
     script = [
         fault(429, {"Retry-After": "0"}),
@@ -185,6 +186,10 @@ def _answer(path: str, body: Any, step: Step) -> tuple[int, bytes]:
         return step.status, json.dumps(_gemini_answer(gemini[1], step)).encode()
     if path.endswith("/chat/completions") and isinstance(body, dict):
         return step.status, json.dumps(_openai_answer(str(body.get("model")), step)).encode()
+    if path.endswith("/responses") and isinstance(body, dict):
+        return step.status, json.dumps(_response(str(body.get("model")), step)).encode()
+    if path.endswith("/messages") and isinstance(body, dict):
+        return step.status, json.dumps(_anthropic_message(str(body.get("model")), step)).encode()
     return 404, b'{"error": {"message": "the stub does not know this path", "code": 404}}'
 
 
@@ -215,6 +220,53 @@ def _openai_answer(model: str, step: Step) -> dict[str, Any]:
             "total_tokens": step.input_tokens + step.output_tokens,
             "prompt_tokens_details": {"cached_tokens": step.cached_tokens},
         },
+    }
+
+
+def _response(model: str, step: Step) -> dict[str, Any]:
+    """An answer of OpenAI's Responses API."""
+    output: list[dict[str, Any]] = [
+        {
+            "type": "function_call",
+            "id": f"fc_{number}",
+            "call_id": f"call_{number}_{time.monotonic_ns()}",
+            "name": name,
+            "arguments": raw if isinstance(raw, str) else json.dumps(raw),
+            "status": "completed",
+        }
+        for number, (name, raw) in enumerate(step.calls)
+    ]
+    if step.text:
+        said = {"type": "output_text", "text": step.text, "annotations": []}
+        message = {"type": "message", "id": "msg_stub", "role": "assistant", "status": "completed"}
+        output.append({**message, "content": [said]})
+    return {
+        "id": "resp_stub",
+        "object": "response",
+        "created_at": 0,
+        "status": "completed",
+        "model": model,
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+    }
+
+
+def _anthropic_message(model: str, step: Step) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": step.text}] if step.text else []
+    for number, (name, arguments) in enumerate(step.calls):
+        identity = f"toolu_{number}_{time.monotonic_ns()}"
+        content.append({"type": "tool_use", "id": identity, "name": name, "input": arguments})
+    return {
+        "id": "msg_stub",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": "tool_use" if step.calls else "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": step.input_tokens, "output_tokens": step.output_tokens},
     }
 
 

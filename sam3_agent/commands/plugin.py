@@ -1,0 +1,231 @@
+"""`sam3-agent mcp` and `sam3-agent serve`: the plugin as a server."""
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sam3_agent import load
+from sam3_agent.agent import Agent
+from sam3_agent.commands.console import (
+    MegapixelsOption,
+    PlannerOption,
+    SegmenterOption,
+    or_exit,
+    say,
+    say_models,
+)
+from sam3_agent.errors import InputError
+from sam3_agent.usage import Budget
+
+if TYPE_CHECKING:
+    from sam3_agent.plugin.door import Door, Rules
+    from sam3_agent.plugin.eyes import Eyes
+
+LIBRARIES = ("mcp", "mcp_types", "fastapi", "starlette", "uvicorn", "python_multipart", "anyio")
+
+RootOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A folder whose pictures may be read; may be given again [none]."),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(envvar="SAM3_AGENT_TOKEN", help="The bearer token that callers must show."),
+]
+UrlsOption = Annotated[bool, typer.Option("--urls/--no-urls", help="Fetch https URLs.")]
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(help="A host name under which the server is reached, besides loopback's."),
+]
+RunningOption = Annotated[int, typer.Option(min=1, help="Calls that run at once.")]
+WaitingOption = Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")]
+TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")]
+MegabytesOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger file.")]
+
+
+def mcp(
+    planner: PlannerOption = None,
+    segmenter: SegmenterOption = None,
+    root: RootOption = None,
+    urls: UrlsOption = True,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Streamable HTTP at /mcp instead of stdio."),
+    ] = None,
+    token: TokenOption = None,
+    host: HostOption = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIENT",
+            help="Print what to put where: claude-desktop, claude-code, cursor, vscode, windsurf, "
+            "gemini-cli, codex.",
+        ),
+    ] = None,
+    running: RunningOption = 2,
+    waiting: WaitingOption = 32,
+    timeout: TimeoutOption = 300.0,
+    max_megabytes: MegabytesOption = 32.0,
+    max_megapixels: MegapixelsOption = 50.0,
+) -> None:
+    """Serve the tools to a chat assistant over MCP."""
+    if config is not None:
+        or_exit(lambda: _print_config(config, planner, segmenter, root or [], urls))
+        return
+    address = or_exit(lambda: _address(http)) if http else None
+
+    def run() -> None:
+        import anyio
+
+        from sam3_agent.plugin import mcp_server
+        from sam3_agent.plugin.gate import Gate
+
+        limits = (max_megabytes, max_megapixels)
+        eyes = _eyes(planner, segmenter, root or [], urls, limits, timeout)
+        server = mcp_server.build(eyes, Gate(running, waiting, timeout))
+        if address is None:
+            anyio.run(mcp_server.serve_stdio, server)
+            return
+        rules = _rules(address[0], token, host or [], max_megabytes)
+        _serve(mcp_server.http_app(server, rules), address, mcp_server.PATH, timeout)
+
+    _with_extra(run, "mcp")
+
+
+def serve(
+    planner: PlannerOption = None,
+    segmenter: SegmenterOption = None,
+    address: Annotated[
+        str, typer.Option("--http", metavar="HOST:PORT", help="Where to listen.")
+    ] = "127.0.0.1:8000",
+    root: RootOption = None,
+    urls: UrlsOption = True,
+    token: TokenOption = None,
+    host: HostOption = None,
+    running: RunningOption = 2,
+    waiting: WaitingOption = 32,
+    timeout: TimeoutOption = 300.0,
+    max_megabytes: MegabytesOption = 32.0,
+    max_megapixels: MegapixelsOption = 50.0,
+) -> None:
+    """Serve the tools over HTTP: /ask, /segment, /docs and their kin."""
+    place = or_exit(lambda: _address(address))
+
+    def run() -> None:
+        from sam3_agent.plugin import rest
+        from sam3_agent.plugin.gate import Gate
+
+        limits = (max_megabytes, max_megapixels)
+        eyes = _eyes(planner, segmenter, root or [], urls, limits, timeout)
+        rules = _rules(place[0], token, host or [], max_megabytes)
+        app = rest.app(eyes, Gate(running, waiting, timeout), rules)
+        _serve(app, place, "/docs", timeout)
+
+    _with_extra(run, "serve")
+
+
+def _eyes(
+    planner: str | None,
+    segmenter: str | None,
+    root: list[Path],
+    urls: bool,
+    limits: tuple[float, float],
+    seconds: float,
+) -> "Eyes":
+    """The tools with the models of this name; limits: megabytes and megapixels of a picture."""
+    from sam3_agent.plugin.download import Downloader
+    from sam3_agent.plugin.eyes import Eyes
+    from sam3_agent.plugin.intake import Intake
+
+    for folder in root:
+        if not folder.is_dir():
+            raise InputError(f"--root {folder} is no folder")
+    size = int(limits[0] * 1e6)
+    # the ask ends by itself, with the best so far, before its caller is told that it is too late
+    agent = Agent(
+        load.planner(planner),
+        segmenter,
+        budget=Budget(seconds=0.9 * seconds),
+        max_megapixels=limits[1],
+    )
+    say_models(agent.planner.name, agent.segmenter.name)
+    downloads = Downloader(max_bytes=size) if urls else None
+    return Eyes.of(agent, intake=Intake(tuple(root), downloads, size, limits[1]))
+
+
+def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "Rules":
+    from sam3_agent.plugin.door import LOOPBACK, Rules
+
+    known = None if listen not in LOOPBACK and not hosts else LOOPBACK | set(hosts)
+    if listen not in LOOPBACK and token is None:
+        say(
+            f"warning: {listen} is open to the network and no token is asked for: whoever reaches "
+            "it can use your models; give --token or set SAM3_AGENT_TOKEN"
+        )
+    # a file takes a third more as a data URI
+    return Rules(token=token, hosts=known, max_bytes=int(megabytes * 1.4e6) + 100_000)
+
+
+def _serve(app: "Door", address: tuple[str, int], path: str, seconds: float) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what runs."""
+    import uvicorn
+
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server(address, family=family, backlog=256)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    shown = f"[{host}]" if ":" in host else host
+    say(f"listening on http://{shown}:{listening.getsockname()[1]}{path}")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=round(seconds) + 5,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise InputError(f"--http {text!r} is not HOST:PORT, such as 127.0.0.1:8000")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _print_config(
+    client: str, planner: str | None, segmenter: str | None, root: list[Path], urls: bool
+) -> None:
+    from sam3_agent.plugin.clients import snippet
+
+    command = [sys.executable, "-m", "sam3_agent", "mcp"]
+    for option, value in (("--planner", planner), ("--segmenter", segmenter)):
+        command += [option, value] if value else []
+    for folder in root:
+        command += ["--root", str(folder.resolve())]
+    command += [] if urls else ["--no-urls"]
+    made = snippet(client, command)
+    say(f"{client}: {made.where}")
+    typer.echo(made.text)
+
+
+def _with_extra(work: Callable[[], None], extra: str) -> None:
+    """Run a server; without its libraries, say which extra brings them."""
+
+    def run() -> None:
+        try:
+            work()
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in LIBRARIES:
+                raise
+            raise InputError(
+                f"{error.name} is not installed: pip install 'sam3-agent[{extra}]'"
+            ) from error
+
+    or_exit(run)

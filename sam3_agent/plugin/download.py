@@ -1,0 +1,189 @@
+"""Pictures from the web, fetched for someone who is not trusted: no request reaches inside.
+
+A name is resolved once and every address of it must be public; the connection then goes to exactly
+that address, so a name that changes its mind (DNS rebinding) gains nothing. The same holds for each
+redirect.
+"""
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from sam3_agent.errors import ImageError
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+REDIRECTS = (301, 302, 303, 307, 308)
+CHUNK = 65_536
+USER_AGENT = "sam3-agent"
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NEVER = (
+    ipaddress.ip_network("192.0.0.0/24"),  # IETF protocols; Oracle's metadata is in it
+    ipaddress.ip_network("64:ff9b:1::/48"),  # local-use NAT64, RFC 8215
+    ipaddress.ip_network("168.63.129.16/32"),  # Azure's metadata and DNS, a public number
+)
+
+
+@dataclass(frozen=True)
+class Downloader:
+    """Fetches `https` URLs from public addresses.
+
+    insecure: accept `http` too. inside: host names whose addresses may be private.
+    max_bytes, seconds: what one download may take, redirects included.
+    resolve: `socket.getaddrinfo`, or what stands in for it.
+    """
+
+    insecure: bool = False
+    inside: frozenset[str] = frozenset()
+    max_bytes: int = 50_000_000
+    seconds: float = 20.0
+    max_redirects: int = 5
+    resolve: Callable[..., list[Any]] = socket.getaddrinfo
+
+    def fetch(self, url: str) -> bytes:
+        """The bytes behind a URL; raises ImageError, which says no more than the caller knows."""
+        deadline = time.monotonic() + self.seconds
+        for _ in range(self.max_redirects + 1):
+            found = self._get(self._checked(url), deadline)
+            if isinstance(found, bytes):
+                return found
+            url = urljoin(url, found)
+        raise ImageError(f"the URL redirects more than {self.max_redirects} times")
+
+    def _checked(self, url: str) -> SplitResult:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+            host = (parts.hostname or "").encode("idna").decode("ascii")
+        except ValueError as error:  # also UnicodeError, for a name that cannot be one
+            raise ImageError("the URL cannot be read") from error
+        allowed = ("https", "http") if self.insecure else ("https",)
+        if parts.scheme not in allowed:
+            raise ImageError(f"a URL must begin with {' or '.join(f'{s}://' for s in allowed)}")
+        if parts.username is not None or parts.password is not None:
+            raise ImageError("a URL with a user name or password in it is not fetched")
+        if not host or port == 0 or any(not "!" <= c <= "~" for c in parts.path + parts.query):
+            raise ImageError("the URL cannot be read: it needs a host, and %XX for other letters")
+        return parts
+
+    def _get(self, parts: SplitResult, deadline: float) -> bytes | str:
+        """The body of the answer, or where it redirects to."""
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        address = self._public_address(host, port)
+        name = f"[{host}]" if ":" in host else host
+        connection = http.client.HTTPConnection(name, port)
+        headers = {"Host": parts.netloc, "User-Agent": USER_AGENT, "Accept": "image/*"}
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            with _socket(parts.scheme, host, (address, port), deadline) as connection.sock:
+                connection.request("GET", path, headers=headers)
+                answer = connection.getresponse()
+                if answer.status in REDIRECTS and answer.getheader("Location"):
+                    return str(answer.getheader("Location"))
+                if answer.status != 200:
+                    raise ImageError(f"the server of the URL answered {answer.status}")
+                return self._body(answer, deadline)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if time.monotonic() >= deadline:
+                raise self._late() from error
+            raise ImageError("the URL cannot be downloaded: no proper answer came") from error
+        finally:
+            connection.close()
+
+    def _body(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
+        told = answer.length
+        if told is not None and told > self.max_bytes:
+            raise self._too_large()
+        body = bytearray()
+        while chunk := answer.read1(CHUNK):
+            body += chunk
+            if len(body) > self.max_bytes:
+                raise self._too_large()
+            if time.monotonic() >= deadline:
+                raise self._late()
+        if told is not None and len(body) < told:
+            raise OSError("the answer ended early")
+        return bytes(body)
+
+    def _public_address(self, host: str, port: int) -> str:
+        """The address to connect to; every address of the host must be public."""
+        try:
+            found = self.resolve(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise ImageError("the host of the URL is not known") from error
+        addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+        if not addresses:
+            raise ImageError("the host of the URL is not known")
+        if host not in self.inside and not all(map(is_public, addresses)):
+            raise ImageError("the URL leads to an address that is not public")
+        return addresses[0]
+
+    def _too_large(self) -> ImageError:
+        return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")
+
+    def _late(self) -> ImageError:
+        return ImageError(f"the download took longer than {self.seconds:g} seconds")
+
+
+def is_public(text: str) -> bool:
+    """Whether an IP address is one of the open internet.
+
+    An IPv6 address that stands for an IPv4 address (mapped, 6to4, Teredo, NAT64) is as public as
+    that one.
+    """
+    try:
+        address: Address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
+        if any(one is not None for one in inner):
+            return all(one is None or is_public(str(one)) for one in inner)
+    if any(address in network for network in _NEVER):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+@contextlib.contextmanager
+def _socket(
+    scheme: str, host: str, address: tuple[str, int], deadline: float
+) -> Iterator[socket.socket]:
+    """A connection to this address and no other, that hangs up at the deadline.
+
+    With https the certificate is checked for the host.
+    """
+    left = max(0.01, deadline - time.monotonic())
+    open_socket = socket.create_connection(address, timeout=left)
+    if scheme == "https":
+        open_socket = ssl.create_default_context().wrap_socket(
+            open_socket, server_hostname=host, do_handshake_on_connect=False
+        )
+    # a peer that sends a byte now and then never runs into the socket's own timeout
+    alarm = threading.Timer(left, _hang_up, [open_socket])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        if isinstance(open_socket, ssl.SSLSocket):
+            open_socket.do_handshake()
+        yield open_socket
+    finally:
+        alarm.cancel()
+        open_socket.close()
+
+
+def _hang_up(open_socket: socket.socket) -> None:
+    """Wake up whoever reads from a socket, below its encryption."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)

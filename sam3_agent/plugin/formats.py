@@ -1,0 +1,75 @@
+"""The tools and their results in the forms that the model providers' SDKs want."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+from sam3_agent.errors import InputError
+from sam3_agent.plugin.eyes import Eyes
+from sam3_agent.plugin.sight import Sight, picture_file
+from sam3_agent.tool import Tool, ToolFunction
+
+Format: TypeAlias = Literal["openai", "openai-responses", "gemini", "anthropic"]
+
+FUNCTIONS: tuple[Callable[..., Sight], ...] = (Eyes.ask_image, Eyes.segment)
+
+# a tool of a planner works on a Scene, a tool of the plugin on Eyes; the schema is made alike
+TOOLS = {
+    tool.name: tool
+    for tool in (Tool.from_function(cast(ToolFunction, function)) for function in FUNCTIONS)
+}
+
+
+def schemas(format: Format, tools: Sequence[Tool]) -> list[Any]:  # noqa: A002
+    """The tools as the `tools` argument of a provider's SDK."""
+    if format == "openai":
+        return [{"type": "function", "function": _described(tool, "parameters")} for tool in tools]
+    if format == "openai-responses":
+        # strict is on by default there, and refuses arguments that may be left out
+        return [
+            {"type": "function", **_described(tool, "parameters"), "strict": False}
+            for tool in tools
+        ]
+    if format == "gemini":
+        declared = [_described(tool, "parameters_json_schema") for tool in tools]
+        return [{"function_declarations": declared}]
+    if format == "anthropic":
+        return [_described(tool, "input_schema") for tool in tools]
+    raise InputError(
+        f"there is no format {format!r}; choose openai, openai-responses, gemini or anthropic"
+    )
+
+
+def content(sight: Sight, format: Format) -> Any:  # noqa: A002
+    """What a model gets as the result of its call, in a provider's form.
+
+    openai: the text of a `tool` message, which cannot hold a picture. openai-responses: the
+    `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
+    later read the picture in it). anthropic: the `content` of a tool_result.
+    """
+    text = f"{sight}\n{json.dumps(sight.details)}" if sight.details else str(sight)
+    data = None
+    if sight.picture is not None:
+        data = base64.b64encode(picture_file(sight.picture)).decode("ascii")
+    if format == "openai":
+        return text
+    if format == "openai-responses":
+        url = f"data:image/jpeg;base64,{data}"
+        picture = [{"type": "input_image", "image_url": url, "detail": "auto"}] if data else []
+        return [{"type": "input_text", "text": text}, *picture]
+    if format == "gemini":
+        blob = {"mime_type": "image/jpeg", "data": data}
+        parts = {"parts": [{"inline_data": blob}]} if data else {}
+        return {"response": {"result": text}, **parts}
+    source = {"type": "base64", "media_type": "image/jpeg", "data": data}
+    block = [{"type": "image", "source": source}] if data else []
+    return [{"type": "text", "text": text}, *block]
+
+
+def _described(tool: Tool, parameters: str) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        parameters: json.loads(json.dumps(tool.parameters)),
+    }

@@ -1,0 +1,106 @@
+"""Pictures from someone who is not trusted: what may be read at all, and how much of it."""
+
+import base64
+import binascii
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sam3_agent.errors import ImageError
+from sam3_agent.images import Pixels, load_image
+from sam3_agent.plugin.download import Downloader
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""File formats that are decoded, told by their content; formats that run other programs are not."""
+
+MAX_SOURCE = 8_000
+"""Characters of a path or URL; more are refused."""
+
+_DATA_URI = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.I)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
+_NOT_THERE = "there is no such picture in the folders that may be read"
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Reads the pictures that strangers name, within limits.
+
+    roots: folders whose files may be read; none by default. downloads: how URLs are fetched, None
+        for not at all. max_bytes: the size of a file or data URI. max_megapixels: the size of a
+        picture.
+
+    No message names a path of this machine, nor tells whether a file outside the roots exists.
+    """
+
+    roots: tuple[Path, ...] = ()
+    downloads: Downloader | None = field(default_factory=Downloader)
+    max_bytes: int = 50_000_000
+    max_megapixels: float = 50.0
+
+    def read(self, source: str | bytes) -> Pixels:
+        """The pixels of file content, a data URI, a URL, or a path under a root.
+
+        Returns a read-only (H, W, 3) uint8 array; raises ImageError with what was wrong.
+        """
+        return load_image(self._bytes(source), max_megapixels=self.max_megapixels, formats=FORMATS)
+
+    def _bytes(self, source: str | bytes) -> bytes:
+        if isinstance(source, bytes):
+            return self._not_too_large(source)
+        source = source.strip()
+        if source[:5].lower() == "data:":
+            return self._data_uri(source)
+        if not source or len(source) > MAX_SOURCE:
+            raise ImageError(f"an image source has 1 to {MAX_SOURCE} characters")
+        if source.lower().startswith(("https:", "http:")):
+            if self.downloads is None:
+                raise ImageError("URLs are not fetched here")
+            return self._not_too_large(self.downloads.fetch(source))
+        if _SCHEME.match(source) and not Path(source).drive:
+            raise ImageError("an image is a handle, an https URL, a data URI, or a path")
+        return self._file(source)
+
+    def _data_uri(self, source: str) -> bytes:
+        head = _DATA_URI.match(source[:MAX_SOURCE])
+        if head is None:
+            raise ImageError("a data URI must look like data:image/png;base64,...")
+        if len(source) - head.end() > self.max_bytes * 4 // 3 + 4:
+            raise self._too_large()
+        try:
+            return self._not_too_large(base64.b64decode(source[head.end() :], validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise ImageError("the data URI is not proper base64") from error
+
+    def _file(self, source: str) -> bytes:
+        if not self.roots:
+            raise ImageError("files are not read here; give a handle, an https URL or a data URI")
+        for root in self.roots:
+            try:
+                base = root.resolve(strict=True)
+                path = (base / source).resolve(strict=True)
+                if path.is_relative_to(base):
+                    return self._content(path)
+            except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
+                continue
+        raise ImageError(_NOT_THERE)
+
+    def _content(self, path: Path) -> bytes:
+        # the path was resolved: a link there now was put there since
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ImageError(_NOT_THERE)
+            if state.st_size > self.max_bytes:
+                raise self._too_large()
+            return self._not_too_large(file.read(self.max_bytes + 1))
+
+    def _not_too_large(self, data: bytes) -> bytes:
+        if len(data) > self.max_bytes:
+            raise self._too_large()
+        return data
+
+    def _too_large(self) -> ImageError:
+        return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")

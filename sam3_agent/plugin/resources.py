@@ -1,0 +1,43 @@
+"""What can be fetched about an image under study: the picture with masks, masks, conversation."""
+
+import json
+import re
+
+from sam3_agent import load
+from sam3_agent.errors import InputError
+from sam3_agent.plugin.eyes import Eyes
+from sam3_agent.plugin.sight import mask_file, picture_file
+
+KINDS = {
+    "overlay.jpg": ("image/jpeg", "The image with the masks of its last result."),
+    "masks.json": ("application/json", "All masks of the image, as COCO RLE."),
+    "masks/{number}.png": ("image/png", "One mask, of the image's size: 255 where it is."),
+    "conversation.json": (
+        "application/json",
+        "The last answers about the image, each with the planner's conversation.",
+    ),
+}
+"""Name -> MIME type and description."""
+
+_MASK = re.compile(r"masks/([1-9]\d{0,5})\.png")
+
+
+def read(eyes: Eyes, handle: str, name: str) -> tuple[bytes, str]:
+    """The content of a resource and its MIME type; raises InputError for one that is not there."""
+    found = _MASK.fullmatch(name)
+    kind = KINDS.get("masks/{number}.png" if found else name)
+    if kind is None:
+        raise InputError(f"there is no {name[:80]!r}; there are {', '.join(KINDS)}")
+    study = eyes.studies.get(eyes.owner, handle)
+    with study.lock:
+        scene = study.scene
+        if found:
+            number, known = int(found[1]), len(scene.masks)
+            if number > known:
+                raise InputError(f"there is no mask {number}; the image has {known} masks")
+            return mask_file(scene, number), kind[0]
+        if name == "overlay.jpg":
+            picture = load.draw(scene.image, scene.select(study.shown), study.shown)
+            return picture_file(picture), kind[0]
+        values = study.masks_data() if name == "masks.json" else list(study.answers)
+        return json.dumps(values).encode(), kind[0]

@@ -1,0 +1,139 @@
+"""A sight: what a tool of the plugin shows its caller, in words, numbers and one picture."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks
+from sam3_agent.scene import Scene
+
+PICTURE_SIDE = 1568
+"""The longest side in pixels of a picture that is shown: what a multimodal model reads at most."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mask: its number for good, and where it is.
+
+    box: x0, y0, x1, y1 in pixels. area: pixels. area_percent: of the image.
+    """
+
+    number: int
+    phrase: str
+    score: float
+    box: tuple[float, float, float, float]
+    area: int
+    area_percent: float
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a tool gives back.
+
+    image: the handle to go on with; width, height: of the image in pixels.
+    text: what a model should read. status: how an ask ended, else "done".
+    masks: those that the call is about; details: more numbers of some tools.
+    segmentations: the masks themselves, as compressed COCO RLE, in the order of `masks`.
+    picture: (H, W, 3) uint8, the image with the masks or close-ups of it; None if there is none.
+    """
+
+    image: str
+    width: int
+    height: int
+    text: str
+    status: str = "done"
+    masks: tuple[Mark, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    segmentations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    picture: Pixels | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        head = f"image {self.image} ({self.width}x{self.height})\n" if self.image else ""
+        return head + self.text
+
+    def to_dict(self, segmentations: bool = False) -> dict[str, Any]:
+        """The sight as JSON values, without its picture; masks with their pixels if asked for."""
+        hidden = ("picture", "segmentations")
+        values = {name: value for name, value in vars(self).items() if name not in hidden}
+        masks = [{**asdict(mark), "box": list(mark.box)} for mark in self.masks]
+        if segmentations:
+            pairs = zip(masks, self.segmentations, strict=True)
+            masks = [{**mask, "segmentation": rle} for mask, rle in pairs]
+        return {**values, "masks": masks}
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "What a tool found.",
+    "properties": {
+        "image": {"type": "string", "description": "The image's handle for further calls."},
+        "width": {"type": "integer", "description": "The image's width in pixels."},
+        "height": {"type": "integer", "description": "The image's height in pixels."},
+        "text": {"type": "string", "description": "The answer, or the findings, in words."},
+        "status": {"enum": ["done", "answered", "no_target", "out_of_budget"]},
+        "masks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "number": {"type": "integer", "description": "Kept for good."},
+                    "phrase": {"type": "string"},
+                    "score": {"type": "number", "minimum": 0, "maximum": 1},
+                    "box": {
+                        "type": "array",
+                        "items": {"type": "number"},
+                        "minItems": 4,
+                        "maxItems": 4,
+                        "description": "x0, y0, x1, y1 in pixels.",
+                    },
+                    "area": {"type": "integer", "description": "Pixels."},
+                    "area_percent": {"type": "number"},
+                },
+                "required": ["number", "phrase", "score", "box", "area", "area_percent"],
+            },
+        },
+        "details": {"type": "object", "description": "More numbers of some tools."},
+    },
+    "required": ["image", "width", "height", "text", "status", "masks", "details"],
+}
+"""The JSON schema of `Sight.to_dict()`."""
+
+
+def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
+    """The marks of N masks with these N numbers, in order."""
+    areas, (height, width) = masks.areas(), masks.size
+    return tuple(
+        Mark(
+            number,
+            masks.phrases[i],
+            round(float(masks.scores[i]), 4),
+            tuple(round(float(value), 2) for value in masks.boxes[i]),  # type: ignore[arg-type]
+            int(areas[i]),
+            round(100 * int(areas[i]) / (width * height), 2),
+        )
+        for i, number in enumerate(numbers)
+    )
+
+
+def mask_file(scene: Scene, number: int) -> bytes:
+    """One mask as a PNG of the image's size: 8-bit grey, 255 where the mask is."""
+    dense = scene.select([number]).dense()[0].astype(np.uint8) * 255
+    return _file(Image.fromarray(dense), "PNG")
+
+
+def picture_file(picture: Pixels, side: int = PICTURE_SIDE) -> bytes:
+    """A picture as JPEG, no longer than `side` pixels."""
+    shown = Image.fromarray(picture)
+    shown.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _file(shown, "JPEG", quality=90)
+
+
+def _file(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,181 @@
+"""The tools without a server: schemas for every provider, calls, and the examples that we ship."""
+
+import importlib
+import inspect
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from sam3_agent import Agent, plugin
+from sam3_agent.errors import InputError, PlannerError
+from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.plugin.formats import Format
+from tests.stub_server import AnyStep, Request, Step, StubServer, call
+
+ROOT = Path(__file__).parents[1]
+RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
+EXAMPLES = sorted(path.stem for path in (ROOT / "sam3_agent/plugin/examples").glob("[a-z]*.py"))
+NAMES = {"ask_image", "segment"}
+
+
+def eyes_of(eye: PlacedSegmenter, *replies: Any) -> plugin.Eyes:
+    return plugin.Eyes.of(Agent(ScriptedPlanner(replies), eye))
+
+
+def names_in(value: Any) -> set[str]:
+    """Every "name" in nested JSON values."""
+    if isinstance(value, dict):
+        own = {value["name"]} if isinstance(value.get("name"), str) else set()
+        return own.union(*map(names_in, value.values()))
+    return set().union(*map(names_in, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize("form", get_args(Format))
+def test_every_format_describes_every_tool(form: Format) -> None:
+    tools = plugin.tools(format=form)
+    assert names_in(tools) == NAMES
+    assert json.loads(json.dumps(tools)) == tools
+
+
+def test_a_format_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(InputError, match="openai, openai-responses, gemini or anthropic"):
+        plugin.tools(format="cohere")  # type: ignore[arg-type]
+
+
+def test_the_schemas_are_what_the_sdks_types_accept() -> None:
+    from anthropic.types import ToolParam
+    from google.genai.types import GenerateContentConfig
+    from openai.types.chat import ChatCompletionFunctionToolParam
+    from openai.types.responses import FunctionToolParam
+    from pydantic import TypeAdapter
+
+    for adapter, form in (
+        (TypeAdapter(ChatCompletionFunctionToolParam), "openai"),
+        (TypeAdapter(FunctionToolParam), "openai-responses"),
+        (TypeAdapter(ToolParam), "anthropic"),
+    ):
+        for tool in plugin.tools(format=form):  # type: ignore[arg-type]
+            adapter.validate_python(tool)
+    (tool,) = list(GenerateContentConfig(tools=plugin.tools(format="gemini")).tools or [])
+    assert {one.name for one in tool.function_declarations} == NAMES  # type: ignore[union-attr]
+
+
+def test_a_call_finds_the_things_and_the_handle_goes_on(
+    eye: PlacedSegmenter, image: Pixels
+) -> None:
+    eyes = eyes_of(
+        eye,
+        calling(("segment", {"phrases": ["leash"]})),
+        calling(("answer", {"text": "On the dog.", "numbers": [1]})),
+    )
+    first = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
+    assert [mark.number for mark in first.masks] == [1, 2]
+    assert first.masks[0].box == (10, 20, 60, 70)
+    assert first.picture is not None
+    asked = json.dumps({"image": first.image, "query": "where is the leash?"})
+    second = plugin.call("ask_image", asked, eyes=eyes)
+    assert (second.status, second.text) == ("answered", "On the dog.")
+    assert [(mark.number, mark.phrase) for mark in second.masks] == [(1, "leash")]
+    again = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
+    assert again.image == first.image
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("read_file", {"path": "/etc/passwd"}, "there is no tool 'read_file'"),
+        ("segment", '{"image": "photo"', "not valid JSON"),
+        ("segment", {"image": "photo"}, "needs the argument 'phrases'"),
+        ("segment", {"image": "photo", "phrases": "dog"}, "argument 'phrases' of segment"),
+        ("segment", {"image": "photo", "phrases": [""]}, "a phrase is empty"),
+        ("segment", {"image": "poto", "phrases": ["dog"]}, "no image 'poto'; there is: photo"),
+        ("segment", {"image": "/etc/passwd", "phrases": ["dog"]}, "no image"),
+        ("segment", {"image": "img_00", "phrases": ["dog"]}, "no image with this handle"),
+        ("ask_image", {"image": "photo", "query": " "}, "the question is empty"),
+    ],
+)
+def test_what_a_model_does_wrong_comes_back_as_words(
+    name: str, arguments: Any, told: str, eye: PlacedSegmenter, image: Pixels
+) -> None:
+    sight = plugin.call(name, arguments, {"photo": image}, eyes_of(eye))
+    assert (sight.status, sight.masks) == ("failed", ())
+    assert told in sight.text
+
+
+def test_a_planner_that_fails_is_the_callers_to_know(eye: PlacedSegmenter, image: Pixels) -> None:
+    with pytest.raises(PlannerError):
+        plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, eyes_of(eye))
+
+
+def test_the_functions_tell_a_framework_all_it_needs(eye: PlacedSegmenter, image: Pixels) -> None:
+    functions = {one.__name__: one for one in plugin.functions({"photo": image}, eyes_of(eye))}
+    assert set(functions) == NAMES
+    for one in functions.values():
+        signature = inspect.signature(one, eval_str=True)
+        assert signature.return_annotation is plugin.Sight
+        assert signature.parameters["image"].annotation is str
+        assert "self" not in signature.parameters
+        assert one.__doc__
+    sight = functions["segment"](image="photo", phrases=["dog"])
+    assert str(sight).startswith(f"image {sight.image} (200x100)\n")
+
+
+@pytest.mark.parametrize("form", get_args(Format))
+def test_a_result_has_its_words_and_where_possible_its_picture(
+    form: Format, eye: PlacedSegmenter, image: Pixels
+) -> None:
+    found = plugin.call("segment", {"image": "i", "phrases": ["dog"]}, {"i": image}, eyes_of(eye))
+    shown = json.dumps(plugin.content(found, form))
+    assert found.image in shown
+    assert ("/9j/" in shown) == (form != "openai")  # how a JPEG begins in base64
+
+
+@pytest.fixture
+def at_the_stub(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Keys for every SDK, and nothing of this machine's own settings."""
+    for name in os.environ:
+        ours = ("OPENAI_", "GEMINI_", "GOOGLE_", "ANTHROPIC_")
+        if name.startswith(ours) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "stub-key")
+    return monkeypatch
+
+
+def say_the_box(request: Request) -> Step:
+    """Read the first box in the tool's result, as a model would."""
+    said = json.dumps(request.body)
+    found = re.search(r'red car\\*" score [\d.]+ box ([\d,]+)', said)
+    assert found, said[:2000]
+    return Step(text=f"The car is at {found[1]}.")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_finds_the_car_and_is_short(name: str, at_the_stub: pytest.MonkeyPatch) -> None:
+    source = ROOT / "sam3_agent/plugin/examples" / f"{name}.py"
+    assert len(source.read_text("utf-8").splitlines()) <= 30
+    example = importlib.import_module(f"sam3_agent.plugin.examples.{name}")
+    steps: list[AnyStep] = [
+        call(("segment", {"image": "photo", "phrases": ["red car"]})),
+        say_the_box,
+    ]
+    with StubServer(steps) as server:
+        at_the_stub.setenv("OPENAI_BASE_URL", server.openai_url)
+        at_the_stub.setenv("GOOGLE_GEMINI_BASE_URL", server.gemini_url)
+        at_the_stub.setenv("ANTHROPIC_BASE_URL", server.gemini_url)
+        said = example.ask(RED_CARS, "Where is a red car?")
+    assert re.fullmatch(r"The car is at 279,377,419,461\.", said)
+
+
+def test_there_is_an_example_for_every_format() -> None:
+    assert len(EXAMPLES) == len(get_args(Format))
+    assert np.all(
+        [any(form.split("-")[0] in name for name in EXAMPLES) for form in get_args(Format)]
+    )
