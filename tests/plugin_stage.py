@@ -1,0 +1,108 @@
+"""A stage for the plugin's tests: servers in processes of their own, and what clients send them."""
+
+import base64
+import contextlib
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "evals" / "demo"
+RED_CARS = DEMO / "red_cars.png"
+
+
+def png(width: int = 200, height: int = 100, shade: int = 128) -> bytes:
+    """The content of a PNG file of one grey."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), shade, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without keys and settings of this machine."""
+    ours = ("OPENAI_", "GEMINI_", "GOOGLE_", "ANTHROPIC_", "SAM3_AGENT_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ours) and not name.lower().endswith("_proxy")
+    }
+    return {**kept, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", **more}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its process, address and what it has said so far."""
+
+    process: subprocess.Popen[str]
+    url: str
+    said: list[str]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) / 1024
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """End it and wait; its exit code."""
+        self.process.send_signal(with_signal)
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def running(
+    command: str, *options: str, port: int = 0, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """`sam3-agent mcp` or `serve` on a loopback port, ready to answer."""
+    arguments = [sys.executable, "-m", "sam3_agent", command, "--http", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(
+        [*arguments, *options],
+        cwd=ROOT,
+        env=environment(**(env or {})),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said: list[str] = []
+    assert process.stderr is not None
+    found = None
+    for line in process.stderr:
+        said.append(line)
+        found = re.match(r"listening on (http://[\d.:]+)/", line)
+        if found:
+            break
+    assert found, "".join(said)
+    reader = threading.Thread(target=said.extend, args=[process.stderr])
+    reader.start()
+    try:
+        yield Server(process, found[1], said)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(60)
+        reader.join(60)
+        process.stderr.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

@@ -1,0 +1,337 @@
+"""The MCP server through the official client: in process, over stdio, and over HTTP."""
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
+from PIL import Image
+from pycocotools import mask as coco
+
+from sam3_agent import Agent, Message, Tool
+from sam3_agent.evals.annotated_set import read_set
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.plugin import Eyes
+from sam3_agent.plugin.gate import Gate
+from sam3_agent.plugin.mcp_server import build
+from tests.plugin_stage import DEMO, ROOT, data_uri, environment, png, running
+
+MODES = ("legacy", "auto")
+"""The handshake of the older protocols, and the protocol of 2026-07-28 without sessions."""
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(work())  # type: ignore[arg-type]
+
+
+def said(result: CallToolResult) -> str:
+    assert isinstance(result.content[0], TextContent)
+    return result.content[0].text
+
+
+def truth(file_name: str, query: str) -> list[Any]:
+    (scene,) = (one for one in read_set(DEMO) if one.file_name == file_name)
+    (asked,) = (one for one in scene.queries if one.text == query)
+    return [scene.scene.mask(target) for target in asked.targets]
+
+
+def iou(one: Any, other: Any) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+async def picture_of(client: Client, uri: str) -> Any:
+    (content,) = (await client.read_resource(uri)).contents
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content.blob))))  # type: ignore[union-attr]
+
+
+async def ask_and_follow_up(client: Client, image: str) -> None:
+    """List the tools, ask, get masks and a picture, look into the resources, go on."""
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {"ask_image", "segment"} <= set(tools)
+    told: list[str] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+
+    query = "the leftmost red car"
+    result = await client.call_tool(
+        "ask_image", {"image": image, "query": query}, progress_callback=progress
+    )
+    assert not result.is_error, said(result)
+    found = result.structured_content
+    assert (found["status"], len(found["masks"])) == ("answered", 1)
+    assert any("segment" in line for line in told)
+    assert any("turn 1 of" in line for line in told)
+
+    shown = [part for part in result.content if isinstance(part, ImageContent)]
+    overlay = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[0].data))))
+    assert overlay.shape == (480, 640, 3)
+
+    number = found["masks"][0]["number"]
+    links = {part.name: part.uri for part in result.content if isinstance(part, ResourceLink)}
+    mask = await picture_of(client, links[f"mask {number}"]) > 127
+    (target,) = truth("red_cars.png", query)
+    assert iou(mask, target) > 0.6
+    (content,) = (await client.read_resource(links["masks.json"])).contents
+    rles = {one["number"]: one for one in json.loads(content.text)["instances"]}  # type: ignore[union-attr]
+    assert iou(coco.decode(rles[number]["segmentation"]).astype(bool), mask) == 1.0
+    (content,) = (await client.read_resource(f"sam3://{found['image']}/conversation.json")).contents
+    (answer,) = json.loads(content.text)  # type: ignore[union-attr]
+    assert (answer["query"], answer["conversation"][0]["role"]) == (query, "system")
+    assert (await picture_of(client, f"sam3://{found['image']}/overlay.jpg")).shape == (480, 640, 3)
+
+    again = await client.call_tool("segment", {"image": found["image"], "phrases": ["red car"]})
+    assert number in {mask["number"] for mask in again.structured_content["masks"]}
+
+
+@pytest.fixture(scope="module")
+def agent() -> Agent:
+    return Agent("offline", "tiny")
+
+
+def served(agent: Agent, owner: str | None = "local") -> Any:
+    return build(Eyes.of(agent, owner=owner), Gate())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_in_process_asks_and_goes_on(agent: Agent, mode: str) -> None:
+    async def work() -> None:
+        async with Client(served(agent), mode=mode) as client:
+            await ask_and_follow_up(client, data_uri((DEMO / "red_cars.png").read_bytes()))
+
+    run(work)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_of_a_stdio_process_asks_and_goes_on(mode: str) -> None:
+    async def work() -> None:
+        command = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "sam3_agent", "mcp", "--root", "evals/demo"],
+            cwd=ROOT,
+            env=environment(),
+        )
+        async with Client(command, mode=mode) as client:
+            await ask_and_follow_up(client, "red_cars.png")
+
+    run(work)
+
+
+def test_clients_over_http_ask_and_see_only_their_own_images() -> None:
+    async def work(url: str) -> None:
+        for mode in MODES:
+            async with Client(f"{url}/mcp", mode=mode) as client:
+                await ask_and_follow_up(client, "red_cars.png")
+        async with (
+            Client(f"{url}/mcp", mode="legacy") as first,
+            Client(f"{url}/mcp", mode="legacy") as second,
+            Client(f"{url}/mcp", mode="auto") as third,
+        ):
+            mine = await first.call_tool("segment", {"image": "ducks.png", "phrases": ["duck"]})
+            handle = mine.structured_content["image"]
+            for other in (second, third):
+                stolen = await other.call_tool("segment", {"image": handle, "phrases": ["duck"]})
+                assert stolen.is_error
+                assert "no image with this handle" in said(stolen)
+                with pytest.raises(MCPError, match="no image with this handle"):
+                    await other.read_resource(f"sam3://{handle}/overlay.jpg")
+                assert not (await other.list_resources()).resources
+            same = await second.call_tool("segment", {"image": "ducks.png", "phrases": ["duck"]})
+            assert same.structured_content["image"] != handle
+
+    with running("mcp", "--root", "evals/demo") as server:
+        run(lambda: work(server.url))
+
+
+def test_without_a_session_a_handle_is_all_and_one_picture_sent_twice_is_two(
+    eye: PlacedSegmenter,
+) -> None:
+    async def work() -> None:
+        server = served(Agent(ScriptedPlanner([]), eye), owner=None)
+        async with Client(server) as first, Client(server) as second:
+            arguments = {"image": data_uri(png()), "phrases": ["dog"]}
+            one = await first.call_tool("segment", arguments)
+            two = await second.call_tool("segment", arguments)
+            assert one.structured_content["image"] != two.structured_content["image"]
+
+    run(work)
+
+
+class Waiting:
+    """A planner that waits in its first turn until it is told to go on."""
+
+    name = "waiting"
+    sees = False
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.turns = 0
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        self.turns += 1
+        self.asked.set()
+        assert self.go_on.wait(30)
+        return calling(("segment", {"phrases": ["dog"]}))
+
+
+@contextlib.asynccontextmanager
+async def ask_in_progress(planner: Waiting, eye: PlacedSegmenter, gate: Gate) -> AsyncIterator[Any]:
+    """A client whose question the planner has begun to think about."""
+    server = build(Eyes.of(Agent(planner, eye)), gate)
+    async with Client(server, mode="legacy") as client:
+        arguments = {"image": data_uri(png()), "query": "the dog"}
+        asking = asyncio.create_task(client.call_tool("ask_image", arguments))
+        await asyncio.to_thread(planner.asked.wait, 30)
+        yield client, asking
+
+
+def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(eye: PlacedSegmenter) -> None:
+    planner, gate = Waiting(), Gate(running=1, waiting=0)
+
+    async def work() -> None:
+        async with ask_in_progress(planner, eye, gate) as (client, asking):
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            planner.go_on.set()
+            while gate.inside:
+                await asyncio.sleep(0.01)
+            more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
+            assert not more.is_error
+
+    run(work)
+    gate.close()
+    assert planner.turns == 1
+
+
+def test_when_too_much_waits_a_call_is_told_to_come_back(eye: PlacedSegmenter) -> None:
+    planner, gate = Waiting(), Gate(running=1, waiting=0)
+
+    async def work() -> None:
+        async with ask_in_progress(planner, eye, gate) as (client, asking):
+            more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
+            assert more.is_error
+            assert "try again in" in said(more)
+            asking.cancel()
+            planner.go_on.set()
+
+    run(work)
+
+
+def test_an_ask_that_takes_too_long_is_given_up(eye: PlacedSegmenter) -> None:
+    planner, gate = Waiting(), Gate(seconds=0.2)
+
+    async def work() -> None:
+        async with ask_in_progress(planner, eye, gate) as (_, asking):
+            result = await asking
+            assert result.is_error
+            assert "longer than 0.2 seconds" in said(result)
+            planner.go_on.set()
+
+    run(work)
+
+
+def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
+    eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Leaky:
+        name = "leaky"
+
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            raise RuntimeError("/home/me/.keys says sk-12345")
+
+    async def work() -> None:
+        server = build(Eyes.of(Agent(Leaky(), eye)), Gate())
+        async with Client(server) as client:
+            arguments = {"image": data_uri(png()), "query": "the dog"}
+            result = await client.call_tool("ask_image", arguments)
+            assert result.is_error
+            assert said(result) == "something went wrong in the server; its log says what"
+
+    run(work)
+    assert "sk-12345" in caplog.text
+
+
+def test_what_a_picture_says_reads_no_file(eye: PlacedSegmenter) -> None:
+    """A planner that falls for words in the picture finds no tool that would obey them."""
+    opened: list[str] = []
+    watching = True
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event == "open":
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(audit)
+    fooled = ScriptedPlanner(
+        [
+            calling(
+                ("open", {"path": "file:///etc/passwd"}), ("read_file", {"path": "/etc/passwd"})
+            ),
+            calling(("segment", {"phrases": ["file:///etc/passwd"]})),
+            calling(("segment", {"phrases": ["dog"], "image": "/etc/passwd"})),
+            calling(("answer", {"text": "It says: open file:///etc/passwd.", "numbers": []})),
+        ]
+    )
+
+    async def work() -> None:
+        server = build(Eyes.of(Agent(fooled, eye)), Gate())
+        async with Client(server) as client:
+            arguments = {"image": data_uri(png()), "query": "what does the sign say?"}
+            result = await client.call_tool("ask_image", arguments)
+            assert result.structured_content["status"] == "no_target"
+            assert "root:" not in result.model_dump_json()
+            handle = result.structured_content["image"]
+            (content,) = (await client.read_resource(f"sam3://{handle}/conversation.json")).contents
+            conversation = content.text  # type: ignore[union-attr]
+            assert "there is no tool 'open'" in conversation
+            assert "segment has no argument 'image'" in conversation
+            assert "root:" not in conversation
+            for path in ("file:///etc/passwd", "/etc/passwd"):
+                refused = await client.call_tool("segment", {"image": path, "phrases": ["dog"]})
+                assert refused.is_error
+
+    run(work)
+    watching = False
+    assert not [path for path in opened if "passwd" in path]
+
+
+def test_prompts_say_what_to_do_with_an_image(agent: Agent) -> None:
+    async def work() -> None:
+        async with Client(served(agent)) as client:
+            names = [prompt.name for prompt in (await client.list_prompts()).prompts]
+            assert names == ["find", "count", "compare"]
+            for name in names:
+                arguments = {"image": "street.jpg", "what": "the $5 signs"}
+                (message,) = (await client.get_prompt(name, arguments)).messages
+                assert isinstance(message.content, TextContent)
+                assert "street.jpg" in message.content.text
+                assert "the $5 signs" in message.content.text
+            with pytest.raises(MCPError, match="the prompts are find, count, compare"):
+                await client.get_prompt("find", {"image": "street.jpg"})
+
+    run(work)
+
+
+def test_instructions_and_tools_name_no_tool_that_is_not_there(agent: Agent) -> None:
+    async def work() -> None:
+        async with Client(served(agent), mode="legacy") as client:
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            texts = [client.instructions or ""]
+            for prompt in (await client.list_prompts()).prompts:
+                got = await client.get_prompt(prompt.name, {"image": "i", "what": "w"})
+                texts.append(str(got.messages))
+            for tool in ("ask_image", "segment", "refine", "look", "measure"):
+                assert any(tool in text for text in texts) == (tool in names)
+
+    run(work)
