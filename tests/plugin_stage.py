@@ -84,22 +84,21 @@ def running(
     )
     said: list[str] = []
     assert process.stderr is not None
-    found = None
-    for line in process.stderr:
-        said.append(line)
-        found = re.match(r"listening on (http://[\d.:]+)/", line)
-        if found:
-            break
-    assert found, "".join(said)
     reader = threading.Thread(target=said.extend, args=[process.stderr])
-    reader.start()
     try:
+        found = None
+        while found is None:
+            said.append(process.stderr.readline())
+            assert said[-1], "".join(said)
+            found = re.match(r"listening on (http://[\d.:]+)/", said[-1])
+        reader.start()
         yield Server(process, found[1], said)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait(60)
-        reader.join(60)
+        if reader.ident is not None:
+            reader.join(60)
         process.stderr.close()
 
 

@@ -73,7 +73,7 @@ def test_a_call_finds_the_things_and_the_handle_goes_on(
     eyes = eyes_of(
         eye,
         calling(("segment", {"phrases": ["leash"]})),
-        calling(("answer", {"text": "On the dog.", "numbers": [1]})),
+        calling(("answer", {"text": "On the dog.", "numbers": [3]})),
     )
     first = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
     assert [mark.number for mark in first.masks] == [1, 2]
@@ -82,7 +82,7 @@ def test_a_call_finds_the_things_and_the_handle_goes_on(
     asked = json.dumps({"image": first.image, "query": "where is the leash?"})
     second = plugin.call("ask_image", asked, eyes=eyes)
     assert (second.status, second.text) == ("answered", "On the dog.")
-    assert [(mark.number, mark.phrase) for mark in second.masks] == [(1, "leash")]
+    assert [(mark.number, mark.phrase) for mark in second.masks] == [(3, "leash")]
     again = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
     assert again.image == first.image
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
     MegapixelsOption,
@@ -40,15 +39,23 @@ HostOption = Annotated[
     list[str] | None,
     typer.Option(help="A host name under which the server is reached, besides loopback's."),
 ]
+EffortOption = Annotated[
+    str, typer.Option(help="How hard an ask tries: fast, balanced or thorough, as for `ask`.")
+]
 RunningOption = Annotated[int, typer.Option(min=1, help="Calls that run at once.")]
 WaitingOption = Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")]
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")]
+MemoryOption = Annotated[
+    float,
+    typer.Option(min=1, help="Megabytes that open images may take; those used longest ago go."),
+]
 MegabytesOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger file.")]
 
 
 def mcp(
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
+    effort: EffortOption = "balanced",
     root: RootOption = None,
     urls: UrlsOption = True,
     http: Annotated[
@@ -68,12 +75,13 @@ def mcp(
     running: RunningOption = 2,
     waiting: WaitingOption = 32,
     timeout: TimeoutOption = 300.0,
+    max_memory: MemoryOption = 1000.0,
     max_megabytes: MegabytesOption = 32.0,
     max_megapixels: MegapixelsOption = 50.0,
 ) -> None:
     """Serve the tools to a chat assistant over MCP."""
     if config is not None:
-        or_exit(lambda: _print_config(config, planner, segmenter, root or [], urls))
+        or_exit(lambda: _print_config(config, planner, segmenter, effort, root or [], urls))
         return
     address = or_exit(lambda: _address(http)) if http else None
 
@@ -83,8 +91,9 @@ def mcp(
         from sam3_agent.plugin import mcp_server
         from sam3_agent.plugin.gate import Gate
 
-        limits = (max_megabytes, max_megapixels)
-        eyes = _eyes(planner, segmenter, root or [], urls, limits, timeout)
+        limits = (max_memory, max_megabytes, max_megapixels)
+        agent = _agent(planner, segmenter, effort, timeout, max_megapixels)
+        eyes = _eyes(agent, root or [], urls, limits)
         server = mcp_server.build(eyes, Gate(running, waiting, timeout))
         if address is None:
             anyio.run(mcp_server.serve_stdio, server)
@@ -98,6 +107,7 @@ def mcp(
 def serve(
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
+    effort: EffortOption = "balanced",
     address: Annotated[
         str, typer.Option("--http", metavar="HOST:PORT", help="Where to listen.")
     ] = "127.0.0.1:8000",
@@ -108,6 +118,7 @@ def serve(
     running: RunningOption = 2,
     waiting: WaitingOption = 32,
     timeout: TimeoutOption = 300.0,
+    max_memory: MemoryOption = 1000.0,
     max_megabytes: MegabytesOption = 32.0,
     max_megapixels: MegapixelsOption = 50.0,
 ) -> None:
@@ -118,8 +129,9 @@ def serve(
         from sam3_agent.plugin import rest
         from sam3_agent.plugin.gate import Gate
 
-        limits = (max_megabytes, max_megapixels)
-        eyes = _eyes(planner, segmenter, root or [], urls, limits, timeout)
+        limits = (max_memory, max_megabytes, max_megapixels)
+        agent = _agent(planner, segmenter, effort, timeout, max_megapixels)
+        eyes = _eyes(agent, root or [], urls, limits)
         rules = _rules(place[0], token, host or [], max_megabytes)
         app = rest.app(eyes, Gate(running, waiting, timeout), rules)
         _serve(app, place, "/docs", timeout)
@@ -127,15 +139,23 @@ def serve(
     _with_extra(run, "serve")
 
 
-def _eyes(
-    planner: str | None,
-    segmenter: str | None,
-    root: list[Path],
-    urls: bool,
-    limits: tuple[float, float],
-    seconds: float,
-) -> "Eyes":
-    """The tools with the models of this name; limits: megabytes and megapixels of a picture."""
+def _agent(
+    planner: str | None, segmenter: str | None, effort: str, seconds: float, megapixels: float
+) -> Agent:
+    agent = Agent(
+        planner,
+        segmenter,
+        effort=effort,  # type: ignore[arg-type]  # checked there
+        # an ask ends by itself, with the best so far, before its caller is told that it is late
+        budget=Budget(seconds=0.9 * seconds),
+        max_megapixels=megapixels,
+    )
+    say_models(agent.planner.name, agent.segmenter.name)
+    return agent
+
+
+def _eyes(agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float, float]) -> "Eyes":
+    """The tools; limits: megabytes of all open images and of one file, megapixels of a picture."""
     from sam3_agent.plugin.download import Downloader
     from sam3_agent.plugin.eyes import Eyes
     from sam3_agent.plugin.intake import Intake
@@ -143,17 +163,9 @@ def _eyes(
     for folder in root:
         if not folder.is_dir():
             raise InputError(f"--root {folder} is no folder")
-    size = int(limits[0] * 1e6)
-    # the ask ends by itself, with the best so far, before its caller is told that it is too late
-    agent = Agent(
-        load.planner(planner),
-        segmenter,
-        budget=Budget(seconds=0.9 * seconds),
-        max_megapixels=limits[1],
-    )
-    say_models(agent.planner.name, agent.segmenter.name)
+    memory, size, megapixels = limits[0] * 1e6, int(limits[1] * 1e6), limits[2]
     downloads = Downloader(max_bytes=size) if urls else None
-    return Eyes.of(agent, intake=Intake(tuple(root), downloads, size, limits[1]))
+    return Eyes.of(agent, memory, intake=Intake(tuple(root), downloads, size, megapixels))
 
 
 def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "Rules":
@@ -200,11 +212,18 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _print_config(
-    client: str, planner: str | None, segmenter: str | None, root: list[Path], urls: bool
+    client: str,
+    planner: str | None,
+    segmenter: str | None,
+    effort: str,
+    root: list[Path],
+    urls: bool,
 ) -> None:
     from sam3_agent.plugin.clients import snippet
 
     command = [sys.executable, "-m", "sam3_agent", "mcp"]
+    if effort != "balanced":
+        command += ["--effort", effort]
     for option, value in (("--planner", planner), ("--segmenter", segmenter)):
         command += [option, value] if value else []
     for folder in root:

@@ -7,13 +7,14 @@ from typing import Any
 
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
+from sam3_agent.chat import Chat
 from sam3_agent.errors import InputError
 from sam3_agent.events import Event, Finished
 from sam3_agent.images import ImageSource, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.plugin.intake import Intake
 from sam3_agent.plugin.sight import Sight, marks
-from sam3_agent.plugin.studies import Studies, Study
+from sam3_agent.plugin.studies import MAX_ANSWERS, MAX_BYTES, Studies, Study
 from sam3_agent.tool import Observation, Tool
 
 LOCAL = "local"
@@ -37,24 +38,31 @@ class Eyes:
     watch: Callable[[Event], None] = lambda event: None
 
     @classmethod
-    def of(cls, agent: Agent, **more: Any) -> "Eyes":
-        """Eyes with images of their own."""
-        return cls(agent, Studies(agent.segmenter), **more)
+    def of(cls, agent: Agent, max_bytes: float = MAX_BYTES, **more: Any) -> "Eyes":
+        """Eyes with images of their own, which take at most `max_bytes` of memory."""
+        return cls(agent, Studies(agent.segmenter, total_bytes=max_bytes), **more)
 
     def ask_image(self, image: str, query: str) -> Sight:
         """Answer a whole question about an image, in words and with pixel-exact masks.
 
         Use it for anything with relations, counts or reasoning: "the leftmost red car", "how many
         people wear a helmet?".
-        image: a handle from an earlier result, an https URL, a data URI, or a file's path where
-        that is allowed. Go on with the handle that the result names.
+        image: an https URL, a data URI, a file's path where that is allowed, or the handle that an
+        earlier result names: then the question may refer to what was asked before ("now only those
+        on the left").
         query: the question, in plain words.
         """
         study = self.study(image)
         with study.lock:
             study.check_room()
+            if (
+                image != study.handle
+                or study.chat is None
+                or len(study.chat.answers) >= MAX_ANSWERS
+            ):
+                study.chat = Chat(self.agent, study.scene)
             try:
-                answer = self._answer(study, query)
+                answer = self._answer(study.chat, query)
             finally:
                 study.scene.forget_features()
             study.answers.append(
@@ -117,8 +125,8 @@ class Eyes:
             pixels = self.intake.read(image)
         return self.studies.open(self.owner, pixels)
 
-    def _answer(self, study: Study, query: str) -> Answer:
-        events = self.agent.stream(study.scene.image, query)
+    def _answer(self, chat: Chat, query: str) -> Answer:
+        events = chat.stream(query)
         try:
             for event in events:
                 self.watch(event)

@@ -40,6 +40,7 @@ def build(eyes: Eyes, gate: Gate, rules: Rules) -> "FastAPI":
     """The app behind the door."""
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
+    from starlette.responses import PlainTextResponse
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -84,7 +85,13 @@ def build(eyes: Eyes, gate: Gate, rules: Rules) -> "FastAPI":
         responses={200: FILES, **failures(404, 422, 429, 500, 504)},
     )
     made.add_api_route("/health", desk.health, methods=["GET"], summary="Whether the server runs.")
-    made.add_api_route("/metrics", desk.metrics, methods=["GET"], summary="For Prometheus.")
+    made.add_api_route(
+        "/metrics",
+        desk.metrics,
+        methods=["GET"],
+        summary="Counters and gauges for Prometheus.",
+        response_class=PlainTextResponse,
+    )
     return made
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sam3_agent.chat import Chat
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.plugin.sight import marks
@@ -19,6 +20,9 @@ from sam3_agent.segmenter import Segmenter
 MAX_FINDINGS = 500
 MAX_MASKS = 2_000
 MAX_ANSWERS = 16
+
+MAX_BYTES = 1e9
+"""Memory that all images under study may take."""
 
 GONE = (
     "there is no image with this handle here: it was never opened, belongs to another session, or "
@@ -33,8 +37,8 @@ class Study:
 
     handle: a secret; whoever has it may look at the image. owner: the session that alone may use
     the handle; None for whoever has it. answers: the last answers as JSON values, each with its
-    conversation. shown: the masks that the last result was about. lock: held while a tool works on
-    the scene.
+    conversation. shown: the masks that the last result was about. chat: what was asked, for
+    questions that follow up. lock: held while a tool works on the scene.
     """
 
     handle: str
@@ -45,11 +49,18 @@ class Study:
     lock: threading.Lock = field(default_factory=threading.Lock)
     answers: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS))
     shown: tuple[int, ...] = ()
+    chat: Chat | None = None
 
     def weight(self) -> int:
-        """Bytes that the image and its masks take, roughly; encoded images are not kept here."""
+        """Bytes that the image, its masks and the pictures of its chat take, roughly.
+
+        Encoded images are not kept here.
+        """
         masks = sum(len(rle["counts"]) + 400 for rle in self.scene.masks.rles)
-        return self.scene.image.nbytes + masks + 1_000 * len(self.scene.findings)
+        said = self.chat.answers[-1].messages if self.chat and self.chat.answers else ()
+        pictures = {id(one): one.nbytes for message in said for one in message.pictures}
+        pictures[id(self.scene.image)] = self.scene.image.nbytes
+        return sum(pictures.values()) + masks + 1_000 * len(self.scene.findings)
 
     def masks_data(self) -> dict[str, Any]:
         """All masks as JSON values, number 1 first; each a compressed COCO RLE."""
@@ -85,13 +96,13 @@ class Studies:
         segmenter: Segmenter,
         *,
         session_images: int = 16,
-        session_bytes: int = 600_000_000,
-        total_bytes: int = 2_000_000_000,
+        session_bytes: float = 600e6,
+        total_bytes: float = MAX_BYTES,
         idle_seconds: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session_images = session_images
-        self.session_bytes = session_bytes
+        self.session_bytes = min(session_bytes, total_bytes)
         self.total_bytes = total_bytes
         self.idle_seconds = idle_seconds
         self._segmenter = segmenter
@@ -149,7 +160,7 @@ class Studies:
             self._shrink(own, self.session_bytes, self.session_images)
         self._shrink(list(self._studies.values()), self.total_bytes, len(self._studies))
 
-    def _shrink(self, studies: list[Study], limit: int, count: int) -> None:
+    def _shrink(self, studies: list[Study], limit: float, count: int) -> None:
         """Drop the first of these, but never the last, until they weigh at most `limit`."""
         total = sum(study.weight() for study in studies)
         left = len(studies)
