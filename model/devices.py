@@ -1,6 +1,7 @@
 """Where a model runs: the device, its precision, and what to say when its memory is too small."""
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator
 
 from sam3_agent.errors import SegmenterError
 
@@ -14,11 +15,29 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def precision(device: str) -> Any:
-    """bfloat16 on CUDA as Meta runs SAM 3, inside the block only; float32 elsewhere."""
+SMALL = 20_000_000
+"""Parameters below which a second thread costs more than it brings (measured: evals/LOG.md)."""
+
+
+@contextlib.contextmanager
+def inference(device: str, parameters: int) -> Iterator[None]:
+    """How SAM 3 is run: no gradients, bfloat16 on CUDA as Meta runs it, else float32.
+
+    A small model on the CPU has one thread. Inside the block only: nothing of it stays on.
+    """
     import torch
 
-    return torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+    threads = torch.get_num_threads()
+    alone = device == "cpu" and parameters < SMALL and threads > 1
+    half = torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda"))
+    try:
+        if alone:
+            torch.set_num_threads(1)
+        with torch.inference_mode(), half:
+            yield
+    finally:
+        if alone:
+            torch.set_num_threads(threads)
 
 
 def memory_error(error: Exception, device: str, model: str = "SAM 3") -> SegmenterError:

@@ -18,7 +18,7 @@ from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint
-from sam3_agent.model.devices import best_device, memory_error, precision
+from sam3_agent.model.devices import best_device, inference, memory_error
 from sam3_agent.model.feature_folder import FeatureFolder
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
@@ -113,6 +113,7 @@ class Sam3Segmenter:
         self.encoded = 0
         self._checkpoint = loaded
         self.model = loaded.model.to(self.device).eval()
+        self._parameters = sum(weight.numel() for weight in self.model.parameters())
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
         self._context = _context(loaded)
@@ -159,10 +160,9 @@ class Sam3Segmenter:
 
     def segment_at(self, features: Features, prompt: ObjectPrompt) -> Masks:
         """The one object at a place: one mask, or none."""
-        import torch
 
         prompt = checked_object(prompt, features.size)
-        with self._lock, torch.inference_mode():
+        with self._lock, inference(self.device, self._parameters):
             if self._tracker is None:
                 self._tracker = Tracker(self._checkpoint, self.device)
             hidden = features.pyramid.last_hidden_state.float()
@@ -181,7 +181,7 @@ class Sam3Segmenter:
             images=torch.from_numpy(np.array(image)).permute(2, 0, 1), return_tensors="pt"
         )["pixel_values"]
         try:
-            with torch.inference_mode(), precision(self.device):
+            with inference(self.device, self._parameters):
                 return self.model.get_vision_features(pixel_values=pixels.to(self.device))
         except (torch.OutOfMemoryError, RuntimeError) as error:
             raise memory_error(error, self.device) from error
@@ -208,7 +208,7 @@ class Sam3Segmenter:
         import torch
 
         try:
-            with torch.inference_mode(), precision(self.device):
+            with inference(self.device, self._parameters):
                 return self._forward(features, prompts)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             failure = memory_error(error, self.device)
