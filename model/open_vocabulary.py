@@ -93,6 +93,9 @@ class OpenVocabularySegmenter:
     when a checkpoint cannot be loaded.
     """
 
+    prompts = frozenset({"clicks"})
+    """What it takes besides phrases."""
+
     def __init__(
         self,
         name: str = "open:tiny",

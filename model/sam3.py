@@ -17,7 +17,7 @@ import numpy as np
 from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint
+from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint, read_config
 from sam3_agent.model.devices import best_device, inference, memory_error
 from sam3_agent.model.feature_folder import FeatureFolder
 from sam3_agent.model.lru import WeighedLRU
@@ -122,6 +122,12 @@ class Sam3Segmenter:
         self._folder = FeatureFolder(Path(cache_folder), self.model) if cache_folder else None
         self._tracker: Tracker | None = None
         self._lock = threading.RLock()
+
+    @property
+    def prompts(self) -> frozenset[str]:
+        """What it takes besides phrases: "clicks" only when the checkpoint has a tracker."""
+        clicks = "tracker_config" in read_config(self._checkpoint.place)
+        return frozenset({"exemplars", "clicks"} if clicks else {"exemplars"})
 
     def encode(self, image: Pixels) -> Features:
         """Run the image encoder, unless this image was encoded before; (H, W, 3) uint8 in."""

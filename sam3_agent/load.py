@@ -11,7 +11,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.planner import Planner
-from sam3_agent.segmenter import Segmenter
+from sam3_agent.segmenter import Segmenter, prompts_of
 from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
@@ -130,13 +130,19 @@ def atomic_concept(query: str) -> tuple[str, bool] | None:
 
 
 def tools(segmenter: Segmenter | None = None) -> list[Tool]:
-    """The tools that a planner gets unless others are given; what `segmenter` cannot do is left
-    out.
-    """
-    from sam3_agent.tools import concepts, conclusion
+    """The tools that a planner gets unless others are given: those that the segmenter can serve."""
+    from sam3_agent.tools import closeups, concepts, conclusion, editing, measurement
 
+    offered = prompts_of(segmenter)
+    by_example = [Tool.from_function(concepts.segment_like)] if "exemplars" in offered else []
+    by_place = [Tool.from_function(concepts.segment_at)] if "clicks" in offered else []
     return [
         Tool.from_function(concepts.segment, prepare=concepts.find_together),
+        *by_example,
+        *by_place,
+        Tool.from_function(closeups.look),
+        Tool.from_function(measurement.measure),
+        Tool.from_function(editing.edit),
         Tool.from_function(conclusion.answer),
     ]
 

@@ -1,9 +1,9 @@
-"""A scene: one image under study, and every mask that was ever found in it."""
+"""A scene: one image under study, and every mask that was ever found or made in it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -37,12 +37,23 @@ T = TypeVar("T")
 class Finding:
     """What a prompt found: the numbers of its masks, best first, and its presence score.
 
-    phrase: the concept phrase, or what else its masks are called.
+    phrase: the concept phrase, or what else its masks are called. fresh: the numbers of those
+    masks that nothing had found before.
     """
 
     phrase: str
     presence: float
     numbers: tuple[int, ...]
+    fresh: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change by hand to the masks with these numbers; result: the number of the mask made."""
+
+    action: Literal["drop", "restore", "merge", "subtract"]
+    numbers: tuple[int, ...]
+    result: int | None = None
 
 
 class Scene:
@@ -50,18 +61,21 @@ class Scene:
 
     The image is encoded on first need and once; what was asked before costs nothing.
 
-    image: (H, W, 3) uint8. masks: all that were found, number n at index n - 1. latest: the numbers
-    of the last finding that found anything. segmenter_seconds: wall time spent there.
+    image: (H, W, 3) uint8. masks: all that were ever there, number n at index n - 1. dropped: the
+    numbers that were taken out; they may still be used. history: every finding and edit, in order.
+    segmenter_seconds: wall time spent there.
     """
 
     def __init__(self, image: Pixels, segmenter: Segmenter) -> None:
         self.image = image
         self.masks = Masks.empty((self.height, self.width))
-        self.latest: tuple[int, ...] = ()
+        self.dropped: frozenset[int] = frozenset()
+        self.history: tuple[Finding | Edit, ...] = ()
         self.segmenter_seconds = 0.0
         self._segmenter = segmenter
         self._features: dict[Region, Any] = {}
         self._findings: dict[Any, Finding] = {}
+        self._latest: tuple[int, ...] = ()
 
     @property
     def height(self) -> int:
@@ -77,6 +91,20 @@ class Scene:
     def findings(self) -> tuple[Finding, ...]:
         """Everything that was asked so far, in order."""
         return tuple(self._findings.values())
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of all masks that are not dropped."""
+        return self.kept(range(1, len(self.masks) + 1))
+
+    @property
+    def latest(self) -> tuple[int, ...]:
+        """The numbers of the last finding that found anything, and of what was made since."""
+        return self.kept(self._latest)
+
+    def kept(self, numbers: Iterable[int]) -> tuple[int, ...]:
+        """Those of the numbers that are not dropped."""
+        return tuple(number for number in numbers if number not in self.dropped)
 
     def find(
         self,
@@ -94,7 +122,7 @@ class Scene:
         PromptError and SegmenterError; then nothing is added.
         """
         wanted = [checked_concept(prompt, (self.height, self.width)) for prompt in prompts]
-        place = self._region(region)
+        place = self.window(region)
         keys = [(prompt, selection, place, tiled) for prompt in wanted]
         missing = list(dict.fromkeys(key for key in keys if key not in self._findings))
         if missing:
@@ -102,17 +130,16 @@ class Scene:
             windows = tiles(place) if tiled else [place]
             found = self._timed(lambda: self._detect(new, selection, windows))
             for key, one in zip(missing, found, strict=True):
-                numbers = self._number(one.masks)
-                self._findings[key] = Finding(one.prompt.label, one.presence, numbers)
+                self._findings[key] = self._finding(one.prompt.label, one.presence, one.masks)
         return self._noted([self._findings[key] for key in keys])
 
     def find_at(self, prompt: ObjectPrompt) -> Finding:
         """Segment the one object at a place; raises PromptError and SegmenterError as `find`."""
         if prompt not in self._findings:
-            features = self._timed(lambda: self._encoded(self._region(None)))
+            features = self._timed(lambda: self._encoded(self.window()))
             masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
             presence = float(masks.scores.max(initial=0.0))
-            self._findings[prompt] = Finding("this object", presence, self._number(masks))
+            self._findings[prompt] = self._finding("this object", presence, masks)
         return self._noted([self._findings[prompt]])[0]
 
     def forget_features(self) -> None:
@@ -122,6 +149,60 @@ class Scene:
     def select(self, numbers: Sequence[int]) -> Masks:
         """The masks with these numbers, in that order."""
         return self.masks[[number - 1 for number in numbers]]
+
+    def window(self, region: Box | None = None) -> Region:
+        """The whole pixels of a region, or of the image; PromptError for less than 2x2 pixels."""
+        if region is None:
+            return (0, 0, self.width, self.height)
+        x0, y0, x1, y1 = checked_box(region, (self.height, self.width))
+        window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
+        if window[2] - window[0] < 2 or window[3] - window[1] < 2:
+            raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
+        return window
+
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Take masks out; they keep their numbers and can be restored."""
+        self.dropped |= set(numbers)
+        self.history += (Edit("drop", tuple(numbers)),)
+
+    def restore(self, numbers: Sequence[int]) -> None:
+        """Take masks back in that were dropped."""
+        self.dropped -= set(numbers)
+        self.history += (Edit("restore", tuple(numbers)),)
+
+    def merge(self, numbers: Sequence[int]) -> int:
+        """Make one mask of several, which are dropped; its number."""
+        return self._made("merge", numbers, self.select(numbers).merged(), numbers)
+
+    def subtract(self, number: int, others: Sequence[int]) -> int:
+        """Make a mask without the pixels of others; it replaces the first, which is dropped.
+
+        Returns its number. Raises PromptError when that would change or leave nothing.
+        """
+        whole = self.select([number])
+        left = whole.minus(self.select(others))
+        told = ", ".join(map(str, others))
+        if not left.areas()[0]:
+            raise PromptError(f"nothing of mask {number} is left without {told}; drop it instead")
+        if left.areas()[0] == whole.areas()[0]:
+            raise PromptError(f"mask {number} has no pixel in common with {told}")
+        return self._made("subtract", (number, *others), left, [number])
+
+    def _made(
+        self,
+        action: Literal["merge", "subtract"],
+        numbers: Sequence[int],
+        mask: Masks,
+        replaced: Sequence[int],
+    ) -> int:
+        """The number of a mask that was made by hand, in the place of others."""
+        self.masks = Masks.concatenate([self.masks, mask])
+        number = len(self.masks)
+        self.dropped |= set(replaced)
+        self.history += (Edit(action, tuple(numbers), number),)
+        if not set(replaced).isdisjoint(self._latest):
+            self._latest += (number,)
+        return number
 
     def _detect(
         self, prompts: list[ConceptPrompt], selection: Selection, windows: list[Region]
@@ -152,15 +233,6 @@ class Scene:
             self._features[window] = self._segmenter.encode(self.image[y0:y1, x0:x1])
         return self._features[window]
 
-    def _region(self, region: Box | None) -> Region:
-        if region is None:
-            return (0, 0, self.width, self.height)
-        x0, y0, x1, y1 = checked_box(region, (self.height, self.width))
-        window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
-        if window[2] - window[0] < 2 or window[3] - window[1] < 2:
-            raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
-        return window
-
     def _timed(self, work: Callable[[], T]) -> T:
         began = time.perf_counter()
         try:
@@ -170,8 +242,17 @@ class Scene:
 
     def _noted(self, findings: list[Finding]) -> list[Finding]:
         numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
-        self.latest = numbers or self.latest
+        self._latest = numbers or self._latest
         return findings
+
+    def _finding(self, phrase: str, presence: float, masks: Masks) -> Finding:
+        """What a new prompt found, its masks now numbered."""
+        known = len(self.masks)
+        numbers = self._number(masks)
+        fresh = tuple(number for number in numbers if number > known)
+        finding = Finding(phrase, presence, numbers, fresh)
+        self.history += (finding,)
+        return finding
 
     def _number(self, found: Masks) -> tuple[int, ...]:
         """Add what is new to the scene; the numbers of all of `found`."""

@@ -115,6 +115,15 @@ class Segmenter(Protocol):
         """
 
 
+def prompts_of(segmenter: Segmenter | None) -> frozenset[str]:
+    """What a segmenter takes besides phrases: its attribute `prompts`, else exemplars and clicks.
+
+    A planner is offered no tool for what it does not take.
+    """
+    taken: frozenset[str] = getattr(segmenter, "prompts", frozenset({"exemplars", "clicks"}))
+    return taken
+
+
 def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 

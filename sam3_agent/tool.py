@@ -6,7 +6,16 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
@@ -63,8 +72,8 @@ class Tool:
     ) -> "Tool":
         """The tool of `function(scene, ...)`.
 
-        Parameters are str, int, float, bool, a TypedDict of those, or lists; "or None" needs a
-        default of None.
+        Parameters are str, int, float, bool, a Literal of strings, a TypedDict of those, lists, or
+        one of several of these; "or None" needs a default of None.
         """
         hints = get_type_hints(function)
         parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -116,7 +125,8 @@ class Tool:
             if not _fits(value, properties[name]):
                 raise ToolError(
                     f"argument {name!r} of {self.name} is {_shown(value)}, "
-                    f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}; {self._usage()}"
+                    f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}"
+                    f"{_choices(properties[name])}; {self._usage()}"
                 )
             for text in _texts(value):
                 found = _NO_TEXT.search(text)
@@ -132,12 +142,10 @@ class Tool:
         return f"call it like {self.name}({json.dumps(self.example())})"
 
     def example(self) -> dict[str, Any]:
-        """Arguments that would be accepted, for messages and prompts."""
-        return {
-            name: _EXAMPLES.get(name, _example_of(schema))
-            for name, schema in self.parameters["properties"].items()
-            if name in self.parameters["required"]
-        }
+        """Arguments that would be accepted, for messages and prompts: the required ones, or one."""
+        properties = self.parameters["properties"]
+        shown = self.parameters["required"] or list(properties)[:1]
+        return {name: _EXAMPLES.get(name, _example_of(properties[name])) for name in shown}
 
 
 def tool_named(name: str, known: Collection[str]) -> str | None:
@@ -166,7 +174,12 @@ def read_json(text: str) -> Any:
 
 
 _TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
-_EXAMPLES: dict[str, Any] = {"phrases": ["red car", "dog"], "numbers": [1, 2], "text": "Two dogs."}
+_EXAMPLES: dict[str, Any] = {
+    "phrases": ["red car", "dog"],
+    "numbers": [1, 2],
+    "text": "Two dogs.",
+    "inside": [[50, 40]],
+}
 _ARTICLES = {"object": "an ", "null": ""}
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and halves of surrogate pairs."""
@@ -175,8 +188,10 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 def _schema(hint: Any) -> dict[str, Any]:
     """The JSON schema of a type hint; a hint that is not supported is a bug in the tool."""
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = (one for one in get_args(hint) if one is not types.NoneType)
-        return _schema(hint)
+        options = [_schema(one) for one in get_args(hint) if one is not types.NoneType]
+        return options[0] if len(options) == 1 else {"anyOf": options}
+    if get_origin(hint) is Literal:
+        return {"type": "string", "enum": list(get_args(hint))}
     if get_origin(hint) is list:
         return {"type": "array", "items": _schema(get_args(hint)[0])}
     if is_typeddict(hint):
@@ -191,6 +206,10 @@ def _schema(hint: Any) -> dict[str, Any]:
 
 
 def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    if "anyOf" in schema:
+        return any(_fits(value, option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
     if schema["type"] == "array":
         return isinstance(value, list) and all(_fits(one, schema["items"]) for one in value)
     if schema["type"] == "object":
@@ -208,6 +227,11 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
     return isinstance(value, accepted)
 
 
+def _choices(schema: Mapping[str, Any]) -> str:
+    """What an argument may be, where that is a list of words."""
+    return f", not one of {', '.join(schema['enum'])}" if "enum" in schema else ""
+
+
 def _texts(value: Any) -> Iterator[str]:
     """The strings in a checked value."""
     if isinstance(value, str):
@@ -218,6 +242,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _example_of(schema: Mapping[str, Any]) -> Any:
+    if "anyOf" in schema:
+        return _example_of(schema["anyOf"][0])
+    if "enum" in schema:
+        return schema["enum"][0]
     if schema["type"] == "array":
         return [_example_of(schema["items"])]
     if schema["type"] == "object":

@@ -77,12 +77,12 @@ def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
     assert observed.text.splitlines() == [
         '"dog": masks 1, 2 (presence 0.90)',
         '"leash": masks 3 (presence 0.70)',
-        '1: "dog" score 0.90 box 10,20,60,70 area 12.5%',
-        '2: "dog" score 0.80 box 120,40,150,70 area 4.5%',
-        '3: "leash" score 0.70 box 50,40,90,50 area 2.0%',
+        '1: "dog" score 0.90 box 5,20,30,70 area 12.5%',
+        '2: "dog" score 0.80 box 60,40,75,70 area 4.5%',
+        '3: "leash" score 0.70 box 25,40,45,50 area 2.0%',
     ]
     assert len(observed.pictures) == 1
-    assert (observed.pictures[0] != image).any()
+    assert (observed.pictures[0] != 128).any()
     assert json.loads(json.dumps(observed.data))["masks"][1]["area"] == 900
 
 
@@ -119,7 +119,8 @@ def test_no_numbers_means_no_target(image: Pixels, eye: PlacedSegmenter) -> None
 WRONG_CALLS = {
     "unknown tool": (
         ("zoom", {"box": 1}),
-        "there is no tool 'zoom'; the tools are: segment, answer",
+        "there is no tool 'zoom'; the tools are: segment, segment_like, "
+        "segment_at, look, measure, edit, answer",
     ),
     "broken JSON": (("segment", '{"phrases": ["dog"'), "not valid JSON"),
     "not an object": (("segment", '["dog"]'), "must be a JSON object, not list"),

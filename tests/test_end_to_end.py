@@ -87,8 +87,8 @@ def answer_leftmost(phrase: str) -> StepFunction:
 
     def step(request: Request) -> Step:
         said = json.dumps(request.body, ensure_ascii=False)
-        rows = re.findall(rf'(\d+): \\+"{phrase}\\+" score [\d.]+ box (\d+),', said)
-        number = int(min(rows, key=lambda row: int(row[1]))[0])
+        rows = re.findall(rf'(\d+): \\+"{phrase}\\+" score [\d.]+ box ([\d.]+),', said)
+        number = int(min(rows, key=lambda row: float(row[1]))[0])
         return call(("answer", {"text": f"The {phrase}.", "numbers": [number]}), text="Done.")
 
     return step

@@ -82,7 +82,7 @@ def test_a_question_is_answered_and_replies_go_back_as_they_came(
         "systemInstruction": SYSTEM,
         "tools": DECLARED,
     }
-    assert [picture.size for picture in pictures] == [(200, 100)] * 3
+    assert [picture.size for picture in pictures] == [(200, 100), (200, 100), (768, 384)]
     assert np.array_equal(np.asarray(pictures[0].convert("RGB")), image)
     assert not np.array_equal(np.asarray(pictures[2].convert("RGB")), image)
 

@@ -102,6 +102,10 @@ def picture_of(part: dict[str, Any]) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
+IMAGE, MARKED = "picture 200x100", "picture 768x384"
+"""The image and the one with masks, which is enlarged so that its numbers can be read."""
+
+
 def shapes_for_pictures(value: Any) -> Any:
     """A body with every picture replaced by its size."""
     if isinstance(value, dict):
@@ -143,7 +147,7 @@ def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: PlacedSegm
     system = {"role": "system", "content": system_prompt()}
     user = {
         "role": "user",
-        "content": [{"type": "text", "text": "which dog?"}, "picture 200x100"],
+        "content": [{"type": "text", "text": "which dog?"}, IMAGE],
     }
     first = {
         "model": "gpt-test",
@@ -151,7 +155,7 @@ def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: PlacedSegm
         "tools": declared(),
     }
     called = [wire_call("c1", "segment", {"phrases": ["dog", "leash"]})]
-    seen = [{"type": "text", "text": "Picture for c1:"}, "picture 200x100"]
+    seen = [{"type": "text", "text": "Picture for c1:"}, MARKED]
     second = {
         **first,
         "messages": [
@@ -172,9 +176,10 @@ def test_the_pictures_are_the_image_and_the_masks_drawn_on_it(
     ask(server, image, eye)
     original, marked = server.bodies[1]["messages"][1], server.bodies[1]["messages"][4]
     assert np.abs(picture_of(original["content"][1]).astype(int) - image).max() <= 2
-    drawn = np.abs(picture_of(marked["content"][1]).astype(int) - image).max(axis=2) > 25
-    assert drawn[20:70, 10:60].mean() > 0.9
-    assert not drawn[80:].any()
+    drawn = np.abs(picture_of(marked["content"][1]).astype(int) - 128).max(axis=2) > 25
+    assert drawn.shape == (384, 768)
+    assert drawn[77:269, 39:230].mean() > 0.9
+    assert not drawn[300:].any()
 
 
 def test_a_large_image_is_sent_small_and_the_masks_have_its_own_size() -> None:
@@ -205,9 +210,9 @@ def test_several_calls_in_one_turn_are_answered_by_their_ids_and_pictures_follow
     ]
     assert seen["content"] == [
         {"type": "text", "text": "Picture for a:"},
-        "picture 200x100",
+        MARKED,
         {"type": "text", "text": "Picture for b:"},
-        "picture 200x100",
+        MARKED,
     ]
 
 
@@ -229,7 +234,7 @@ def test_only_the_latest_pictures_are_sent_and_older_ones_become_words(
     server = Server(*looks, ANSWER)
     answer = ask(server, image, eye)
     sent = json.dumps(shapes_for_pictures(server.bodies[4]["messages"]))
-    assert sent.count("picture 200x100") == 3
+    assert (sent.count(IMAGE), sent.count(MARKED)) == (1, 2)
     assert sent.count("no longer shown") == 2
     assert answer.usage.spent.images == 1 + 2 + 3 + 3 + 3
 
@@ -332,7 +337,7 @@ def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_on
     assert said == {"role": "assistant", "content": written}
     assert result["role"] == "user"
     assert result["content"][0]["text"].startswith('Result of segment:\n"dog": masks 1, 2')
-    assert picture_of(result["content"][-1]).shape == (100, 200, 3)
+    assert picture_of(result["content"][-1]).shape == (384, 768, 3)
 
 
 def test_text_calls_may_be_asked_for_from_the_start() -> None:
@@ -359,7 +364,7 @@ def test_a_server_that_refuses_the_roles_gets_one_message_with_everything(
     text, *pictures = user["content"]
     called = 'You called segment({"phrases": ["dog", "leash"]})'
     assert text["text"] == f"which dog?\n{called}\nResult: {answer.messages[3].text}"
-    assert pictures == ["picture 200x100"] * 2
+    assert pictures == [IMAGE, MARKED]
     assert server.bodies[2]["tools"] == server.bodies[0]["tools"]
 
 
@@ -420,7 +425,7 @@ def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
     server = Server(SEGMENT, fails(status, words), ANSWER)
     assert ask(server, image, eye).numbers == (1,)
     before, after = (json.dumps(shapes_for_pictures(body)) for body in server.bodies[1:])
-    assert (before.count("picture 200x100"), after.count("picture 200x100")) == (2, 1)
+    assert [body.count(IMAGE) + body.count(MARKED) for body in (before, after)] == [2, 1]
     assert "(1 picture of this step no longer shown)" in after
 
     server = Server(SEGMENT, fails(status, words), fails(status, words))

@@ -15,7 +15,7 @@ from sam3_agent.model.mllm.text_protocol import as_text, instructions, read_call
 from sam3_agent.model.placed import PlacedSegmenter
 
 TOOLS = tools()
-SEGMENT, ANSWER = TOOLS
+SEGMENT, ANSWER = (next(t for t in TOOLS if t.name == name) for name in ("segment", "answer"))
 DOG = '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'
 DONE = '{"tool": "answer", "arguments": {"text": "One.", "numbers": [1]}}'
 SEGMENT_DOG = ("segment", {"phrases": ["dog"]})

@@ -1,67 +1,114 @@
-"""The tool that finds every instance of a concept."""
+"""The tools that find masks: by phrases, by examples, at a place."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sam3_agent.errors import ToolError
-from sam3_agent.scene import Finding, Scene
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import COUNTING, STANDARD, Box, ConceptPrompt, ObjectPrompt, Selection
 from sam3_agent.tool import Observation
-from sam3_agent.tools.overlay import draw_masks
+from sam3_agent.tools.mask_table import checked_numbers, observation
+from sam3_agent.tools.percent import pixel_box, pixel_point
 
 MAX_PHRASES = 16
 """More concepts than this in one call are refused."""
 
+MAX_PLACES = 16
+"""More examples or points than this in one call are refused."""
 
-def segment(scene: Scene, phrases: list[str]) -> Observation:
-    """Find every instance of each concept and get numbered masks.
 
-    phrases: short noun phrases, singular, with at most two visual attributes, such as "red car".
-    Give all concepts that you need in one call. A mask keeps its number for good.
+def segment(
+    scene: Scene,
+    phrases: list[str],
+    threshold: float | None = None,
+    region: list[float] | None = None,
+    counting: bool = False,
+) -> Observation:
+    """Find every instance of each concept: numbered masks, a table, a picture.
+
+    phrases: short singular noun phrases such as "red car"; all that you need in one call.
+    threshold: least score, default 0.5; moving it costs nothing. region: look only there, at full
+    resolution. counting: recipe for counting many alike things.
     """
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
-    findings = scene.find(phrases)
-    numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
-    masks = [_mask_data(scene, number) for number in numbers]
-    text = "\n".join([*map(_finding_line, findings), *map(_mask_line, masks)])
-    pictures = (draw_masks(scene.image, scene.select(numbers), numbers),) if numbers else ()
-    data = {
-        "image": {"width": scene.width, "height": scene.height},
-        "findings": [
-            {"phrase": f.phrase, "presence": round(f.presence, 3), "numbers": list(f.numbers)}
-            for f in findings
-        ],
-        "masks": masks,
-    }
-    return Observation(text, pictures, data)
+    selection, box = _selection(threshold, counting), _region(scene, region)
+    findings = scene.find(phrases, selection=selection, region=box)
+    return observation(scene, findings, scene.window(box))
 
 
 def find_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:
-    """Ask for the phrases of several calls at once; the calls themselves then cost nothing."""
-    phrases = [phrase for call in calls for phrase in call["phrases"]]
-    scene.find(phrases[: MAX_PHRASES * MAX_PHRASES])
+    """Ask for the phrases of several `segment` calls at once; the calls then cost nothing."""
+    groups: dict[tuple[Selection, Box | None], list[str]] = {}
+    for call in calls:
+        selection = _selection(call.get("threshold"), call.get("counting", False))
+        group = groups.setdefault((selection, _region(scene, call.get("region"))), [])
+        group.extend(call["phrases"])
+    for (selection, box), phrases in groups.items():
+        scene.find(phrases[: MAX_PHRASES * MAX_PHRASES], selection=selection, region=box)
 
 
-def _mask_data(scene: Scene, number: int) -> dict[str, Any]:
-    masks = scene.select([number])
-    return {
-        "number": number,
-        "phrase": masks.phrases[0],
-        "score": round(float(masks.scores[0]), 3),
-        "box": [round(float(v), 1) for v in masks.boxes[0]],
-        "area": int(masks.areas()[0]),
-        "area_percent": round(100 * float(masks.areas()[0]) / (scene.width * scene.height), 2),
-    }
+def segment_like(
+    scene: Scene,
+    positive: list[int | list[float]],
+    negative: list[int | list[float]] | None = None,
+    phrase: str | None = None,
+) -> Observation:
+    """Find all that looks like examples: mask numbers or boxes.
 
-
-def _finding_line(finding: Finding) -> str:
-    found = ", ".join(map(str, finding.numbers)) or "none"
-    return f'"{finding.phrase}": masks {found} (presence {finding.presence:.2f})'
-
-
-def _mask_line(mask: dict[str, Any]) -> str:
-    box = ",".join(f"{v:.0f}" for v in mask["box"])
-    return (
-        f'{mask["number"]}: "{mask["phrase"]}" score {mask["score"]:.2f} '
-        f"box {box} area {mask['area_percent']:.1f}%"
+    phrase: name it too, better than either alone.
+    """
+    examples = [*positive, *(negative or ())]
+    if not positive or len(examples) > MAX_PLACES:
+        raise ToolError(
+            f"segment_like takes 1 to {MAX_PLACES} examples, at least one of them positive: "
+            "mask numbers or boxes"
+        )
+    boxes = [_example(scene, example) for example in examples]
+    prompt = ConceptPrompt(
+        phrase or "", tuple(boxes[: len(positive)]), tuple(boxes[len(positive) :])
     )
+    return observation(scene, scene.find([prompt]))
+
+
+def segment_at(
+    scene: Scene,
+    inside: list[list[float]] | None = None,
+    outside: list[list[float]] | None = None,
+    box: list[float] | None = None,
+) -> Observation:
+    """Segment the one object at a place.
+
+    inside, outside: points [x,y] on it and beside it.
+    """
+    if not inside and box is None:
+        raise ToolError("segment_at needs a point inside the object, or a box around it")
+    if len(inside or ()) + len(outside or ()) > MAX_PLACES:
+        raise ToolError(f"segment_at takes at most {MAX_PLACES} points")
+    prompt = ObjectPrompt(
+        tuple(pixel_point(scene, point) for point in inside or ()),
+        tuple(pixel_point(scene, point) for point in outside or ()),
+        _region(scene, box, "box"),
+    )
+    return observation(scene, [scene.find_at(prompt)])
+
+
+def _selection(threshold: float | None, counting: bool) -> Selection:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ToolError(f"the threshold {threshold:g} is not a score from 0 to 1")
+    selection = COUNTING if counting else STANDARD
+    return selection if threshold is None else replace(selection, threshold=threshold)
+
+
+def _region(scene: Scene, region: Sequence[float] | None, what: str = "region") -> Box | None:
+    return None if region is None else pixel_box(scene, region, what)
+
+
+def _example(scene: Scene, example: int | Sequence[float]) -> Box:
+    """The box of a mask number, or a box in percent."""
+    if not isinstance(example, int):
+        return pixel_box(scene, example, "example")
+    (number,) = checked_numbers(scene, [example])
+    x0, y0, x1, y1 = (float(v) for v in scene.masks.boxes[number - 1])
+    return x0, y0, x1, y1

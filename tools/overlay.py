@@ -1,200 +1,247 @@
 """Set-of-marks: the image with numbered masks drawn on it, for a planner's eye and a person's."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
-
-Color: TypeAlias = tuple[int, int, int]
-Box: TypeAlias = tuple[int, int, int, int]
+from sam3_agent.scene import Region
+from sam3_agent.tools.labels import Color, Label, draw_labels
 
 PALETTE: tuple[Color, ...] = (
-    (230, 25, 75),
-    (0, 130, 200),
-    (60, 180, 75),
-    (245, 130, 48),
-    (145, 30, 180),
-    (0, 170, 170),
-    (240, 50, 230),
-    (170, 110, 40),
-    (70, 90, 235),
-    (128, 160, 0),
-    (220, 40, 40),
-    (0, 105, 90),
+    (220, 20, 60),
+    (0, 115, 225),
+    (30, 140, 60),
+    (205, 95, 0),
+    (135, 40, 190),
+    (0, 140, 150),
+    (225, 40, 180),
+    (130, 80, 40),
+    (45, 50, 150),
+    (115, 125, 0),
+    (150, 20, 90),
+    (70, 75, 80),
 )
-"""The colour of mask n is PALETTE[(n - 1) % 12], in every picture."""
+"""The colour of mask n is PALETTE[(n - 1) % 12], unless a neighbour with a lower number has it."""
 
 TINT = 0.35
 """How much of the colour a masked pixel takes."""
 
+OUTLINE = 5
+"""Pixels of the outline of a close-up, whose colour may be that of the thing."""
+
+LONGEST_SIDE, SHORT_SIDE = 1568, 768
+"""Pixels of the longest side of what a planner is shown: providers scale down what is larger, and
+in a smaller picture numbers are hard to read."""
+
+LABEL_AREA = 1300
+"""Pixels of a picture for each label, a third of which the label itself takes."""
+
 
 @dataclass(frozen=True)
 class _Mark:
-    """One mask on its way into the picture: its pixels in their box, and where its label goes."""
+    """One mask on its way into the picture: its pixels in their box, at the (x0, y0) of it."""
 
     number: int
+    color: Color
     crop: BoolArray
     corner: tuple[int, int]
-    pole: tuple[int, int]
-    reach: float
-    """Distance in pixels from the pole to the mask's edge."""
-
-    @property
-    def color(self) -> Color:
-        return PALETTE[(self.number - 1) % len(PALETTE)]
 
 
 def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
     """The (H, W, 3) uint8 image with each mask tinted, outlined and labelled with its number.
 
     Larger masks lie below smaller ones. Labels stay inside the image and off each other; one that
-    does not fit into its mask stands beside it with a line to it.
+    does not fit into its mask stands beside it with a line to it, and one for which there is no
+    place at all is left out.
     """
-    canvas = np.array(image)
+    return _drawn(np.array(image), _marks(masks, numbers, (0, 0), 1.0))
+
+
+def view(
+    image: Pixels, masks: Masks, numbers: Sequence[int], region: Region | None = None
+) -> Pixels:
+    """The image, or a region of it, with masks as in `draw_masks`, in a size that suits a planner.
+
+    Enlarged so far that every label finds a place, and scaled down to what a provider takes.
+    """
+    x0, y0, x1, y1 = region or (0, 0, image.shape[1], image.shape[0])
+    scale = _scale(x1 - x0, y1 - y0, len(masks))
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    canvas = resized(image[y0:y1, x0:x1], size)
+    marks = [
+        clipped
+        for mark in _marks(masks, numbers, (x0, y0), scale)
+        if (clipped := _clipped(mark, size))
+    ]
+    return _drawn(canvas, marks)
+
+
+def outlined(
+    image: Pixels, masks: Masks, number: int, region: Region, scale: float
+) -> tuple[Pixels, Color]:
+    """A region of the image at a scale, with the outline of one mask and no label; its colour."""
+    x0, y0, x1, y1 = region
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    canvas = resized(image[y0:y1, x0:x1], size)
+    (mark,) = _marks(masks, [number], (x0, y0), scale)
+    clipped = _clipped(mark, size)
+    if clipped:
+        _tint(canvas, clipped, OUTLINE, 0.0)
+    return canvas, mark.color
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """(H, W, 3) pixels at another (width, height), a copy."""
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return np.array(pixels)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    smaller = size[0] < picture.width
+    how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
+    return np.array(picture.resize(size, how))
+
+
+def _scale(width: int, height: int, labels: int) -> float:
+    longest = max(width, height)
+    for_labels = math.sqrt(labels * LABEL_AREA / (width * height))
+    return min(max(1.0, SHORT_SIDE / longest, for_labels), LONGEST_SIDE / longest)
+
+
+def _marks(
+    masks: Masks, numbers: Sequence[int], origin: tuple[int, int], scale: float
+) -> list[_Mark]:
+    """The masks, largest first, in the pixels of a picture that begins at `origin`."""
+    areas = masks.areas()
+    colors = _colors(masks, numbers)
+    marks = []
+    for i in np.argsort(-areas, kind="stable"):
+        if areas[i]:
+            crop, (x, y) = masks.crop(int(i))
+            crop, corner = _scaled(crop, (x - origin[0], y - origin[1]), scale)
+            marks.append(_Mark(numbers[int(i)], colors[int(i)], crop, corner))
+    return marks
+
+
+def _scaled(
+    crop: BoolArray, corner: tuple[int, int], scale: float
+) -> tuple[BoolArray, tuple[int, int]]:
+    if scale == 1:
+        return crop, corner
+    rows, columns = crop.shape
+    x0, y0 = math.floor(corner[0] * scale), math.floor(corner[1] * scale)
+    x1 = max(x0 + 1, round((corner[0] + columns) * scale))
+    y1 = max(y0 + 1, round((corner[1] + rows) * scale))
+    grey = Image.fromarray(crop.astype(np.uint8) * 255)
+    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    level = np.asarray(grey.resize((x1 - x0, y1 - y0), how))
+    return level >= min(128, int(level.max())), (x0, y0)
+
+
+def _clipped(mark: _Mark, size: tuple[int, int]) -> _Mark | None:
+    """The part of a mark inside a picture of (width, height), if any."""
+    (x, y), (rows, columns) = mark.corner, mark.crop.shape
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(size[0], x + columns), min(size[1], y + rows)
+    if x0 >= x1 or y0 >= y1:
+        return None
+    crop = mark.crop[y0 - y : y1 - y, x0 - x : x1 - x]
+    return _Mark(mark.number, mark.color, crop, (x0, y0)) if crop.any() else None
+
+
+def _colors(masks: Masks, numbers: Sequence[int]) -> list[Color]:
+    """A colour for each mask that no mask near it has, by number.
+
+    With more neighbours than colours, the one whose nearest bearer is farthest away.
+    """
+    boxes = masks.boxes
+    near = 0.02 * max(masks.size)
+    chosen = np.full(len(masks), -1)
+    for i in np.argsort(np.asarray(numbers, dtype=np.int64), kind="stable"):
+        own = (numbers[i] - 1) % len(PALETTE)
+        others = np.flatnonzero(chosen >= 0)
+        apart = np.full(len(PALETTE), np.inf)
+        np.minimum.at(apart, chosen[others], _gaps(boxes[i], boxes[others]))
+        in_turn = np.roll(np.arange(len(PALETTE)), -own)
+        free = in_turn[apart[in_turn] > near]
+        chosen[i] = free[0] if len(free) else in_turn[apart[in_turn].argmax()]
+    return [PALETTE[i] for i in chosen]
+
+
+def _gaps(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(N,) pixels between a box and each of (N, 4) others; the less they overlap, the less < 0."""
+    x = np.maximum(box[0] - others[:, 2], others[:, 0] - box[2])
+    y = np.maximum(box[1] - others[:, 3], others[:, 1] - box[3])
+    gaps: npt.NDArray[np.float32] = np.maximum(x, y)
+    return gaps
+
+
+def _drawn(canvas: Pixels, marks: Sequence[_Mark]) -> Pixels:
     thickness = max(2, round(min(canvas.shape[:2]) / 300))  # seen at any scale
-    order = np.argsort(-masks.areas(), kind="stable")
-    marks = [_mark(masks, int(i), numbers[int(i)]) for i in order if masks.areas()[i]]
     for mark in marks:
-        _tint(canvas, mark, thickness)
-    return _label(canvas, marks, thickness)
+        _tint(canvas, mark, thickness, TINT)
+    return draw_labels(canvas, [_label(mark) for mark in marks], thickness)
 
 
-def _mark(masks: Masks, index: int, number: int) -> _Mark:
-    crop, corner = masks.crop(index)
-    row, column, reach = _pole(crop)
-    return _Mark(number, crop, corner, (corner[0] + column, corner[1] + row), reach)
-
-
-def _tint(canvas: Pixels, mark: _Mark, thickness: int) -> None:
+def _tint(canvas: Pixels, mark: _Mark, thickness: int, tint: float) -> None:
     (x, y), (rows, columns) = mark.corner, mark.crop.shape
     window = canvas[y : y + rows, x : x + columns]
-    color = np.array(mark.color, np.float32)
-    inside = mark.crop & _eroded(mark.crop, thickness)
-    window[inside] = (window[inside] * (1 - TINT) + color * TINT).astype(np.uint8)
+    color = np.array(mark.color)
+    inside = _eroded(mark.crop, thickness)
+    if tint:
+        window[inside] = _blended(window[inside], color, tint)
     # a light line inside a coloured one stays visible on dark and on light ground
-    edge = mark.crop & ~inside
     halo = inside & ~_eroded(inside, max(1, thickness // 2))
-    window[halo] = (window[halo] * 0.4 + 255 * 0.6).astype(np.uint8)
-    window[edge] = mark.color
+    window[halo] = _blended(window[halo], np.full(3, 255), 0.6)
+    window[mark.crop & ~inside] = mark.color
+
+
+def _blended(pixels: Pixels, color: npt.NDArray[np.int64], share: float) -> Pixels:
+    """Pixels (K, 3) of which a share gives way to a colour, in whole numbers: they are many."""
+    weight = round(256 * share)
+    mixed = pixels.astype(np.uint16) * np.uint16(256 - weight) + (color * weight).astype(np.uint16)
+    return (mixed >> 8).astype(np.uint8)
 
 
 def _eroded(crop: BoolArray, steps: int) -> BoolArray:
-    """(h, w) bool: the pixels that are at least `steps` away from the mask's edge."""
-    inner = np.pad(crop, 1)
+    """(h, w) bool: the pixels that are more than `steps` away from the mask's edge."""
+    inner = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.bool_)
+    inner[1:-1, 1:-1] = crop
     for _ in range(steps):
-        inner[1:-1, 1:-1] = (
-            inner[1:-1, 1:-1]
-            & inner[:-2, 1:-1]
-            & inner[2:, 1:-1]
-            & inner[1:-1, :-2]
-            & inner[1:-1, 2:]
-        )
+        across = inner[1:-1, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+        inner[1:-1, 1:-1] = across & inner[:-2, 1:-1] & inner[2:, 1:-1]
     return inner[1:-1, 1:-1]
 
 
-def _pole(crop: BoolArray, resolution: int = 48) -> tuple[int, int, float]:
-    """The pole of inaccessibility, on a coarse grid: (row, column, distance to the edge)."""
+def _label(mark: _Mark) -> Label:
+    (x, y), (rows, columns) = mark.corner, mark.crop.shape
+    row, column, reach = pole(mark.crop)
+    box = (x, y, x + columns, y + rows)
+    return Label(str(mark.number), mark.color, (x + column, y + row), reach, box)
+
+
+def pole(crop: BoolArray, resolution: int = 40) -> tuple[int, int, float]:
+    """The pole of inaccessibility, the pixel farthest from the mask's edge: (row, column, pixels).
+
+    Exact on a grid of at most `resolution` points a side.
+    """
     step = max(1, -(-max(crop.shape) // resolution))
-    small = crop[step // 2 :: step, step // 2 :: step]
+    small = np.pad(crop[step // 2 :: step, step // 2 :: step], 1)
     if not small.any():  # a mask too thin for the grid: any of its pixels will do
-        row, column = np.argwhere(crop)[crop.sum() // 2]
-        return int(row), int(column), 0.5
-    depth: npt.NDArray[np.int32] = np.zeros(small.shape, np.int32)
-    left = small
-    while left.any():
-        depth += left
-        left = _eroded(left, 1)
-    deepest = np.argwhere(depth == depth.max())
-    row, column = deepest[np.abs(deepest - deepest.mean(axis=0)).sum(axis=1).argmin()]
-    return (
-        int(row) * step + step // 2,
-        int(column) * step + step // 2,
-        float(depth.max() - 0.5) * step,
-    )
-
-
-def _label(canvas: Pixels, marks: Sequence[_Mark], thickness: int) -> Pixels:
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    largest = max(13.0, min(canvas.shape[:2]) / 18)
-    smallest = max(10.0, min(canvas.shape[:2]) / 45)
-    taken: list[Box] = []
-    lines: list[tuple[tuple[int, int], Box, Color]] = []
-    labels: list[tuple[Box, _Mark, ImageFont.FreeTypeFont | ImageFont.ImageFont]] = []
-    for mark in sorted(marks, key=lambda mark: -mark.reach):
-        font = ImageFont.load_default(float(np.clip(mark.reach * 0.9, smallest, largest)))
-        box = _free_box(draw, font, mark, taken, picture.size)
-        taken.append(box)
-        labels.append((box, mark, font))
-        if not (box[0] <= mark.pole[0] < box[2] and box[1] <= mark.pole[1] < box[3]):
-            lines.append((mark.pole, box, mark.color))
-    for pole, box, color in lines:
-        near = (int(np.clip(pole[0], box[0], box[2])), int(np.clip(pole[1], box[1], box[3])))
-        draw.line([pole, near], fill="white", width=2 * thickness - 1)
-        draw.line([pole, near], fill=color, width=max(1, thickness - 1))
-    for box, mark, font in labels:
-        draw.rounded_rectangle(
-            (box[0], box[1], box[2] - 1, box[3] - 1),
-            radius=thickness + 1,
-            fill=mark.color,
-            outline="white",
-            width=max(1, thickness // 2),
-        )
-        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        draw.text(centre, str(mark.number), fill="white", font=font, anchor="mm")
-    return np.asarray(picture)
-
-
-def _free_box(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    mark: _Mark,
-    taken: Sequence[Box],
-    size: tuple[int, int],
-) -> Box:
-    """Where a label goes: at the pole if it is free, else the nearest free place around it."""
-    x0, y0, x1, y1 = draw.textbbox((0, 0), "0" * len(str(mark.number)), font=font, anchor="mm")
-    padding = round(0.2 * (y1 - y0)) + 4
-    width, height = round(x1 - x0) + padding, round(y1 - y0) + padding
-    fits = 2 * mark.reach >= 0.8 * max(width, height)
-    (corner_x, corner_y), (rows, columns) = mark.corner, mark.crop.shape
-    start = mark.pole if fits else (mark.pole[0], corner_y - height // 2 - 3)
-    boxes = [_box_at(start, width, height, size)]
-    if not fits:
-        beside = [
-            (mark.pole[0], corner_y + rows + height // 2 + 3),
-            (corner_x - width // 2 - 3, mark.pole[1]),
-            (corner_x + columns + width // 2 + 3, mark.pole[1]),
-        ]
-        boxes += [_box_at(centre, width, height, size) for centre in beside]
-    for ring in range(1, 40):
-        for angle in np.linspace(0, 2 * np.pi, 8 + 4 * ring, endpoint=False):
-            distance = ring * height * 0.5
-            centre = (
-                round(start[0] + distance * float(np.cos(angle))),
-                round(start[1] + distance * float(np.sin(angle))),
-            )
-            boxes.append(_box_at(centre, width, height, size))
-        for box in boxes:
-            if not any(_overlap(box, other) for other in taken):
-                return box
-        boxes = []
-    return _box_at(start, width, height, size)
-
-
-def _box_at(centre: tuple[int, int], width: int, height: int, size: tuple[int, int]) -> Box:
-    """The box of this size around `centre`, moved into the image."""
-    x = min(max(0, centre[0] - width // 2), max(0, size[0] - width))
-    y = min(max(0, centre[1] - height // 2), max(0, size[1] - height))
-    return x, y, x + width, y + height
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        places = np.flatnonzero(crop)
+        row, column = divmod(int(places[len(places) // 2]), crop.shape[1])
+        return row, column, 0.5
+    rows = np.arange(small.shape[0])[:, None]
+    above = np.maximum.accumulate(np.where(small, -1, rows), axis=0)
+    below = np.minimum.accumulate(np.where(small, len(rows), rows)[::-1], axis=0)[::-1]
+    down = np.minimum(rows - above, below - rows) ** 2
+    columns = np.arange(small.shape[1])
+    square = (down[:, None, :] + (columns[:, None] - columns) ** 2).min(axis=2)
+    deepest = np.argwhere(square == square.max())
+    row, column = deepest[np.abs(deepest - deepest.mean(axis=0)).sum(axis=1).argmin()] - 1
+    reach = (math.sqrt(square.max()) - 0.5) * step
+    return int(row) * step + step // 2, int(column) * step + step // 2, reach

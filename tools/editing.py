@@ -1,0 +1,36 @@
+"""The tool that changes the set of masks by hand."""
+
+from typing import Literal
+
+from sam3_agent.scene import Scene
+from sam3_agent.tool import Observation
+from sam3_agent.tools.mask_table import checked_numbers, mask_data, ranges, rows
+from sam3_agent.tools.overlay import view
+
+
+def edit(
+    scene: Scene, action: Literal["drop", "restore", "merge", "subtract"], numbers: list[int]
+) -> Observation:
+    """Change masks. merge: all into one new mask. subtract: a new mask, the first without the rest.
+
+    What is dropped or replaced can be restored.
+    """
+    chosen = checked_numbers(scene, numbers, 2 if action in ("merge", "subtract") else 1)
+    made: list[int] = []
+    match action:
+        case "drop":
+            scene.drop(chosen)
+            said = f"Dropped {ranges(chosen)}."
+        case "restore":
+            scene.restore(chosen)
+            said = f"Restored {ranges(chosen)}."
+        case "merge":
+            made = [scene.merge(chosen)]
+            said = f"Masks {ranges(chosen)} are now mask {made[0]}."
+        case "subtract":
+            made = [scene.subtract(chosen[0], chosen[1:])]
+            said = f"Mask {chosen[0]} without {ranges(chosen[1:])} is now mask {made[0]}."
+    left = f"Masks: {ranges(scene.numbers) or 'none'}."
+    pictures = (view(scene.image, scene.select(made), made),) if made else ()
+    data = {"made": mask_data(scene, made), "numbers": list(scene.numbers)}
+    return Observation("\n".join([f"{said} {left}", *rows(scene, made)]), pictures, data)
