@@ -99,12 +99,23 @@ INSTANCES = {
 SENTENCES = [{"sent_id": 1, "sent": "the square"}, {"sent_id": 2, "sent": "box on the left"}]
 
 
+def python2(value: Any) -> bytes:
+    """A pickle as Python 2 wrote it, its text as bytes: how REFER's files are."""
+    if isinstance(value, str):
+        return b"U" + bytes([len(value)]) + value.encode()
+    if isinstance(value, int):
+        return b"J" + value.to_bytes(4, "little")
+    if isinstance(value, list):
+        return b"](" + b"".join(map(python2, value)) + b"e"
+    return b"}(" + b"".join(python2(key) + python2(one) for key, one in value.items()) + b"u"
+
+
 def refcoco(root: Path, dataset: str = "refcoco", by: str = "unc") -> None:
     picture(root / "images/mscoco/images/train2014/x.jpg")
     dump(root / dataset / "instances.json", INSTANCES)
     ref = {"ref_id": 9, "ann_id": 3, "image_id": 7, "split": "val", "sentences": SENTENCES}
     refs = [ref, {**ref, "ref_id": 10, "ann_id": 4, "split": "testA"}]
-    (root / dataset / f"refs({by}).p").write_bytes(pickle.dumps(refs, protocol=2))
+    (root / dataset / f"refs({by}).p").write_bytes(b"\x80\x02" + python2(refs) + b".")
 
 
 def grefcoco(root: Path) -> None:
@@ -330,6 +341,9 @@ def test_reasonseg_tables_are_read_with_their_pictures(tmp_path: Path) -> None:
     folder = tmp_path / "ReasonSegX_test"
     (folder / "data").mkdir(parents=True)
     path = folder / "data/test-00000-of-00001.parquet"
+    parquet.write_table(table.Table.from_pylist([row | {"mask": "m"} for row in rows]), path)
+    with pytest.raises(InputError, match="'mask' is missing, or is no list of lists"):
+        read("reasonseg", folder)
     parquet.write_table(table.Table.from_pylist(rows), path, row_group_size=2)
     benchmark = read("reasonseg", folder)
     assert [sample.id for sample in benchmark.samples] == ["a-1", "a-2"]

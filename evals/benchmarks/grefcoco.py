@@ -8,7 +8,7 @@ Paper: GRES (arXiv 2306.00968). In `grefs(unc).json`, a list; -1 for no target::
 and in `instances.json`, COCO's annotations with their polygons. Every sentence is a sample.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
-from sam3_agent.evals.benchmarks.refcoco import of_split
+from sam3_agent.evals.benchmarks.refcoco import of_split, sentences
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally, mask_overlap
 from sam3_agent.evals.records import collect, field, folder, read_json, text
@@ -41,7 +41,8 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     if not isinstance(refs, list) or not refs:
         raise InputError(f"{path} holds no list of references. {SOURCE}")
     chosen = of_split(refs, split or "val", path)
-    samples, problems = collect(_samples(chosen, path, Instances(place), split or "val"))
+    make = partial(_sample, Instances(place), split or "val")
+    samples, problems = collect(sentences(chosen, path, make))
     return ScoredBenchmark("grefcoco", samples, problems, tally, rate)
 
 
@@ -64,19 +65,9 @@ def target_overlap(row: Row) -> TargetOverlap:
     return TargetOverlap(overlap, answered_nothing, not len(row.truth))
 
 
-def _samples(
-    refs: Sequence[tuple[int, Any]], path: Path, instances: Instances, split: str
-) -> Iterator[tuple[str, Callable[[], Sample]]]:
-    for number, ref in refs:
-        sentences = ref.get("sentences") if isinstance(ref, dict) else None
-        for place in range(len(sentences) if isinstance(sentences, list) else 1):
-            where = f"{path} [{number}].sentences[{place}]"
-            yield where, partial(_sample, ref, place, instances, split)
-
-
-def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
-    sentences = field(ref, "sentences", list)
-    if not sentences:
+def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
+    own = field(ref, "sentences", list)
+    if not own:
         raise InputError("'sentences' is empty")
     image_id = field(ref, "image_id", int)
     ids = field(ref, "ann_id", list)
@@ -89,8 +80,8 @@ def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
     truth = instances.masks([] if absent else ids, image_id, size)
     kind = "no target" if absent else "one" if len(ids) == 1 else "several"
     return Sample(
-        id=f"{field(ref, 'ref_id', int)}-{field(sentences[place], 'sent_id', int)}",
-        query=text(sentences[place], "sent"),
+        id=f"{field(ref, 'ref_id', int)}-{field(own[place], 'sent_id', int)}",
+        query=text(own[place], "sent"),
         image=picture,
         truth=truth,
         tags={"split": split, "kind": kind},

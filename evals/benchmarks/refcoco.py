@@ -47,7 +47,8 @@ def read(
     path = place / f"refs({by}).p"
     refs = load_refs(path)
     chosen = of_split(refs, split or "val", path)
-    samples, problems = collect(_samples(chosen, path, Instances(place), split or "val"))
+    make = partial(_sample, Instances(place), split or "val")
+    samples, problems = collect(sentences(chosen, path, make))
     return ScoredBenchmark(name, samples, problems, tally, rate)
 
 
@@ -113,25 +114,25 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
     return chosen
 
 
-def _samples(
-    refs: Sequence[tuple[int, Any]], path: Path, instances: Instances, split: str
+def sentences(
+    refs: Sequence[tuple[int, Any]], path: Path, make: Callable[[Any, int], Sample]
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    """Where each sentence of the numbered references stands, and what makes its sample."""
     for number, ref in refs:
-        sentences = ref.get("sentences") if isinstance(ref, dict) else None
-        for place in range(len(sentences) if isinstance(sentences, list) else 1):
-            where = f"{path} [{number}].sentences[{place}]"
-            yield where, partial(_sample, ref, place, instances, split)
+        own = ref.get("sentences") if isinstance(ref, dict) else None
+        for place in range(len(own) if isinstance(own, list) else 1):
+            yield f"{path} [{number}].sentences[{place}]", partial(make, ref, place)
 
 
-def _sample(ref: Any, place: int, instances: Instances, split: str) -> Sample:
-    sentences = field(ref, "sentences", list)
-    if not sentences:
+def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
+    own = field(ref, "sentences", list)
+    if not own:
         raise InputError("'sentences' is empty")
     image_id, annotation = field(ref, "image_id", int), field(ref, "ann_id", int)
     picture, size = instances.picture(image_id)
     return Sample(
-        id=f"{field(ref, 'ref_id', int)}-{field(sentences[place], 'sent_id', int)}",
-        query=text(sentences[place], "sent"),
+        id=f"{field(ref, 'ref_id', int)}-{field(own[place], 'sent_id', int)}",
+        query=text(own[place], "sent"),
         image=picture,
         truth=instances.masks([annotation], image_id, size),
         tags={"split": split},

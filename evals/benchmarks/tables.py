@@ -43,9 +43,9 @@ class TableRow:
 
     def mask(self, name: str, size: tuple[int, int]) -> BoolArray:
         """A column of lists of bools as (H, W), without making a Python object of each pixel."""
-        lines = self.columns[name].values
-        if lines is None:
-            raise InputError(f"{name!r} is missing")
+        lines: Any = getattr(self.columns[name], "values", None)
+        if not hasattr(lines, "flatten"):
+            raise InputError(f"{name!r} is missing, or is no list of lists")
         pixels = np.asarray(lines.flatten().to_numpy(zero_copy_only=False), np.bool_)
         if len(lines) != size[0] or pixels.size != size[0] * size[1]:
             raise InputError(
