@@ -18,6 +18,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals import benchmarks
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.benchmarks.reasonseg import rasterise, read_annotation
+from sam3_agent.evals.shapes import coco_mask
 from sam3_agent.masks import Masks
 from tests.conftest import SHARED
 from tests.junk import junked
@@ -720,3 +721,18 @@ def test_no_value_whatever_in_a_file_is_more_than_bad_input(tmp_path: Path, name
             benchmark.metrics(rows)
             assert all(0 <= benchmark.score(row) <= 1 for row in rows)
         path.write_bytes(whole)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
+def test_cocos_own_polygons_and_crowds_become_the_masks_that_pycocotools_makes() -> None:
+    content = json.loads((SHARED / "data/coco_val2014_100/instances_val2014_100.json").read_text())
+    sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
+    crowds = 0
+    for one in content["annotations"]:
+        size, shape = sizes[one["image_id"]], one["segmentation"]
+        theirs = coco.frPyObjects(shape, *size)
+        crowds += isinstance(shape, dict)
+        theirs = theirs if isinstance(theirs, dict) else coco.merge(theirs)
+        assert coco_mask(shape, size)["counts"] == theirs["counts"]
+    assert len(content["annotations"]) > 800
+    assert crowds > 0
