@@ -87,12 +87,12 @@ class Downloader:
         try:
             with _socket(parts.scheme, host, (address, port), deadline) as connection.sock:
                 connection.request("GET", path, headers=headers)
-                answer = connection.getresponse()
-                if answer.status in REDIRECTS and answer.getheader("Location"):
-                    return str(answer.getheader("Location"))
-                if answer.status != 200:
-                    raise ImageError(f"the server of the URL answered {answer.status}")
-                return self._body(answer, deadline)
+                with connection.getresponse() as answer:
+                    if answer.status in REDIRECTS and answer.getheader("Location"):
+                        return str(answer.getheader("Location"))
+                    if answer.status != 200:
+                        raise ImageError(f"the server of the URL answered {answer.status}")
+                    return self._body(answer, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= deadline:
                 raise self._late() from error
