@@ -58,7 +58,7 @@ async def picture_of(client: Client, uri: str) -> Any:
 async def ask_and_follow_up(client: Client, image: str) -> None:
     """List the tools, ask, get masks and a picture, look into the resources, go on."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert {"ask_image", "segment"} <= set(tools)
+    assert set(tools) == {"ask_image", "segment", "refine", "look", "measure"}
     told: list[str] = []
 
     async def progress(
@@ -95,6 +95,10 @@ async def ask_and_follow_up(client: Client, image: str) -> None:
 
     again = await client.call_tool("segment", {"image": found["image"], "phrases": ["red car"]})
     assert number in {mask["number"] for mask in again.structured_content["masks"]}
+    alike = await client.call_tool("refine", {"image": found["image"], "like": [number]})
+    assert number in {mask["number"] for mask in alike.structured_content["masks"]}, said(alike)
+    close = await client.call_tool("look", {"image": found["image"], "numbers": [number]})
+    assert any(isinstance(part, ImageContent) for part in close.content)
 
 
 @pytest.fixture(scope="module")
@@ -321,5 +325,19 @@ def test_prompts_say_what_to_do_with_an_image(agent: Agent) -> None:
                 assert "the $5 signs" in message.content.text
             with pytest.raises(MCPError, match="the prompts are find, count, compare"):
                 await client.get_prompt("find", {"image": "street.jpg"})
+
+    run(work)
+
+
+def test_instructions_and_tools_name_no_tool_that_is_not_there(agent: Agent) -> None:
+    async def work() -> None:
+        async with Client(served(agent), mode="legacy") as client:
+            names = {tool.name for tool in (await client.list_tools()).tools}
+            texts = [client.instructions or ""]
+            for prompt in (await client.list_prompts()).prompts:
+                got = await client.get_prompt(prompt.name, {"image": "i", "what": "w"})
+                texts.append(str(got.messages))
+            for tool in ("ask_image", "segment", "refine", "look", "measure"):
+                assert any(tool in text for text in texts) == (tool in names)
 
     run(work)

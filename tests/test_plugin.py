@@ -22,7 +22,7 @@ from tests.stub_server import AnyStep, Request, Step, StubServer, call
 ROOT = Path(__file__).parents[1]
 RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
 EXAMPLES = sorted(path.stem for path in (ROOT / "sam3_agent/plugin/examples").glob("[a-z]*.py"))
-NAMES = {"ask_image", "segment"}
+NAMES = {"ask_image", "segment", "refine", "look", "measure"}
 
 
 def eyes_of(eye: PlacedSegmenter, *replies: Any) -> plugin.Eyes:
@@ -87,9 +87,68 @@ def test_a_call_finds_the_things_and_the_handle_goes_on(
     assert again.image == first.image
 
 
+def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_begins_anew(
+    eye: PlacedSegmenter, image: Pixels
+) -> None:
+    found, done = (
+        calling(("segment", {"phrases": ["dog"]})),
+        ("answer", {"text": "!", "numbers": []}),
+    )
+    planner = ScriptedPlanner([found, calling(done), calling(done), calling(done)])
+    eyes = plugin.Eyes.of(Agent(planner, eye))
+    pictures = {"photo": image}
+    first = plugin.call("ask_image", {"image": "photo", "query": "dogs?"}, pictures, eyes)
+    plugin.call("ask_image", {"image": first.image, "query": "and on the left?"}, eyes=eyes)
+    assert "dogs?" in [message.text for message in planner.seen[2]]
+    plugin.call("ask_image", {"image": "photo", "query": "leashes?"}, pictures, eyes)
+    assert [m.text for m in planner.seen[3] if m.role == "user"] == ["leashes?"]
+    assert eye.encoded == 1
+
+
+def test_examples_places_closeups_and_measures_work_on_the_same_masks(
+    eye: PlacedSegmenter, image: Pixels
+) -> None:
+    eyes = eyes_of(eye)
+    pictures = {"photo": image}
+    dogs = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, pictures, eyes)
+    assert dogs.masks[0].box_percent == (5, 20, 30, 70)
+
+    def run(name: str, **arguments: Any) -> plugin.Sight:
+        sight = plugin.call(name, {"image": dogs.image, **arguments}, eyes=eyes)
+        assert sight.status == "done", sight.text
+        return sight
+
+    assert [mark.number for mark in run("refine", like=[1]).masks] == [1, 2]
+    box = list(dogs.masks[1].box_percent)
+    assert [mark.number for mark in run("refine", like=[box], unlike=[1]).masks] == [1, 2]
+    (leash,) = run("refine", inside=[[40, 45]]).masks
+    assert (leash.number, leash.phrase) == (3, "leash")
+    close = run("look", numbers=[1, 3])
+    assert close.picture is not None
+    assert [mark.number for mark in close.masks] == [1, 3]
+    assert run("look", region=[0, 0, 50, 50]).picture is not None
+    measured = run("measure", numbers=[1, 2])
+    assert measured.details["orders"]["left to right"] == [1, 2]
+    assert run("segment", phrases=["dog"], threshold=0.85).masks == dogs.masks[:1]
+    assert run("segment", phrases=["leash"], region=[20, 30, 60, 60]).masks
+
+
+def test_what_the_segmenter_cannot_take_is_said() -> None:
+    eyes = plugin.Eyes.of(Agent("offline", "tiny"))
+    click = {"image": "photo", "inside": [[50, 50]]}
+    sight = plugin.call("refine", click, {"photo": RED_CARS}, eyes)
+    assert (sight.status, "tiny cannot be given points" in sight.text) == ("failed", True)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "told"),
     [
+        ("refine", {"image": "photo"}, "either examples (like) or a place"),
+        ("refine", {"image": "photo", "like": [1], "inside": [[1, 1]]}, "either examples"),
+        ("refine", {"image": "photo", "like": [7]}, "there is no mask 7"),
+        ("look", {"image": "photo"}, "look needs"),
+        ("measure", {"image": "photo", "numbers": [0]}, "there is no mask 0"),
+        ("segment", {"image": "photo", "phrases": ["dog"], "threshold": 7}, "threshold"),
         ("read_file", {"path": "/etc/passwd"}, "there is no tool 'read_file'"),
         ("segment", '{"image": "photo"', "not valid JSON"),
         ("segment", {"image": "photo"}, "needs the argument 'phrases'"),

@@ -5,17 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
 from sam3_agent.chat import Chat
-from sam3_agent.errors import InputError
+from sam3_agent.errors import InputError, ToolError
 from sam3_agent.events import Event, Finished
 from sam3_agent.images import ImageSource, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.plugin.intake import Intake
 from sam3_agent.plugin.sight import Sight, marks
 from sam3_agent.plugin.studies import MAX_ANSWERS, MAX_BYTES, Studies, Study
-from sam3_agent.tool import Observation, Tool
+from sam3_agent.tool import Observation
 
 LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
@@ -65,15 +66,16 @@ class Eyes:
                 answer = self._answer(study.chat, query)
             finally:
                 study.scene.forget_features()
+            values = answer.to_dict()
+            usage = values["usage"]
             study.answers.append(
                 {
-                    **answer.to_dict(),
+                    **values,
                     "planner": public_name(answer.planner),
                     "segmenter": public_name(answer.segmenter),
                     "conversation": [message.to_dict() for message in answer.messages],
                 }
             )
-            usage = answer.usage.to_dict()
             told = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
             return self._sight(
                 study,
@@ -81,35 +83,96 @@ class Eyes:
                 answer.masks,
                 answer.numbers,
                 status=answer.status,
-                details={"usage": {name: usage[name] for name in told}},
+                details={
+                    "usage": {name: usage[name] for name in told},
+                    "mentions": values["mentions"],
+                },
                 picture=answer.overlay(),
             )
 
-    def segment(self, image: str, phrases: list[str]) -> Sight:
+    def segment(
+        self,
+        image: str,
+        phrases: list[str],
+        threshold: float | None = None,
+        region: list[float] | None = None,
+    ) -> Sight:
         """Find every instance of each concept in an image; numbered masks, no reasoning.
 
         image: as for ask_image.
         phrases: short noun phrases, singular, with at most two visual attributes, such as
         "red car". A mask keeps its number for good.
+        threshold: least score from 0 to 1, 0.5 if left out; lower finds more.
+        region: x0,y0,x1,y1 in percent of the image; look only there, at full resolution.
         """
-        return self._run(image, "segment", phrases=phrases)
+        return self._run(image, "segment", phrases=phrases, threshold=threshold, region=region)
+
+    def refine(
+        self,
+        image: str,
+        like: list[int | list[float]] | None = None,
+        unlike: list[int | list[float]] | None = None,
+        phrase: str | None = None,
+        inside: list[list[float]] | None = None,
+        outside: list[list[float]] | None = None,
+        box: list[float] | None = None,
+    ) -> Sight:
+        """Find what words missed: all that looks like examples, or the one object at a place.
+
+        image: as for ask_image. All places are in percent of the image's width and height.
+        like, unlike: examples and counterexamples: numbers of masks, or boxes x0,y0,x1,y1; with
+        `phrase` they work better than alone.
+        inside, outside, box: points x,y on and beside one object, or a box around it.
+        """
+        if bool(like) == bool(inside or box):
+            raise ToolError("refine needs either examples (like) or a place (inside or box)")
+        if like:
+            return self._run(image, "segment_like", positive=like, negative=unlike, phrase=phrase)
+        return self._run(image, "segment_at", inside=inside, outside=outside, box=box)
+
+    def look(
+        self, image: str, numbers: list[int] | None = None, region: list[float] | None = None
+    ) -> Sight:
+        """See masks close up, or a region enlarged, in one picture.
+
+        image: the handle that an earlier result names.
+        numbers: of masks, each in a tile; region: x0,y0,x1,y1 in percent of the image.
+        """
+        return self._run(image, "look", numbers=numbers, region=region)
+
+    def measure(self, image: str, numbers: list[int]) -> Sight:
+        """Measure masks instead of guessing: areas, centres, colours, orders, distances.
+
+        image: the handle that an earlier result names.
+        numbers: of masks; for up to 8 also how each pair lies.
+        """
+        return self._run(image, "measure", numbers=numbers)
 
     def _run(self, image: str, name: str, **arguments: Any) -> Sight:
         """Run a tool of the planner on an image."""
-        tool = self._tools()[name]
+        tools = {tool.name: tool for tool in load.tools(self.agent.segmenter)}
+        if name not in tools:
+            what = "examples" if name == "segment_like" else "points and boxes"
+            raise ToolError(f"{self.agent.segmenter.name} cannot be given {what}; use segment")
         study = self.study(image)
         with study.lock:
             study.check_room()
             try:
-                result = tool.function(study.scene, **arguments)
+                result = tools[name].function(study.scene, **arguments)
             finally:
                 study.scene.forget_features()
             assert isinstance(result, Observation), "only `answer` ends a run"
             numbers = [mask["number"] for mask in result.data.get("masks", ())]
-            details = {k: v for k, v in result.data.items() if k not in ("masks", "image")}
-            picture = result.pictures[0] if result.pictures else None
-            masks = study.scene.select(numbers)
-            return self._sight(study, result.text, masks, numbers, details=details, picture=picture)
+            numbers = numbers or result.data.get("numbers", [])
+            found = ("masks", "image") if "findings" in result.data else ("image", "numbers")
+            return self._sight(
+                study,
+                result.text,
+                study.scene.select(numbers),
+                numbers,
+                details={key: value for key, value in result.data.items() if key not in found},
+                picture=result.pictures[0] if result.pictures else None,
+            )
 
     def study(self, image: str | bytes) -> Study:
         """The image under study that a caller means; opens it if it is not open yet."""
@@ -135,11 +198,6 @@ class Eyes:
         finally:
             events.close()
         raise AssertionError("a stream ends with Finished")
-
-    def _tools(self) -> dict[str, Tool]:
-        from sam3_agent import load
-
-        return {tool.name: tool for tool in load.tools()}
 
     def _sight(
         self, study: Study, text: str, masks: Masks, numbers: Sequence[int], **more: Any

@@ -12,7 +12,13 @@ from sam3_agent.tool import Tool, ToolFunction
 
 Format: TypeAlias = Literal["openai", "openai-responses", "gemini", "anthropic"]
 
-FUNCTIONS: tuple[Callable[..., Sight], ...] = (Eyes.ask_image, Eyes.segment)
+FUNCTIONS: tuple[Callable[..., Sight], ...] = (
+    Eyes.ask_image,
+    Eyes.segment,
+    Eyes.refine,
+    Eyes.look,
+    Eyes.measure,
+)
 
 # a tool of a planner works on a Scene, a tool of the plugin on Eyes; the schema is made alike
 TOOLS = {

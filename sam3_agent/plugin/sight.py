@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,15 @@ PICTURE_SIDE = 1568
 class Mark:
     """One mask: its number for good, and where it is.
 
-    box: x0, y0, x1, y1 in pixels. area: pixels. area_percent: of the image.
+    box: x0, y0, x1, y1 in pixels; box_percent: in percent of the image's width and height, as the
+    tools take places. area: pixels; area_percent: of the image.
     """
 
     number: int
     phrase: str
     score: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
+    box_percent: tuple[float, ...]
     area: int
     area_percent: float
 
@@ -60,12 +62,17 @@ class Sight:
         """The sight as JSON values, without its picture; masks with their pixels if asked for."""
         hidden = ("picture", "segmentations")
         values = {name: value for name, value in vars(self).items() if name not in hidden}
-        masks = [{**asdict(mark), "box": list(mark.box)} for mark in self.masks]
+        masks = [asdict(mark) for mark in self.masks]
+        masks = [
+            {**mark, "box": [*mark["box"]], "box_percent": [*mark["box_percent"]]} for mark in masks
+        ]
         if segmentations:
             pairs = zip(masks, self.segmentations, strict=True)
             masks = [{**mask, "segmentation": rle} for mask, rle in pairs]
         return {**values, "masks": masks}
 
+
+_BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -84,17 +91,12 @@ SCHEMA: dict[str, Any] = {
                     "number": {"type": "integer", "description": "Kept for good."},
                     "phrase": {"type": "string"},
                     "score": {"type": "number", "minimum": 0, "maximum": 1},
-                    "box": {
-                        "type": "array",
-                        "items": {"type": "number"},
-                        "minItems": 4,
-                        "maxItems": 4,
-                        "description": "x0, y0, x1, y1 in pixels.",
-                    },
+                    "box": {**_BOX, "description": "x0, y0, x1, y1 in pixels."},
+                    "box_percent": {**_BOX, "description": "The same in percent of the image."},
                     "area": {"type": "integer", "description": "Pixels."},
                     "area_percent": {"type": "number"},
                 },
-                "required": ["number", "phrase", "score", "box", "area", "area_percent"],
+                "required": [field.name for field in fields(Mark)],
             },
         },
         "details": {"type": "object", "description": "More numbers of some tools."},
@@ -107,12 +109,14 @@ SCHEMA: dict[str, Any] = {
 def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
     """The marks of N masks with these N numbers, in order."""
     areas, (height, width) = masks.areas(), masks.size
+    scale = 100 / np.array([width, height, width, height])
     return tuple(
         Mark(
             number,
             masks.phrases[i],
             round(float(masks.scores[i]), 4),
-            tuple(round(float(value), 2) for value in masks.boxes[i]),  # type: ignore[arg-type]
+            tuple(round(float(value), 2) for value in masks.boxes[i]),
+            tuple(round(float(value), 2) for value in masks.boxes[i] * scale),
             int(areas[i]),
             round(100 * int(areas[i]) / (width * height), 2),
         )
