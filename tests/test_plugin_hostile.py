@@ -143,7 +143,7 @@ IMAGES: list[tuple[str, str, str]] = [
     ("nothing", "", "1 to 8000 characters"),
     ("a file that is text", "notes.png", "not an image"),
     ("a guessed handle", "img_" + "0" * 24, "no image with this handle"),
-    ("a short handle", "img_", "no image with this handle"),
+    ("a short handle", "img_", "no such picture in the folders"),
     ("a data URI of text", "data:text/plain,hello", "data:image/png;base64"),
     ("broken base64", "data:image/png;base64,@@@@", "not proper base64"),
     ("an empty data URI", "data:image/png;base64,", "is empty"),

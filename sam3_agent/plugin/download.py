@@ -82,7 +82,8 @@ class Downloader:
         address = self._public_address(host, port)
         name = f"[{host}]" if ":" in host else host
         connection = http.client.HTTPConnection(name, port)
-        headers = {"Host": parts.netloc, "User-Agent": USER_AGENT, "Accept": "image/*"}
+        shown = name if parts.port is None else f"{name}:{port}"
+        headers = {"Host": shown, "User-Agent": USER_AGENT, "Accept": "image/*"}
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             with _socket(parts.scheme, host, (address, port), deadline) as connection.sock:

@@ -1,5 +1,7 @@
 """The five things that an assistant can do with a picture, as plain functions."""
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from sam3_agent.tool import Observation
 
 LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
+
+_HANDLE = re.compile("img_[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,13 @@ class Eyes:
                 study.scene.forget_features()
             values = answer.to_dict()
             usage = values["usage"]
-            study.answers.append(
-                {
-                    **values,
-                    "planner": public_name(answer.planner),
-                    "segmenter": public_name(answer.segmenter),
-                    "conversation": [message.to_dict() for message in answer.messages],
-                }
-            )
+            kept = {
+                **values,
+                "planner": public_name(answer.planner),
+                "segmenter": public_name(answer.segmenter),
+                "conversation": [message.to_dict() for message in answer.messages],
+            }
+            study.answers.append(json.dumps(kept))
             told = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
             return self._sight(
                 study,
@@ -153,7 +156,9 @@ class Eyes:
         tools = {tool.name: tool for tool in load.tools(self.agent.segmenter)}
         if name not in tools:
             what = "examples" if name == "segment_like" else "points and boxes"
-            raise ToolError(f"{self.agent.segmenter.name} cannot be given {what}; use segment")
+            raise ToolError(
+                f"{public_name(self.agent.segmenter.name)} cannot be given {what}; use segment"
+            )
         study = self.study(image)
         with study.lock:
             study.check_room()
@@ -176,7 +181,7 @@ class Eyes:
 
     def study(self, image: str | bytes) -> Study:
         """The image under study that a caller means; opens it if it is not open yet."""
-        if isinstance(image, str) and image.startswith("img_"):
+        if isinstance(image, str) and _HANDLE.fullmatch(image):
             return self.studies.get(self.owner, image)
         if isinstance(image, str) and image in self.images:
             pixels = load_image(self.images[image], max_megapixels=self.agent.max_megapixels)

@@ -98,9 +98,7 @@ class _Desk:
     async def list_tools(self, context: Any, params: Any) -> "types.ListToolsResult":
         import mcp_types as types
 
-        hints = types.ToolAnnotations(
-            read_only_hint=True, destructive_hint=False, open_world_hint=False
-        )
+        hints = types.ToolAnnotations(read_only_hint=True, destructive_hint=False)
         return types.ListToolsResult(
             tools=[
                 types.Tool(

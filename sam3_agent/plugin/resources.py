@@ -39,5 +39,6 @@ def read(eyes: Eyes, handle: str, name: str) -> tuple[bytes, str]:
         if name == "overlay.jpg":
             picture = load.draw(scene.image, scene.select(study.shown), study.shown)
             return picture_file(picture), kind[0]
-        values = study.masks_data() if name == "masks.json" else list(study.answers)
-        return json.dumps(values).encode(), kind[0]
+        if name == "masks.json":
+            return json.dumps(study.masks_data()).encode(), kind[0]
+        return f"[{', '.join(study.answers)}]".encode(), kind[0]

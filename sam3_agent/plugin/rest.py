@@ -33,10 +33,10 @@ PATHS = {"ask_image": "/ask"}
 
 def app(eyes: Eyes, gate: Gate, rules: Rules) -> Door:
     """The server as an ASGI app; its callers have no sessions, only the handles of their images."""
-    return Door(build(replace(eyes, owner=None), gate, rules), rules)
+    return Door(build(replace(eyes, owner=None), gate), rules)
 
 
-def build(eyes: Eyes, gate: Gate, rules: Rules) -> "FastAPI":
+def build(eyes: Eyes, gate: Gate) -> "FastAPI":
     """The app behind the door."""
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
@@ -56,7 +56,7 @@ def build(eyes: Eyes, gate: Gate, rules: Rules) -> "FastAPI":
         lifespan=lifespan,
         redoc_url=None,
     )
-    desk = _Desk(eyes, gate, rules)
+    desk = _Desk(eyes, gate)
     made.add_exception_handler(HTTPException, desk.refused)
     for tool in TOOLS.values():
         path = PATHS.get(tool.name, f"/{tool.name}")
@@ -98,10 +98,9 @@ def build(eyes: Eyes, gate: Gate, rules: Rules) -> "FastAPI":
 class _Desk:
     """Answers the requests."""
 
-    def __init__(self, eyes: Eyes, gate: Gate, rules: Rules) -> None:
+    def __init__(self, eyes: Eyes, gate: Gate) -> None:
         self._eyes = eyes
         self._gate = gate
-        self._rules = rules
         self._metrics = Metrics()
 
     def counted(

@@ -36,7 +36,7 @@ class Study:
     """One image under study: its scene, and the last answers about it.
 
     handle: a secret; whoever has it may look at the image. owner: the session that alone may use
-    the handle; None for whoever has it. answers: the last answers as JSON values, each with its
+    the handle; None for whoever has it. answers: the last answers as JSON texts, each with its
     conversation. shown: the masks that the last result was about. chat: what was asked, for
     questions that follow up. lock: held while a tool works on the scene.
     """
@@ -47,7 +47,7 @@ class Study:
     content: str
     used: float
     lock: threading.Lock = field(default_factory=threading.Lock)
-    answers: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS))
+    answers: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS))
     shown: tuple[int, ...] = ()
     chat: Chat | None = None
 
@@ -60,7 +60,8 @@ class Study:
         said = self.chat.answers[-1].messages if self.chat and self.chat.answers else ()
         pictures = {id(one): one.nbytes for message in said for one in message.pictures}
         pictures[id(self.scene.image)] = self.scene.image.nbytes
-        return sum(pictures.values()) + masks + 1_000 * len(self.scene.findings)
+        words = sum(map(len, self.answers)) + 1_000 * len(self.scene.findings)
+        return sum(pictures.values()) + masks + words
 
     def masks_data(self) -> dict[str, Any]:
         """All masks as JSON values, number 1 first; each a compressed COCO RLE."""
