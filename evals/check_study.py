@@ -5,11 +5,12 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from sam3_agent.agent import Agent, Effort
+from sam3_agent.agent import Agent
+from sam3_agent.effort import BALANCED, THOROUGH, Effort
 from sam3_agent.evals.referring import held_out_scenes
 from sam3_agent.evals.simulated_mllm import (
     ModelFaults,
@@ -22,7 +23,17 @@ from sam3_agent.masks import Masks
 
 BELIEVES = ModelFaults()
 LOOKS_AGAIN = ModelFaults(looks_again=True)
-NEITHER = ModelFaults(mask_checks=None, exhaustivity=None)
+
+EFFORTS = {
+    "plain": Effort("plain"),
+    "+ verify": BALANCED,
+    "+ verify, 3 votes": Effort("votes", votes=3),
+    "+ complete": Effort("complete", complete=True),
+    "+ verify + complete": Effort("both", votes=1, complete=True),
+    "+ second reading": Effort("readings", readings=2),
+    "all (thorough)": THOROUGH,
+}
+"""What is compared, the plain one first."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +42,15 @@ class Arm:
 
     effort: Effort
     faults: ModelFaults
-    checked: bool = True
-
-
-def _arms(faults: ModelFaults) -> dict[str, Arm]:
-    return {
-        "plain": Arm("balanced", faults, checked=False),
-        "+ verify": Arm("balanced", faults),
-        "+ verify, 3 votes": Arm("thorough", replace(faults, exhaustivity=None)),
-        "+ complete": Arm("thorough", replace(faults, mask_checks=None)),
-        "all": Arm("thorough", faults),
-        "all + second reading": Arm("thorough", replace(faults, compares=True)),
-    }
 
 
 ARMS: Mapping[str, Arm] = {
-    f"{name} ({how})": arm
-    for how, faults in (("believes", BELIEVES), ("looks again", LOOKS_AGAIN))
-    for name, arm in _arms(faults).items()
-    if how == "believes" or arm.checked
+    f"{name}, {how}" if effort.votes else name: Arm(effort, faults)
+    for name, effort in EFFORTS.items()
+    for how, faults in (("believed", BELIEVES), ("looked at again", LOOKS_AGAIN))
 }
-"""Every strategy, for a model that believes its checks, and for one that looks again."""
+"""Every effort; where masks are verified, for a model that believes, and for one that looks again
+at what is doubted."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,7 @@ def study(
             eye = NoisySegmenter(targets, others, segmenter, scene_seed)
             model = SimulatedMLLM(targets.boxes, arm.faults, scene_seed)
             verifier = SimulatedMLLM(targets.boxes, arm.faults, scene_seed + 1)
-            agent = Agent(
-                model, eye, verifier=verifier if arm.checked else "none", effort=arm.effort
-            )
+            agent = Agent(model, eye, verifier=verifier, effort=arm.effort)
             answer = agent.ask(scene.image, query.text)
             scores[name].append(_iou(answer.masks, targets))
             calls[name].append(answer.usage.spent.calls)

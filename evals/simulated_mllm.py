@@ -51,18 +51,19 @@ class SegmenterFaults:
 
 @dataclass(frozen=True)
 class ModelFaults:
-    """How often a model judges rightly; None where it does not judge and always agrees.
+    """How often a model judges rightly.
 
     picks: whether one mask belongs to the answer. mask_checks: the same, asked for each mask.
     exhaustivity: whether all targets are marked. The defaults for checks are those of the AI
-    verifiers in SAM 3's data engine (arXiv 2511.16719). looks_again: it answers a doubted mask by
-    looking at it again, with the same rate of errors; else it believes the check.
+    verifiers in SAM 3's data engine (arXiv 2511.16719); comparisons: which of two answers is
+    better, for which nobody gives a rate. looks_again: it answers a doubted mask by looking at it
+    again, with the same rate of errors; else it believes the check.
     """
 
     picks: float = 0.9
-    mask_checks: float | None = 0.777
-    exhaustivity: float | None = 0.811
-    compares: bool = False
+    mask_checks: float = 0.777
+    exhaustivity: float = 0.811
+    comparisons: float = 0.777
     looks_again: bool = False
 
 
@@ -170,7 +171,7 @@ class SimulatedMLLM:
         verdicts = [
             {
                 "number": mask["number"],
-                "right": rate is None or self._guess(self._is_target(mask["box"]), rate),
+                "right": self._guess(self._is_target(mask["box"]), rate),
                 "confidence": 0.8,
                 "reason": "simulated",
             }
@@ -182,17 +183,15 @@ class SimulatedMLLM:
         rate = self.faults.exhaustivity
         marked = np.array(data["marked"], np.float32).reshape(-1, 4)
         whole = bool((_box_iou(self.targets, marked).max(1, initial=0.0) >= SAME_IOU).all())
-        complete = rate is None or self._guess(whole, rate)
+        complete = self._guess(whole, rate)
         return {"complete": complete, "missing": "" if complete else "a target", "regions": []}
 
     def _prefer(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        if not self.faults.compares:
-            return {"better": "equal", "reason": "simulated"}
         a, b = (self._quality(np.array(boxes, np.float32)) for boxes in data["answers"])
         if a == b:
             return {"better": "equal", "reason": "simulated"}
-        rate = self.faults.mask_checks or 0.5
-        return {"better": "A" if self._guess(a > b, rate) else "B", "reason": "simulated"}
+        better = "A" if self._guess(a > b, self.faults.comparisons) else "B"
+        return {"better": better, "reason": "simulated"}
 
     def _quality(self, boxes: npt.NDArray[np.float32]) -> float:
         """F1 of an answer's boxes."""

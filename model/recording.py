@@ -21,6 +21,7 @@ from typing import Any
 from PIL import Image
 
 from sam3_agent.answer import Answer
+from sam3_agent.effort import Effort
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
@@ -126,7 +127,7 @@ class Replay:
             self.planner = str(about["planner"])
             self.verifier = str(about["verifier"])
             self.segmenter = str(about["segmenter"])
-            self.effort = about["effort"]
+            self.effort = Effort(**about["effort"])
             # seconds passed differently then
             self.budget = Budget(**{**about["budget"], "seconds": None})
         except (OSError, ValueError, KeyError, TypeError) as error:

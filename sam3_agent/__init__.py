@@ -1,8 +1,9 @@
 """sam3-agent: ask a picture a question in plain language; get words and pixel-exact masks."""
 
-from sam3_agent.agent import Agent, Effort
+from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer, Status
 from sam3_agent.chat import Chat
+from sam3_agent.effort import Effort
 from sam3_agent.errors import (
     ImageError,
     InputError,

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
 
 from sam3_agent import load
 from sam3_agent.answer import Answer
 from sam3_agent.chat import Chat
 from sam3_agent.checks import Candidate, Checks
+from sam3_agent.effort import BALANCED, Effort, effort_named
 from sam3_agent.errors import InputError, ModelError
 from sam3_agent.events import ChecksFinished, Event, Finished
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
@@ -29,8 +29,6 @@ FREE = 0
 AGREEING_IOU = 0.8
 """Two readings whose masks together overlap at least this much agree."""
 
-Effort: TypeAlias = Literal["fast", "balanced", "thorough"]
-
 
 class Agent:
     """Grounds questions about images: words and masks.
@@ -39,10 +37,10 @@ class Agent:
         else `offline` and `tiny`.
     verifier: who checks, in fresh conversations; an object or a name as of a planner. None is the
         planner itself if it sees pictures; "none" is nobody.
-    effort: `fast` asks a question that is itself a concept ("red cars") of the segmenter alone when
-        its presence is clear, and checks nothing; `balanced` has each mask of an answer verified
-        once; `thorough` takes three votes on each, asks whether anything is missing, and has the
-        question read twice from scratch, the better of two different answers chosen by comparison.
+    effort: an Effort, or the name of one. `fast` asks a question that is itself a concept ("red
+        cars") of the segmenter alone when its presence is clear, and checks nothing; `balanced` has
+        each mask of an answer verified once; `thorough` takes three votes on each, asks whether
+        anything is missing, and reads the question twice, from scratch.
     ask_person: passes one short question on to the person when a task has two readings.
     tools: what the planner may call, by default `load.tools()`; checks come on top.
     budget: what one question may cost.
@@ -57,14 +55,13 @@ class Agent:
         segmenter: Segmenter | str | None = None,
         *,
         verifier: Planner | str | None = None,
-        effort: Effort = "balanced",
+        effort: Effort | str = BALANCED,
         ask_person: Callable[[str], str] | None = None,
         tools: Sequence[Tool] | None = None,
         budget: Budget | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
-        if effort not in get_args(Effort):
-            raise InputError(f"the effort is {effort!r}; choose {', '.join(get_args(Effort))}")
+        self.effort = effort_named(effort) if isinstance(effort, str) else effort
         self.planner = planner if not isinstance(planner, str | None) else load.planner(planner)
         self.segmenter = (
             segmenter if not isinstance(segmenter, str | None) else load.segmenter(segmenter)
@@ -76,7 +73,6 @@ class Agent:
             self.verifier = None if verifier == "none" else load.planner(verifier)
         else:
             self.verifier = verifier
-        self.effort: Effort = effort
         self.ask_person = ask_person
         self.tools = {
             tool.name: tool for tool in (load.tools(self.segmenter) if tools is None else tools)
@@ -123,7 +119,7 @@ class Agent:
 
     def checks(self) -> Checks | None:
         """Fresh eyes, if there are any and the effort wants them."""
-        if self.verifier is None or self.effort == "fast":
+        if self.verifier is None or not self.effort.checks:
             return None
         return load.checks(self.verifier)
 
@@ -132,7 +128,7 @@ class Agent:
         account = Ledger(self.budget)
         answer = yield from Run(self, asked, account).events()
         if (
-            self.effort == "thorough"
+            self.effort.readings > 1
             and not asked.history
             and answer.status != "out_of_budget"
             and (checks := self.checks()) is not None

@@ -60,7 +60,7 @@ def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recor
             "planner": agent.planner.name,
             "verifier": agent.verifier.name if agent.verifier else "none",
             "segmenter": agent.segmenter.name,
-            "effort": agent.effort,
+            "effort": asdict(agent.effort),
             "budget": asdict(agent.budget),
         },
     )

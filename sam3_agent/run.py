@@ -35,9 +35,6 @@ MAX_TOLD = 600
 CLEAR_PRESENCE = 0.8
 """From here on a concept is taken to be there without a planner's look."""
 
-VOTES = {"balanced": 1, "thorough": 3}
-"""How often each mask of an answer is verified before it goes out, by effort."""
-
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
 DOUBTS = (
@@ -82,7 +79,7 @@ class Run:
 
     def events(self) -> Generator[Event, None, Answer]:
         """The run step by step; the generator's return value is the answer."""
-        if self.agent.effort == "fast" and not self.asked.history:
+        if self.agent.effort.straight and not self.asked.history:
             straight = yield from self._straight()
             if straight is not None:
                 return straight
@@ -164,20 +161,19 @@ class Run:
         effort = self.agent.effort
         if self.checks is None or self.checked or self.turns >= self.agent.budget.turns:
             return "", ""
-        complete = effort == "thorough"
-        if not conclusion.numbers and not complete:
+        if not (effort.votes and conclusion.numbers) and not effort.complete:
             return "", ""
         self.checked = True
         lines, doubts = [], []
         question = self.asked.context + self.asked.query
         with self.checking():
-            if conclusion.numbers:
+            if effort.votes and conclusion.numbers:
                 for verdict in self.checks.verdicts(
-                    self.scene, conclusion.numbers, question, VOTES[effort]
+                    self.scene, conclusion.numbers, question, effort.votes
                 ):
                     lines.append(verdict.line())
                     doubts += [verdict.line()] if verdict.right is False else []
-            if complete:
+            if effort.complete:
                 found = self.checks.completeness(self.scene, question, conclusion.numbers)
                 line = found.line((self.scene.height, self.scene.width))
                 lines.append(line)
@@ -280,7 +276,7 @@ class Run:
     def usage(self) -> Usage:
         """What the run has cost so far, and the question in all."""
         return Usage(
-            effort=self.agent.effort,
+            effort=self.agent.effort.name,
             turns=self.turns,
             tool_calls=self.tool_calls,
             tool_errors=self.tool_errors,

@@ -81,7 +81,6 @@ class Tool:
             "type": "object",
             "properties": {p.name: _schema(hints[p.name]) for p in parameters},
             "required": [p.name for p in parameters if p.default is p.empty],
-            "additionalProperties": False,
         }
         return cls(function.__name__, inspect.getdoc(function) or "", schema, function, prepare)
 
@@ -200,7 +199,6 @@ def _schema(hint: Any) -> dict[str, Any]:
             "type": "object",
             "properties": {name: _schema(one) for name, one in fields.items()},
             "required": list(fields),
-            "additionalProperties": False,
         }
     return {"type": _TYPES[hint]}
 

@@ -325,7 +325,6 @@ def test_an_own_tool_is_a_plain_function(image: Pixels, eye: PlacedSegmenter) ->
         "type": "object",
         "properties": {"scale": {"type": "number"}},
         "required": [],
-        "additionalProperties": False,
     }
     planner = ScriptedPlanner([calling(("brightness", {"scale": 2})), Message("assistant")])
     agent = Agent(planner, eye, tools=[tool], budget=Budget(turns=2))

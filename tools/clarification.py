@@ -15,8 +15,8 @@ def ask_person_tool(ask: Callable[[str], str]) -> Tool:
     asked = False
 
     def ask_person(scene: Scene, question: str) -> Observation:
-        """Ask the person one short question, only if the task has two likely readings with
-        different masks, such as "The hand with or without the arm?". Once per task.
+        """Ask the person one short question, only if two likely readings have different masks:
+        "The hand with or without the arm?". Once.
         """
         nonlocal asked
         if asked:

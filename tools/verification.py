@@ -17,6 +17,8 @@ from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation, Tool
+from sam3_agent.tools.closeups import closeups
+from sam3_agent.tools.mask_table import checked_numbers
 from sam3_agent.tools.overlay import draw_masks
 
 MASKS_PER_PICTURE = 5
@@ -95,27 +97,23 @@ class Checker:
     def verify(
         self, scene: Scene, numbers: list[int], statement: str, votes: int | None = None
     ) -> Observation:
-        """Have fresh eyes check masks, one by one: "a lion with a mane", "the cup she holds".
+        """Have fresh eyes judge masks, one by one, by a statement such as "the cup she holds".
 
-        votes: checks per mask, 1 to 5; the majority counts.
+        votes: 1 to 5 for each mask; the majority counts.
         """
-        _check_numbers(scene, numbers)
+        chosen = checked_numbers(scene, numbers, 1, MAX_MASKS)
         _check_text("statement", statement)
-        if not numbers:
-            raise ToolError("numbers is empty; give the masks to verify, such as [1, 2]")
         if votes is not None and not 1 <= votes <= MAX_VOTES:
             raise ToolError(f"votes is {votes}; give 1 to {MAX_VOTES}")
-        verdicts = self.verdicts(scene, list(dict.fromkeys(numbers)), statement, votes or 1)
+        verdicts = self.verdicts(scene, chosen, statement, votes or 1)
         data = {"verdicts": [vars(verdict) for verdict in verdicts]}
         return Observation("\n".join(verdict.line() for verdict in verdicts), (), data)
 
     def check_complete(self, scene: Scene, query: str, numbers: list[int]) -> Observation:
-        """Have fresh eyes look for what is missed: everything that `query` asks for, beyond these
-        masks. Tells where to look again.
-        """
-        _check_numbers(scene, numbers)
+        """Have fresh eyes look for what `query` asks for beyond these masks, and tell where."""
+        chosen = checked_numbers(scene, numbers, 0, MAX_MASKS)
         _check_text("query", query)
-        found = self.completeness(scene, query, numbers)
+        found = self.completeness(scene, query, chosen)
         data = {
             "complete": found.complete,
             "missing": found.what,
@@ -134,7 +132,7 @@ class Checker:
         questions = []
         for group in groups:
             masks = scene.select(group)
-            pictures = (draw_masks(scene.image, masks, group),)
+            pictures = (draw_masks(scene.image, masks, group), closeups(scene, group))
             data = {
                 "statement": statement,
                 "masks": [
@@ -226,16 +224,6 @@ def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Messag
 def _choice(opinion: Opinion) -> str:
     better = "" if opinion.values is None else str(opinion.values["better"]).strip().upper()
     return better.removeprefix("ANSWER ")
-
-
-def _check_numbers(scene: Scene, numbers: Sequence[int]) -> None:
-    known = len(scene.masks)
-    unknown = [number for number in numbers if not 1 <= number <= known]
-    if unknown:
-        have = f"the masks are 1 to {known}" if known else "no mask has been found yet"
-        raise ToolError(f"there is no mask {str(unknown[0])[:20]}: {have}")
-    if len(numbers) > MAX_MASKS:
-        raise ToolError(f"at most {MAX_MASKS} masks at once, not {len(numbers)}")
 
 
 def _check_text(name: str, text: str) -> None:

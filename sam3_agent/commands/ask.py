@@ -82,7 +82,7 @@ def ask(
             load.planner(planner, **options),
             segmenter,
             verifier=verifier,
-            effort=effort,  # type: ignore[arg-type]  # checked there
+            effort=effort,
             ask_person=None if as_json or not sys.stdin.isatty() else ask_on_terminal,
             budget=budget,
             max_megapixels=max_megapixels,

@@ -145,7 +145,7 @@ def _agent(
     agent = Agent(
         planner,
         segmenter,
-        effort=effort,  # type: ignore[arg-type]  # checked there
+        effort=effort,
         # an ask ends by itself, with the best so far, before its caller is told that it is late
         budget=Budget(seconds=0.9 * seconds),
         max_megapixels=megapixels,
