@@ -7,14 +7,17 @@ Weights are random and of full size, so results mean nothing and costs everythin
 
 import multiprocessing
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals import ask_bench
@@ -22,12 +25,16 @@ from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
 from sam3_agent.rle import tight_boxes
 from sam3_agent.segmenter import ConceptPrompt, Selection
+from sam3_agent.tools.overlay import view
 
 T = TypeVar("T")
 
 PHRASES = ("red car", "dog", "tree", "person", "window", "wheel", "road sign", "cloud")
 PHOTO = (1200, 1800)
 FULL_HD = (1080, 1920)
+FEW = 20
+"""Masks that the reference's renderer is given, which takes seconds for them."""
+
 TWELVE_MEGAPIXELS = (3000, 4000)
 
 
@@ -275,6 +282,44 @@ def _elsewhere(work: Callable[..., float], *arguments: int) -> float:
         return pool.apply(work, arguments)
 
 
+def _pictures(count: int) -> Iterator[Row]:
+    """The picture of numbered masks that a planner is shown, at full HD."""
+    logits, scores = _blobs(max(count, FEW))
+    rles = tuple(rle for one in logits if (rle := decode_mask(one, FULL_HD)))
+    masks = Masks(FULL_HD, tight_boxes(rles), scores[: len(rles)], ("",) * len(rles), rles)
+    photo = _photo(FULL_HD)
+    view(photo, masks[:1], [1])  # fonts are loaded once
+    many, _ = _cpu(lambda: view(photo, masks[:count], range(1, min(count, len(masks)) + 1)))
+    yield Row(
+        f"picture of {count} masks at 1080p",
+        "ms",
+        1000 * many,
+        None,
+        "at most 150 ms for 100 masks",
+        many <= 0.150 if count <= 100 else None,
+    )
+    few, _ = _cpu(lambda: view(photo, masks[:FEW], range(1, FEW + 1)))
+    reference = None
+    if _peer_installed():
+        from sam3_agent.evals import peer
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "photo.png"
+            Image.fromarray(photo).save(path)
+            counts = [rle["counts"] for rle in rles[:FEW]]
+            peer.draw(path, counts[:1], masks.boxes[:1])
+            reference, _ = _cpu(lambda: peer.draw(path, counts, masks.boxes[:FEW]))
+    yield Row(
+        f"picture of {FEW} masks at 1080p",
+        "CPU s",
+        few,
+        reference,
+        "at most 1/20 of the reference",
+        None if reference is None else few <= reference / 20,
+        "" if reference else "Meta's package is not installed",
+    )
+
+
 BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "phrases": _phrases,
     "numbers": _numbers,
@@ -282,6 +327,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "memory": _memory,
     "size": _size,
     "ask": _ask,
+    "pictures": _pictures,
 }
 
 

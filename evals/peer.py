@@ -133,6 +133,25 @@ def remove_overlaps(
     return kept
 
 
+def draw(image: Path, counts: list[bytes], boxes: npt.NDArray[np.float32]) -> Pixels:
+    """Its picture of all masks of an image file, as its planner is shown; boxes x0 y0 x1 y1."""
+    from PIL import Image
+
+    visualize = _module("agent.viz").visualize
+    with Image.open(image) as opened:
+        width, height = opened.size
+    corners = boxes.copy()
+    corners[:, 2:] -= corners[:, :2]
+    sample = {
+        "orig_img_h": height,
+        "orig_img_w": width,
+        "original_image_path": str(image),
+        "pred_boxes": (corners / [width, height, width, height]).tolist(),
+        "pred_masks": counts,
+    }
+    return np.asarray(visualize(sample).convert("RGB"))
+
+
 def _on_cpu() -> Any:
     """Keep it off CUDA: two tables and one pinned tensor go there whatever the device is."""
     import torch

@@ -24,6 +24,16 @@ def test_every_row_says_what_was_measured_and_what_the_target_is() -> None:
             assert row.to_dict()["ratio"] is None
 
 
+def test_pictures_are_measured_and_drawn_fast_enough() -> None:
+    many, few = bench(["pictures"], masks=30)
+    assert (many.work, few.work) == (
+        "picture of 30 masks at 1080p",
+        "picture of 20 masks at 1080p",
+    )
+    assert many.target == "at most 150 ms for 100 masks"
+    assert few.reference is None or few.reference > 10 * few.ours
+
+
 def test_masks_of_a_large_photo_stay_under_the_memory_target() -> None:
     (row,) = bench(["memory"], masks=20)
     assert row.met

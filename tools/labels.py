@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sam3_agent.images import Pixels
-
 Color: TypeAlias = tuple[int, int, int]
 Boxes: TypeAlias = npt.NDArray[np.int64]
 """(N, 4): x0 y0 x1 y1 in pixels."""
@@ -32,15 +30,14 @@ class Label:
     box: tuple[int, int, int, int]
 
 
-def draw_labels(canvas: Pixels, labels: Sequence[Label], thickness: int) -> Pixels:
-    """The picture with labels that stay inside it and off each other.
+def draw_labels(picture: Image.Image, labels: Sequence[Label], thickness: int) -> None:
+    """Draw labels that stay inside the picture and off each other.
 
     Those of large masks are placed first; one that finds no place is left out. thickness: of lines,
     in pixels.
     """
-    picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    short = min(canvas.shape[:2])
+    short = min(picture.size)
     smallest, largest = (max(least, short * share) for least, share in (SMALLEST, LARGEST))
     taken = np.empty((0, 4), np.int64)
     placed = []
@@ -65,7 +62,6 @@ def draw_labels(canvas: Pixels, labels: Sequence[Label], thickness: int) -> Pixe
             width=max(1, thickness // 2),
         )
         draw.text(((x0 + x1) / 2, (y0 + y1) / 2), label.text, "white", font, anchor="mm")
-    return np.asarray(picture)
 
 
 def _free_box(

@@ -33,6 +33,9 @@ PALETTE: tuple[Color, ...] = (
 TINT = 0.35
 """How much of the colour a masked pixel takes."""
 
+HALO = 153
+"""How much of white the light line takes, of 255."""
+
 OUTLINE = 5
 """Pixels of the outline of a close-up, whose colour may be that of the thing."""
 
@@ -61,7 +64,7 @@ def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
     does not fit into its mask stands beside it with a line to it, and one for which there is no
     place at all is left out.
     """
-    return _drawn(np.array(image), _marks(masks, numbers, (0, 0), 1.0))
+    return _drawn(Image.fromarray(np.asarray(image)), _marks(masks, numbers, (0, 0), 1.0))
 
 
 def view(
@@ -71,40 +74,32 @@ def view(
 
     Enlarged so far that every label finds a place, and scaled down to what a provider takes.
     """
-    x0, y0, x1, y1 = region or (0, 0, image.shape[1], image.shape[0])
-    scale = _scale(x1 - x0, y1 - y0, len(masks))
-    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    canvas = resized(image[y0:y1, x0:x1], size)
-    marks = [
-        clipped
-        for mark in _marks(masks, numbers, (x0, y0), scale)
-        if (clipped := _clipped(mark, size))
-    ]
-    return _drawn(canvas, marks)
+    region = region or (0, 0, image.shape[1], image.shape[0])
+    scale = _scale(region[2] - region[0], region[3] - region[1], len(masks))
+    canvas = _part(image, region, scale)
+    marks = (_clipped(mark, canvas.size) for mark in _marks(masks, numbers, region[:2], scale))
+    return _drawn(canvas, [mark for mark in marks if mark])
 
 
 def outlined(
     image: Pixels, masks: Masks, number: int, region: Region, scale: float
 ) -> tuple[Pixels, Color]:
     """A region of the image at a scale, with the outline of one mask and no label; its colour."""
-    x0, y0, x1, y1 = region
-    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
-    canvas = resized(image[y0:y1, x0:x1], size)
-    (mark,) = _marks(masks, [number], (x0, y0), scale)
-    clipped = _clipped(mark, size)
+    canvas = _part(image, region, scale)
+    (mark,) = _marks(masks, [number], region[:2], scale)
+    clipped = _clipped(mark, canvas.size)
     if clipped:
         _tint(canvas, clipped, OUTLINE, 0.0)
-    return canvas, mark.color
+    return np.asarray(canvas), mark.color
 
 
-def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """(H, W, 3) pixels at another (width, height), a copy."""
-    if (pixels.shape[1], pixels.shape[0]) == size:
-        return np.array(pixels)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    smaller = size[0] < picture.width
-    how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
-    return np.array(picture.resize(size, how))
+def _part(image: Pixels, region: Region, scale: float) -> Image.Image:
+    """A region of the image at a scale, as a copy that may be drawn on."""
+    x0, y0, x1, y1 = region
+    picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+    return picture if picture.size == size else picture.resize(size, how)
 
 
 def _scale(width: int, height: int, labels: int) -> float:
@@ -180,31 +175,21 @@ def _gaps(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.
     return gaps
 
 
-def _drawn(canvas: Pixels, marks: Sequence[_Mark]) -> Pixels:
-    thickness = max(2, round(min(canvas.shape[:2]) / 300))  # seen at any scale
+def _drawn(canvas: Image.Image, marks: Sequence[_Mark]) -> Pixels:
+    thickness = max(2, round(min(canvas.size) / 300))  # seen at any scale
     for mark in marks:
         _tint(canvas, mark, thickness, TINT)
-    return draw_labels(canvas, [_label(mark) for mark in marks], thickness)
+    draw_labels(canvas, [_label(mark) for mark in marks], thickness)
+    return np.asarray(canvas)
 
 
-def _tint(canvas: Pixels, mark: _Mark, thickness: int, tint: float) -> None:
-    (x, y), (rows, columns) = mark.corner, mark.crop.shape
-    window = canvas[y : y + rows, x : x + columns]
-    color = np.array(mark.color)
+def _tint(canvas: Image.Image, mark: _Mark, thickness: int, tint: float) -> None:
+    """Tint a mask and outline it: a light line in a coloured one is seen on dark and on light."""
     inside = _eroded(mark.crop, thickness)
-    if tint:
-        window[inside] = _blended(window[inside], color, tint)
-    # a light line inside a coloured one stays visible on dark and on light ground
-    halo = inside & ~_eroded(inside, max(1, thickness // 2))
-    window[halo] = _blended(window[halo], np.full(3, 255), 0.6)
-    window[mark.crop & ~inside] = mark.color
-
-
-def _blended(pixels: Pixels, color: npt.NDArray[np.int64], share: float) -> Pixels:
-    """Pixels (K, 3) of which a share gives way to a colour, in whole numbers: they are many."""
-    weight = round(256 * share)
-    mixed = pixels.astype(np.uint16) * np.uint16(256 - weight) + (color * weight).astype(np.uint16)
-    return (mixed >> 8).astype(np.uint8)
+    core = _eroded(inside, max(1, thickness // 2))
+    color = np.where(inside, np.uint8(255 * tint), np.uint8(255)) * mark.crop
+    canvas.paste(mark.color, mark.corner, Image.fromarray(color))
+    canvas.paste((255, 255, 255), mark.corner, Image.fromarray((inside ^ core) * np.uint8(HALO)))
 
 
 def _eroded(crop: BoolArray, steps: int) -> BoolArray:

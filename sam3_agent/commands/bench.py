@@ -13,7 +13,8 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="phrases, numbers, masks, memory, size, ask; all by default."
+            metavar="[NAME]...",
+            help="phrases, numbers, masks, memory, size, ask, pictures; all by default.",
         ),
     ] = None,
     masks: Annotated[int, typer.Option(min=2, help="How many masks.")] = 100,
