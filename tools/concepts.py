@@ -28,8 +28,8 @@ def segment(
     """Find every instance of each concept: numbered masks, a table, a picture.
 
     phrases: short singular noun phrases such as "red car"; all that you need in one call.
-    threshold: least score, default 0.5; moving it costs nothing. region: look only there, at full
-    resolution. counting: recipe for counting many alike things.
+    threshold: least score, default 0.5; moving it costs nothing. region: look only in x0,y0,x1,y1
+    (percent of the image), at full resolution. counting: recipe to count many alike things.
     """
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
@@ -55,7 +55,7 @@ def segment_like(
     negative: list[int | list[float]] | None = None,
     phrase: str | None = None,
 ) -> Observation:
-    """Find all that looks like examples: mask numbers or boxes.
+    """Find all that looks like examples: mask numbers or boxes in percent.
 
     phrase: name it too, better than either alone.
     """
@@ -80,7 +80,7 @@ def segment_at(
 ) -> Observation:
     """Segment the one object at a place.
 
-    inside, outside: points [x,y] on it and beside it.
+    inside, outside: points [x,y] on it and beside it, in percent.
     """
     if not inside and box is None:
         raise ToolError("segment_at needs a point inside the object, or a box around it")
