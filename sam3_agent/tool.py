@@ -177,7 +177,7 @@ _EXAMPLES: dict[str, Any] = {
     "phrases": ["red car", "dog"],
     "numbers": [1, 2],
     "text": "Two dogs.",
-    "inside": [[50, 40]],
+    "points": [[50, 40]],
 }
 _ARTICLES = {"object": "an ", "null": ""}
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -208,3 +208,52 @@ def test_a_planner_that_cannot_be_used_ends_in_one_line_and_exit_3(step: Step, t
     assert re.match(f"error: openai model any {told}", last)
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr
+
+
+HANDS = [
+    call(
+        ("segment", {"phrases": ["car"], "threshold": 0.3}), ("look", {"region": [0, 40, 70, 100]})
+    ),
+    call(("segment_like", {"positive": [1], "negative": [[60, 0, 90, 30]], "phrase": "red car"})),
+    call(("look", {"numbers": [1, 2, 3, 4]}), ("measure", {"numbers": [1, 2, 3, 4]})),
+    call(
+        ("edit", {"action": "merge", "numbers": [1, 2]}),
+        ("edit", {"action": "drop", "numbers": [4]}),
+    ),
+    call(("edit", {"action": "subtract", "numbers": [5, 2]}), ("segment", {"phrases": ["car"]})),
+]
+"""Every tool that the shipped segmenter can serve, one call after the other."""
+
+
+def tool_results(request: Request) -> str:
+    return json.dumps(request.body, ensure_ascii=False).replace('\\"', '"').replace("\\n", "\n")
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_every_tool_works_through_the_wire_of_a_real_planner(provider: str) -> None:
+    query = "the leftmost red car"
+
+    def finish(request: Request) -> Step:
+        """The leftmost, as `measure` ordered the masks."""
+        order = re.search(r"left to right: (\d+)", tool_results(request))
+        assert order
+        return call(("answer", {"text": "The leftmost.", "numbers": [int(order[1])]}))
+
+    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", f"{provider}:any", "--json")
+    with StubServer([*HANDS, finish]) as server:
+        out = printed(run(server, *ask, "--effort", "fast"))
+        told = tool_results(server.requests[-1])
+    assert_masks(out, truth_of("red_cars.png", query))
+    assert (out["usage"]["tool_calls"], out["usage"]["tool_errors"]) == (10, 0)
+    for line in (
+        "The region 0,40,70,100 at ",
+        '"red car": masks known already: ',
+        "Close-ups, row by row: 1, 2, 3, 4.",
+        "4 masks, ",
+        "largest first: ",
+        "Masks 1, 2 are now mask 5. Masks: 3-5.",
+        "Dropped 4. Masks: 3, 5.",
+        "Mask 5 without 2 is now mask 6. Masks: 3, 6.",
+        "dropped: ",
+    ):
+        assert line in told, line

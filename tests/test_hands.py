@@ -109,7 +109,7 @@ def test_examples_are_mask_numbers_or_boxes(scene: Scene) -> None:
 
 
 def test_a_point_or_a_box_gives_the_object_there(scene: Scene) -> None:
-    at = lines(scene, "segment_at", inside=[[35, 45]], outside=[[10, 10]])
+    at = lines(scene, "segment_at", points=[[35, 45]])
     assert at[1].startswith('1: "leash" score 0.70 box 25,40,45,50')
     around = run(scene, "segment_at", box=[60, 40, 75, 70])
     assert around.data["masks"][0]["box"] == [120, 40, 150, 70]
@@ -310,12 +310,11 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "too many examples": ("segment_like", {"positive": [1] * 17}, "1 to 16 examples"),
     "an endless phrase": (
         "segment_like", {"positive": [1], "phrase": "very " * 40 + "big dog"}, "words"),
-    "no place": ("segment_at", {}, "needs a point inside the object, or a box"),
-    "only outside": ("segment_at", {"outside": [[1, 20]]}, "needs a point inside"),
-    "a point in pixels": ("segment_at", {"inside": [[320, 40]]}, "[320, 40] is not x,y in percent"),
-    "a bare point": ("segment_at", {"inside": [32, 40]}, 'call it like segment_at({"inside": [['),
-    "a point of three": ("segment_at", {"inside": [[1, 2, 3]]}, "is not x,y in percent"),
-    "points without end": ("segment_at", {"inside": [[30, 30]] * 17}, "at most 16 points"),
+    "no place": ("segment_at", {}, "needs points on the object, or a box"),
+    "a point in pixels": ("segment_at", {"points": [[320, 40]]}, "[320, 40] is not x,y in percent"),
+    "a bare point": ("segment_at", {"points": [32, 40]}, 'call it like segment_at({"points": [['),
+    "a point of three": ("segment_at", {"points": [[1, 2, 3]]}, "is not x,y in percent"),
+    "points without end": ("segment_at", {"points": [[30, 30]] * 17}, "at most 16 points"),
     "nothing to look at": ("look", {}, "needs the numbers of masks, or a region"),
     "no mask to look at": ("look", {"numbers": []}, "1 masks or more, not 0"),
     "an unknown mask to look at": ("look", {"numbers": [1, 7]}, "there is no mask 7"),

@@ -27,9 +27,9 @@ def segment(
 ) -> Observation:
     """Find every instance of each concept: numbered masks, a table, a picture.
 
-    phrases: short singular noun phrases such as "red car"; all that you need in one call.
-    threshold: least score, default 0.5; moving it costs nothing. region: look only in x0,y0,x1,y1
-    (percent of the image), at full resolution. counting: recipe to count many alike things.
+    phrases: short singular noun phrases ("red car"), all that you need at once. threshold: least
+    score, default 0.5; moving it is free. region: look only in x0,y0,x1,y1 (percent of the image),
+    at full resolution. counting: recipe to count many alike things.
     """
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
@@ -73,24 +73,15 @@ def segment_like(
 
 
 def segment_at(
-    scene: Scene,
-    inside: list[list[float]] | None = None,
-    outside: list[list[float]] | None = None,
-    box: list[float] | None = None,
+    scene: Scene, points: list[list[float]] | None = None, box: list[float] | None = None
 ) -> Observation:
-    """Segment the one object at a place.
-
-    inside, outside: points [x,y] on it and beside it, in percent.
-    """
-    if not inside and box is None:
-        raise ToolError("segment_at needs a point inside the object, or a box around it")
-    if len(inside or ()) + len(outside or ()) > MAX_PLACES:
+    """Segment the one object at points [x,y] on it, or in a box, in percent."""
+    if not points and box is None:
+        raise ToolError("segment_at needs points on the object, or a box around it")
+    if len(points or ()) > MAX_PLACES:
         raise ToolError(f"segment_at takes at most {MAX_PLACES} points")
-    prompt = ObjectPrompt(
-        tuple(pixel_point(scene, point) for point in inside or ()),
-        tuple(pixel_point(scene, point) for point in outside or ()),
-        _region(scene, box, "box"),
-    )
+    inside = tuple(pixel_point(scene, point) for point in points or ())
+    prompt = ObjectPrompt(inside, box=_region(scene, box, "box"))
     return observation(scene, [scene.find_at(prompt)])
 
 
