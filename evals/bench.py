@@ -21,11 +21,11 @@ from PIL import Image
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals import ask_bench
+from sam3_agent.load import view
 from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
 from sam3_agent.rle import tight_boxes
 from sam3_agent.segmenter import ConceptPrompt, Selection
-from sam3_agent.tools.overlay import view
 
 T = TypeVar("T")
 

@@ -164,3 +164,10 @@ def draw(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
     from sam3_agent.tools.overlay import draw_masks
 
     return draw_masks(image, masks, numbers)
+
+
+def view(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
+    """`draw`, in a size that suits a planner."""
+    from sam3_agent.tools import overlay
+
+    return overlay.view(image, masks, numbers)

@@ -5,7 +5,9 @@ import pytest
 
 from sam3_agent import Masks
 from sam3_agent.images import Pixels
-from sam3_agent.tools.overlay import PALETTE, draw_masks
+from sam3_agent.rle import encode_crop, tight_boxes
+from sam3_agent.tools.labels import Label, place_labels
+from sam3_agent.tools.overlay import PALETTE, draw_masks, pole, view
 
 
 def discs(count: int, width: int, height: int) -> Masks:
@@ -59,3 +61,73 @@ def test_masks_of_one_pixel_and_of_the_whole_image_are_drawn(image: Pixels) -> N
 
 def test_no_masks_leave_the_image_alone(image: Pixels) -> None:
     assert (draw_masks(image, Masks.empty((100, 200)), []) == image).all()
+
+
+def ellipses(count: int, width: int, height: int) -> Masks:
+    """`count` small ellipses all over an image of any size."""
+    rng = np.random.default_rng(1)
+    rles = []
+    for _ in range(count):
+        columns, rows = (rng.uniform(0.01, 0.08, 2) * min(width, height)).astype(int) + 2
+        y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+        corner = (int(rng.integers(width - columns)), int(rng.integers(height - rows)))
+        rles.append(encode_crop(np.hypot(x, y) <= 1, corner, (height, width)))
+    scores = np.ones(count, np.float32)
+    return Masks((height, width), tight_boxes(rles), scores, ("",) * count, tuple(rles))
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (320, 40), (1920, 1080), (4000, 3000)])
+@pytest.mark.parametrize("count", [1, 20, 200])
+def test_a_planner_sees_every_number_at_any_size(count: int, width: int, height: int) -> None:
+    shown = view(np.zeros((height, width, 3), np.uint8), ellipses(count, width, height),
+                 range(1, count + 1))  # fmt: skip
+    assert 500 <= max(shown.shape) <= 1568
+    assert shown.shape[0] / shown.shape[1] == pytest.approx(height / width, rel=0.02)
+    labels = [
+        Label(str(n), PALETTE[0], (int(x), int(y)), 3.0, (int(x), int(y), int(x) + 4, int(y) + 4))
+        for n, (x, y) in enumerate(
+            np.random.default_rng(0).random((count, 2)) * (shown.shape[1], shown.shape[0]), 1
+        )
+    ]
+    placed = place_labels(labels, (shown.shape[1], shown.shape[0]))
+    assert len(placed) == count
+
+
+@pytest.mark.parametrize("count", [30, 200])
+def test_labels_never_overlap_and_never_leave_the_picture(count: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = []
+    for n in range(1, count + 1):
+        x, y = (int(v) for v in rng.random(2) * (400, 300))
+        labels.append(Label(str(n), PALETTE[0], (x, y), float(rng.uniform(1, 30)), (x, y, x, y)))
+    boxes = np.array([box for _, box, _ in place_labels(labels, (400, 300))])
+    assert len(boxes) >= min(count, 100)
+    covered = np.zeros((300, 400), int)
+    for x0, y0, x1, y1 in boxes:
+        assert 0 <= x0 < x1 <= 400
+        assert 0 <= y0 < y1 <= 300
+        covered[y0:y1, x0:x1] += 1
+    assert covered.max() == 1
+
+
+def test_neighbours_have_different_colours() -> None:
+    dense = np.zeros((25, 100, 500), np.bool_)
+    for i in range(25):
+        dense[i, 10:90, 20 * i : 20 * i + 19] = True
+    # numbers that would all have the first colour
+    numbers = [1 + 12 * i for i in range(25)]
+    drawn = draw_masks(np.zeros((100, 500, 3), np.uint8), Masks.from_dense(dense), numbers)
+    edges = [tuple(int(v) for v in drawn[70, 20 * i]) for i in range(25)]
+    assert set(edges) <= set(PALETTE)
+    assert all(edges[i] != edges[i + 1] for i in range(24))
+
+
+def test_the_pole_is_the_place_farthest_from_the_edge() -> None:
+    ell = np.zeros((120, 80), np.bool_)
+    ell[:, :10] = True
+    ell[80:, :] = True
+    row, column, reach = pole(ell)
+    assert 80 < row < 120
+    assert min(row - 80, 119 - row) >= 15
+    assert 15 <= column <= 65
+    assert reach == pytest.approx(20, abs=3)

@@ -37,23 +37,14 @@ def draw_labels(picture: Image.Image, labels: Sequence[Label], thickness: int) -
     in pixels.
     """
     draw = ImageDraw.Draw(picture)
-    short = min(picture.size)
-    smallest, largest = (max(least, short * share) for least, share in (SMALLEST, LARGEST))
-    taken = np.empty((0, 4), np.int64)
-    placed = []
-    for label in sorted(labels, key=lambda label: -label.reach):
-        points = round(float(np.clip(label.reach * 0.75, smallest, largest)))
-        box = _free_box(label, _extent(points, len(label.text)), taken, picture.size)
-        if box is not None:
-            taken = np.vstack([taken, box])
-            placed.append((label, [int(v) for v in box], _font(points)))
+    placed = place_labels(labels, picture.size)
     for label, (x0, y0, x1, y1), _ in placed:
         x, y = label.pole
         if not (x0 <= x < x1 and y0 <= y < y1):
             near = (min(max(x, x0), x1), min(max(y, y0), y1))
             draw.line([label.pole, near], fill="white", width=2 * thickness - 1)
             draw.line([label.pole, near], fill=label.color, width=max(1, thickness - 1))
-    for label, (x0, y0, x1, y1), font in placed:
+    for label, (x0, y0, x1, y1), points in placed:
         draw.rounded_rectangle(
             (x0, y0, x1 - 1, y1 - 1),
             radius=thickness + 1,
@@ -61,7 +52,25 @@ def draw_labels(picture: Image.Image, labels: Sequence[Label], thickness: int) -
             outline="white",
             width=max(1, thickness // 2),
         )
-        draw.text(((x0 + x1) / 2, (y0 + y1) / 2), label.text, "white", font, anchor="mm")
+        middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+        draw.text(middle, label.text, "white", _font(points), anchor="mm")
+
+
+def place_labels(
+    labels: Sequence[Label], size: tuple[int, int]
+) -> list[tuple[Label, tuple[int, int, int, int], int]]:
+    """Each label that finds a place in a picture of (width, height), its box, and its font size."""
+    smallest, largest = (max(least, min(size) * share) for least, share in (SMALLEST, LARGEST))
+    taken = np.empty((0, 4), np.int64)
+    placed = []
+    for label in sorted(labels, key=lambda label: -label.reach):
+        points = round(float(np.clip(label.reach * 0.75, smallest, largest)))
+        box = _free_box(label, _extent(points, len(label.text)), taken, size)
+        if box is not None:
+            taken = np.vstack([taken, box])
+            x0, y0, x1, y1 = (int(v) for v in box)
+            placed.append((label, (x0, y0, x1, y1), points))
+    return placed
 
 
 def _free_box(
