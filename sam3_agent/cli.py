@@ -15,6 +15,7 @@ from sam3_agent.commands.bench import bench
 from sam3_agent.commands.doctor import doctor
 from sam3_agent.commands.evaluate import evaluate
 from sam3_agent.commands.plugin import mcp, serve
+from sam3_agent.commands.report import merge, report
 from sam3_agent.commands.segment import segment
 from sam3_agent.commands.train import train_tiny
 
@@ -32,6 +33,8 @@ app.command()(bench)
 app.command()(mcp)
 app.command()(serve)
 app.command("eval")(evaluate)
+app.command()(report)
+app.command()(merge)
 app.command("train-tiny")(train_tiny)
 
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "tools": {"sam3_agent"},
     "prompts": set(),
     "model": {"sam3_agent"},
-    "evals": {"sam3_agent", "model", "prompts"},
+    "evals": {"sam3_agent", "model"},
 }
 CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "typer", "rich"}
 

@@ -1,0 +1,1 @@
+"""Reports: one page of one or several runs of a benchmark."""

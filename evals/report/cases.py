@@ -1,0 +1,90 @@
+"""Single samples for a person's eye: pictures, words, the whole conversation."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sam3_agent import load
+from sam3_agent.errors import Sam3AgentError
+from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.images import Pixels, load_image
+from sam3_agent.masks import Masks
+from sam3_agent.rle import BoolArray
+
+SIDE = 560
+"""The longer side of a picture, in pixels."""
+
+RIGHT, EXTRA, MISSED = (0, 158, 115), (213, 94, 0), (86, 180, 233)
+"""Colours of pixels that are right, too much, and missed; told apart by colour-blind people too."""
+
+
+def case(row: Row, sample: Sample | None, score: float, failure: str | None) -> dict[str, Any]:
+    """What the page shows of a sample; its pictures are data URLs, none where it cannot be read."""
+    return {
+        "id": row.id,
+        "query": row.query,
+        "tags": dict(row.tags),
+        "score": score,
+        "failure": failure,
+        "status": row.status,
+        "text": row.text,
+        "error": row.error,
+        "answered": len(row.pred),
+        "meant": None if row.truth is None else len(row.truth),
+        "seconds": row.usage.get("seconds"),
+        "cost": row.usage.get("cost"),
+        "turns": row.usage.get("turns"),
+        "pictures": _pictures(row, sample),
+        "messages": [_message(message) for message in row.messages],
+    }
+
+
+def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
+    """The answer's numbered masks, and where they agree with the truth."""
+    if sample is None:
+        return []
+    try:
+        image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
+    except Sam3AgentError:
+        return []
+    pred = row.pred if row.pred.size == image.shape[:2] else Masks.empty(_size(image))
+    shown = [("the answer", load.draw(image, pred, range(1, len(pred) + 1)))]
+    if row.truth is not None and row.truth.size == image.shape[:2]:
+        shown.append(("against the truth", _agreement(image, pred.union(), row.truth.union())))
+    return [{"what": what, "url": _data_url(picture)} for what, picture in shown]
+
+
+def _agreement(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
+    """The grey image with right, superfluous and missed pixels in their colours."""
+    grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None]
+    out = np.repeat(grey * 0.45 + 120, 3, axis=2)
+    for where, color in ((pred & truth, RIGHT), (pred & ~truth, EXTRA), (truth & ~pred, MISSED)):
+        out[where] = 0.3 * out[where] + 0.7 * np.array(color, np.float32)
+    return np.asarray(out.clip(0, 255), np.uint8)
+
+
+def _data_url(picture: Pixels) -> str:
+    small = Image.fromarray(picture)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=82, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _size(image: Pixels) -> tuple[int, int]:
+    return int(image.shape[0]), int(image.shape[1])
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls", ())
+    return {
+        "role": message["role"],
+        "text": message.get("text", ""),
+        "calls": [f"{call['name']}({call['arguments']})" for call in calls],
+        "pictures": [f"{p['width']}x{p['height']}" for p in message.get("pictures", ())],
+    }

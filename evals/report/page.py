@@ -1,0 +1,139 @@
+"""A report as one HTML file that asks for nothing else, or as a Markdown table."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from sam3_agent.errors import InputError
+
+PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "Seg-Zero's protocol"}
+"""Metrics that are told once per protocol."""
+
+DASH = "\N{EN DASH}"
+"""Where there is no value."""
+
+NO_SHARES = ("n", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
+"""Metrics that are no shares of 1, so that they are not shown in percent."""
+
+MEASURES = {
+    "planner_seconds": "seconds in the planner",
+    "checks_seconds": "seconds in checks",
+    "segmenter_seconds": "seconds in the segmenter",
+    "calls": "model calls",
+    "input_tokens": "input tokens",
+    "cached_tokens": "of them cached",
+    "output_tokens": "output tokens",
+    "images": "pictures sent",
+    "tool_errors": "tool calls in vain",
+}
+"""What an answer costs, beside dollars and time."""
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The HTML page of a report's content; InputError without jinja2."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise InputError("reports need jinja2: pip install 'sam3-agent[evals]'") from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(value=shown, duration=duration, dollars=dollars, bare=bare)
+    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        report=content,
+        comparison=comparison(content),
+        columns=_columns(content),
+        measures=[
+            (name, title)
+            for name, title in MEASURES.items()
+            if any(run["usage"].get(name, {}).get("sum") for run in content["runs"])
+        ],
+    )
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """One table: the runs, and below them what is published."""
+    columns = _columns(content)
+    lines = ["| | " + " | ".join([*columns, "n"]) + " |", "|---|" + "---|" * (len(columns) + 1)]
+    for row in comparison(content):
+        cells = []
+        for name in columns:
+            cell = row["cells"].get(name)
+            cells.append(DASH if cell is None else shown(cell["value"], name) + _ends(cell, name))
+        lines.append(f"| {row['name']} | " + " | ".join([*cells, str(row["n"] or DASH)]) + " |")
+    return "\n".join(lines)
+
+
+def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the main table: each run under each protocol, then the published ones."""
+    rows: list[dict[str, Any]] = []
+    for run in content["runs"]:
+        for prefix, protocol in _protocols(run["metrics"]).items():
+            cells = {
+                name.removeprefix(prefix): {
+                    "value": value,
+                    "interval": run["intervals"].get(name),
+                }
+                for name, value in run["metrics"].items()
+                if name.startswith(prefix) and name != "n"
+            }
+            name = f"{run['name']}, {protocol}" if protocol else run["name"]
+            rows.append({"name": name, "cells": cells, "n": run["metrics"]["n"], "source": None})
+    for one in content["published"]:
+        split = f" ({one['split']})" if one["split"] and not content["split"] else ""
+        cells = {name: {"value": value, "interval": None} for name, value in one["metrics"].items()}
+        rows.append(
+            {"name": one["system"] + split, "cells": cells, "n": None, "source": one["source"]}
+        )
+    return rows
+
+
+def shown(value: float | None, name: str = "") -> str:
+    """A metric's value as a person reads it: shares in percent, -1 (undefined) as a dash."""
+    if value is None or value == -1:
+        return DASH
+    if name == "n":
+        return str(int(value))
+    return f"{value:.2f}" if bare(name) in NO_SHARES else f"{100 * value:.1f}"
+
+
+def bare(name: str) -> str:
+    """A metric's name without its protocol."""
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 0.42 s, 12 s, 3 min 5 s."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def dollars(value: float | None) -> str:
+    """US dollars, with more digits where they are few."""
+    if value is None:
+        return DASH
+    return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def _protocols(metrics: Mapping[str, Any]) -> dict[str, str]:
+    found = {p: told for p, told in PREFIXES.items() if any(n.startswith(p) for n in metrics)}
+    return found or {"": ""}
+
+
+def _columns(content: Mapping[str, Any]) -> Sequence[str]:
+    names = [name for row in comparison(content) for name in row["cells"]]
+    return list(dict.fromkeys(names))
+
+
+def _ends(cell: Mapping[str, Any], name: str) -> str:
+    if not cell["interval"]:
+        return ""
+    low, high = cell["interval"]
+    return f" [{shown(low, name)}, {shown(high, name)}]"
