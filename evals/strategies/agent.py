@@ -1,36 +1,37 @@
 """The agent as a strategy, and its ceiling: the oracle."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from sam3_agent.agent import Agent
+import numpy as np
+
+from sam3_agent.agent import Agent, checked_query, last_answer
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.strategies.strategy import Outcome
 from sam3_agent.evals.strategies.subset import best_subset
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
+from sam3_agent.run import Asked
 from sam3_agent.scene import Scene
-from sam3_agent.tool import Tool
 
 
 class AgentStrategy:
-    """Asks an agent.
+    """Asks an agent; one serves all samples, since it keeps nothing between questions."""
 
-    agent: makes one; every sample has its own, since the masks that it found are kept.
-    """
-
-    def __init__(self, agent: Callable[[], Agent]) -> None:
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Strategy.solve`."""
-        agent = self._agent()
-        scenes: list[Scene] = []
-        agent.tools = {name: _seen(tool, scenes) for name, tool in agent.tools.items()}
-        answer = agent.ask(image, sample.query)
-        found = scenes[-1].masks if scenes else Masks.empty(answer.masks.size)
-        return Outcome.of_answer(answer, found)
+        scene = Scene(image, self._agent.segmenter)
+        answer = last_answer(self._agent.answering(Asked(scene, checked_query(sample.query))))
+        return Outcome(
+            answer.masks,
+            _all(scene.masks, answer.masks),
+            answer.text,
+            answer.status,
+            answer.usage,
+            answer.messages,
+        )
 
 
 class OracleStrategy:
@@ -48,11 +49,7 @@ class OracleStrategy:
         return replace(outcome, pred=best, status="answered" if len(best) else "no_target")
 
 
-def _seen(tool: Tool, scenes: list[Scene]) -> Tool:
-    """A tool that tells which scene it worked on."""
-
-    def function(scene: Scene, **arguments: Any) -> Any:
-        scenes[:] = [scene]
-        return tool.function(scene, **arguments)
-
-    return replace(tool, function=function)
+def _all(found: Masks, answered: Masks) -> Masks:
+    """What a scene holds, and what was answered from a second look at another one."""
+    known = answered.overlap(found).max(axis=1, initial=0.0) > 0.999
+    return Masks.concatenate([found, answered[np.flatnonzero(~known)]])

@@ -6,6 +6,7 @@ It answers what the agent adds to the MLLM alone.
 import logging
 import time
 
+from sam3_agent import load
 from sam3_agent.answer import Status
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
@@ -15,7 +16,6 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
-from sam3_agent.prompts import fill
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Box, ConceptPrompt, ObjectPrompt, Segmenter
 
@@ -60,7 +60,7 @@ class BoxStrategy:
         scene = Scene(image, self._segmenter)
         size = (scene.height, scene.width)
         messages = [
-            Message("system", fill("boxes", form=FORMS[self._layout])),
+            Message("system", load.prompt("boxes", form=FORMS[self._layout])),
             Message("user", sample.query, pictures=(image,)),
         ]
         boxes: list[LabelledBox] | None = None

@@ -1,7 +1,6 @@
 """Strategies by name."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import get_args
 
 from sam3_agent.agent import Agent
@@ -45,7 +44,7 @@ def strategy(
     if planner is None:
         raise InputError(f"the strategy {name!r} needs a planner")
     if name in ("agent", "oracle"):
-        ask = AgentStrategy(partial(agent, planner, segmenter))
+        ask = AgentStrategy(agent(planner, segmenter))
         return ask if name == "agent" else OracleStrategy(ask)
     if planner.name == "offline":
         raise InputError(

@@ -33,7 +33,6 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
-from sam3_agent.prompts import fill
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Observation, Tool, tool_named
 
@@ -79,7 +78,7 @@ class _Loop:
     def outcome(self) -> Outcome:
         tools = [_tool(*described) for described in _TOOLS]
         opening = (
-            Message("system", fill("reference")),
+            Message("system", load.prompt("reference")),
             Message("user", self.query, pictures=(self.image,)),
         )
         self.trace += opening
@@ -181,7 +180,7 @@ class _Loop:
     def _accepted(self, masks: Masks, index: int) -> bool:
         drawn = load.draw(self.image, masks[[index]], [1])
         messages = [
-            Message("system", fill("reference_check")),
+            Message("system", load.prompt("reference_check")),
             Message("user", f"The image. The query is: {self.query}", pictures=(self.image,)),
             Message("user", "The image with the mask.", pictures=(drawn,)),
             Message("user", "Close-up.", pictures=(_close_up(drawn, masks, index),)),

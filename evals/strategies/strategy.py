@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sam3_agent.answer import Answer, Status
+from sam3_agent.answer import Status
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -25,11 +25,6 @@ class Outcome:
     status: Status
     usage: Usage
     messages: tuple[Message, ...] = ()
-
-    @classmethod
-    def of_answer(cls, answer: Answer, found: Masks) -> "Outcome":
-        """An agent's answer, and all the masks of its scene."""
-        return cls(answer.masks, found, answer.text, answer.status, answer.usage, answer.messages)
 
 
 class Strategy(Protocol):

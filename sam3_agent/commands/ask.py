@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,18 +10,22 @@ from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
 from sam3_agent.commands.console import (
+    EffortOption,
     ImageArgument,
     JsonOption,
     MegapixelsOption,
     OutOption,
     PlannerOption,
+    PriceOption,
     SegmenterOption,
+    ToolCallsOption,
+    VerifierOption,
     deliver,
     or_exit,
+    planner_options,
     say,
     say_models,
 )
-from sam3_agent.errors import InputError
 from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
 from sam3_agent.usage import Budget, Usage
@@ -47,35 +51,16 @@ def ask(
     max_usd: Annotated[
         float | None, typer.Option(help="Nothing is sent after so many US dollars.")
     ] = None,
-    tool_calls: Annotated[
-        str | None, typer.Option(help="native, or text for models without native tool calls.")
-    ] = None,
-    effort: Annotated[
-        str,
-        typer.Option(
-            help="fast: a bare concept goes straight to the segmenter, nothing is checked. "
-            "balanced: the answer's masks are verified once. thorough: three votes, a search for "
-            "what is missing, and a second reading."
-        ),
-    ] = "balanced",
-    verifier: Annotated[
-        str | None,
-        typer.Option(
-            help="Who checks: a planner's name, or none; by default the planner, if it sees."
-        ),
-    ] = None,
-    price: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."
-        ),
-    ] = None,
+    tool_calls: ToolCallsOption = None,
+    effort: EffortOption = "balanced",
+    verifier: VerifierOption = None,
+    price: PriceOption = None,
     max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
 ) -> None:
     """Ask a question about an image; get words and masks."""
 
     def run() -> Answer:
-        options = _planner_options(tool_calls, price)
+        options = planner_options(tool_calls, price)
         budget = Budget(max_turns, max_seconds, max_tokens, max_usd)
         pixels = load_image(image, max_megapixels=max_megapixels)
         agent = Agent(
@@ -151,24 +136,3 @@ def usage_line(usage: Usage) -> str:
         f"effort {usage.effort}: {models}; {usage.seconds:.1f} s "
         f"(segmenter {usage.segmenter_seconds:.1f} s)"
     )
-
-
-def _planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:
-    """The options of an MLLM planner, as `load.planner` takes them."""
-    options: dict[str, Any] = {}
-    if tool_calls is not None:
-        if tool_calls not in ("native", "text"):
-            raise InputError(f"--tool-calls is {tool_calls!r}; choose native or text")
-        options["tool_calls"] = tool_calls
-    if price is not None:
-        try:
-            values = [float(value) for value in price.split(",")]
-        except ValueError:
-            values = []
-        if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
-            raise InputError(
-                f"--price is {price!r}; give the US dollars for a million input, cached and "
-                "output tokens, such as 0.75,0.075,4.5"
-            )
-        options["price"] = tuple(values)
-    return options

@@ -37,6 +37,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 ToolCallsOption = Annotated[
     str | None, typer.Option(help="native, or text for models without native tool calls.")
 ]
+EffortOption = Annotated[
+    str,
+    typer.Option(
+        help="fast: a bare concept goes straight to the segmenter, nothing is checked. "
+        "balanced: the answer's masks are verified once. thorough: three votes, a search for "
+        "what is missing, and a second reading."
+    ),
+]
+VerifierOption = Annotated[
+    str | None,
+    typer.Option(help="Who checks: a planner's name, or none; by default the planner, if it sees."),
+]
 PriceOption = Annotated[
     str | None,
     typer.Option(metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."),

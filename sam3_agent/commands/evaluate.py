@@ -14,11 +14,13 @@ from rich.progress import Progress as Live
 from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
+    EffortOption,
     JsonOption,
     PlannerOption,
     PriceOption,
     SegmenterOption,
     ToolCallsOption,
+    VerifierOption,
     or_exit,
     planner_options,
     print_json,
@@ -38,7 +40,6 @@ from sam3_agent.evals.strategies.named import strategy
 from sam3_agent.evals.strategies.strategy import Strategy
 from sam3_agent.evals.summary import summary
 
-Effort = StrEnum("Effort", ["FAST", "BALANCED", "THOROUGH"])
 Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
 Baseline = StrEnum("Baseline", ["SEGMENTER", "MLLM", "ORACLE", "REFERENCE"])
 
@@ -71,9 +72,8 @@ def evaluate(
             "planner; oracle: the best subset of what the agent found, its ceiling."
         ),
     ] = None,
-    effort: Annotated[
-        Effort | None, typer.Option(help="How much the agent may look twice.")
-    ] = None,
+    effort: EffortOption = "balanced",
+    verifier: VerifierOption = None,
     boxes: Annotated[
         str | None,
         typer.Option(help="How the mllm writes boxes: yx1000 (Gemini), xy1000 (Qwen3), xy."),
@@ -139,11 +139,12 @@ def evaluate(
             "strategy": name,
             "planner": brain.name if brain else "none",
             "segmenter": eye.name,
-            "effort": effort.value if effort else None,
+            "effort": effort if name in ("agent", "oracle") else None,
+            "verifier": verifier,
             "boxes": boxes,
             "tool_calls": tool_calls,
         }
-        agent_options: dict[str, Any] = {"effort": effort.value} if effort else {}
+        agent_options: dict[str, Any] = {"effort": effort, "verifier": verifier}
         solver = strategy(
             name,
             brain,
