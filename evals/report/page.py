@@ -15,6 +15,8 @@ DASH = "\N{EN DASH}"
 NO_SHARES = ("n", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
 """Metrics that are no shares of 1, so that they are not shown in percent."""
 
+SMALLER_IS_BETTER = ("seconds_per_ask", "mae", "rmse", "count_mae", "count_rmse")
+
 MEASURES = {
     "planner_seconds": "seconds in the planner",
     "checks_seconds": "seconds in checks",
@@ -44,6 +46,7 @@ def page(content: Mapping[str, Any]) -> str:
         report=content,
         comparison=comparison(content),
         columns=_columns(content),
+        smaller_is_better=SMALLER_IS_BETTER,
         measures=[
             (name, title)
             for name, title in MEASURES.items()
