@@ -1,0 +1,50 @@
+"""Many samples in flight: what a run gains while a model far away is thinking."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sam3_agent import load
+from sam3_agent.agent import Agent
+from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.run_file import Run, RunFile
+from sam3_agent.evals.runner import chosen, header, run
+from sam3_agent.evals.strategies.agent import AgentStrategy
+from tests.stub_server import Request, Step, StubServer, call
+
+
+def reply(request: Request) -> Step:
+    """One concept call, then the answer with its first mask."""
+    asked = any(message["role"] == "tool" for message in request.body["messages"])
+    if asked:
+        return call(("answer", {"text": "Here.", "numbers": []}))
+    return call(("segment", {"phrases": ["car"]}))
+
+
+def samples_per_second(agent: Agent, folder: Path, limit: int, workers: int) -> tuple[float, Run]:
+    scenes = read("scenes", seed=21 + workers, limit=limit)
+    with RunFile(folder, header({}, scenes.samples, limit)) as file:
+        began = time.monotonic()
+        done = run(scenes, AgentStrategy(agent), chosen(scenes.samples), file, workers=workers)
+        return limit / (time.monotonic() - began), done
+
+
+def test_sixteen_workers_do_five_times_as_much_or_all_that_the_eye_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StubServer(reply, latency=1.0) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+        agent = Agent(load.planner("openai:stub"), load.segmenter("tiny"), verifier="none")
+        samples_per_second(agent, tmp_path / "warm", 1, 2)
+        alone, run_alone = samples_per_second(agent, tmp_path / "1", 3, 1)
+        many, run_many = samples_per_second(agent, tmp_path / "16", 48, 16)
+    assert all(row.error is None for row in [*run_alone.ordered, *run_many.ordered])
+    eye = [float(row.usage["segmenter_seconds"]) for row in run_alone.ordered]
+    bound = len(eye) / sum(eye)
+    with capsys.disabled():
+        print(
+            f"\n1 worker {alone:.2f} samples/s, 16 workers {many:.2f} ({many / alone:.1f} x); "
+            f"the eye alone could do {bound:.2f}"
+        )
+    assert many >= min(5 * alone, 0.8 * bound)
