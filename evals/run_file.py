@@ -104,12 +104,12 @@ class RunFile:
     def append(self, index: int, row: Row) -> None:
         """Put a row on disk."""
         self.rows[index] = row
-        self._write(_row_line(index, row))
+        self._write(row_to_dict(index, row))
 
     def finish(self) -> Run:
         """The rows in order and each once, on disk too."""
         lines = [self.header.to_dict(), *({"kind": "resumed", **r} for r in self.header.resumed)]
-        lines += [_row_line(index, self.rows[index]) for index in sorted(self.rows)]
+        lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
         _replace(self.path, lines)
         return Run(self.path, self.header, dict(self.rows))
 
@@ -211,7 +211,7 @@ def _parsed(data: bytes, path: Path) -> Run:
             elif kind == "resumed":
                 resumed.append({"versions": content["versions"], "commit": content["commit"]})
             else:
-                rows[int(content["index"])] = _row(content)
+                rows[int(content["index"])] = row_from_dict(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {type(error).__name__}: {error}"
@@ -276,7 +276,8 @@ def _end_of_last(data: bytes) -> int:
     return len(data)
 
 
-def _row_line(index: int, row: Row) -> dict[str, Any]:
+def row_to_dict(index: int, row: Row) -> dict[str, Any]:
+    """A row's line as JSON values; `index` is its place among the benchmark's samples."""
     line = {"kind": "row", "index": index, **vars(row)}
     for name in ("pred", "found", "truth"):
         line[name] = None if line[name] is None else _masks_dict(line[name])
@@ -287,7 +288,8 @@ def _row_line(index: int, row: Row) -> dict[str, Any]:
     return line
 
 
-def _row(line: dict[str, Any]) -> Row:
+def row_from_dict(line: Mapping[str, Any]) -> Row:
+    """The row of a line; raises ValueError, KeyError or TypeError for one that is none."""
     ignore = None if line["ignore"] is None else _rle(line["ignore"])
     truth = None if line["truth"] is None else _masks(line["truth"])
     pred, found = _masks(line["pred"]), _masks(line["found"])

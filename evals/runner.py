@@ -119,7 +119,7 @@ def run(
                 following = next(queue, None)
                 if following is None:
                     break
-                flying[pool.submit(_row, strategy, following[1])] = following[0]
+                flying[pool.submit(solved, strategy, following[1])] = following[0]
             if not flying:
                 return file.finish()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -175,8 +175,8 @@ class _Teller:
         self._tell(Progress(done, self._total, failed, score, self.usd, left))
 
 
-def _row(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
-    """The row of a sample, and the error when it failed."""
+def solved(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
+    """The row of a sample, and the error when it failed; never raises."""
     began = time.monotonic()
     try:
         image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
