@@ -101,11 +101,12 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
 def _shown(rows: Sequence[Row], scores: Sequence[float], cases: int) -> tuple[list[int], list[int]]:
     """The places of the worst and the best samples; of equal ones those that took longest."""
 
-    def effort(place: int) -> float:
-        return float(rows[place].usage.get("turns") or 0), rows[place].usage.get("seconds") or 0.0  # type: ignore[return-value]
+    def rank(place: int) -> tuple[float, float, float]:
+        usage = rows[place].usage
+        return scores[place], -(usage.get("turns") or 0), -(usage.get("seconds") or 0.0)
 
     places = range(len(rows))
-    worst = sorted(places, key=lambda p: (scores[p], effort(p)))[:cases]
+    worst = sorted(places, key=rank)[:cases]
     with_target = [p for p in places if rows[p].truth is None or len(rows[p].truth or ())]
     best = sorted(with_target, key=lambda p: -scores[p])
     return worst, [p for p in best if p not in worst][:cases]
