@@ -5,7 +5,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from sam3_agent.evals.simulated_mllm import (
 )
 from sam3_agent.evals.sprites import TRAIN_STYLES
 from sam3_agent.masks import Masks
-
-BELIEVES = ModelFaults()
-LOOKS_AGAIN = ModelFaults(looks_again=True)
 
 EFFORTS = {
     "plain": Effort("plain"),
@@ -44,13 +41,15 @@ class Arm:
     faults: ModelFaults
 
 
-ARMS: Mapping[str, Arm] = {
-    f"{name}, {how}" if effort.votes else name: Arm(effort, faults)
-    for name, effort in EFFORTS.items()
-    for how, faults in (("believed", BELIEVES), ("looked at again", LOOKS_AGAIN))
-}
-"""Every effort; where masks are verified, for a model that believes, and for one that looks again
-at what is doubted."""
+def arms_of(faults: ModelFaults) -> dict[str, Arm]:
+    """Every effort; where masks are verified, for a model that believes, and for one that looks
+    again at what is doubted.
+    """
+    return {
+        f"{name}, {how}" if effort.votes else name: Arm(effort, replace(faults, looks_again=again))
+        for name, effort in EFFORTS.items()
+        for how, again in (("believed", False), ("looked at again", True))
+    }
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,11 @@ class Result:
 def study(
     seed: int,
     limit: int,
-    segmenter: SegmenterFaults | None = None,
-    arms: Mapping[str, Arm] = ARMS,
+    segmenter: SegmenterFaults,
+    arms: Mapping[str, Arm],
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Result]:
     """Every arm over the same `limit` scenes, the first arm being the plain one."""
-    segmenter = segmenter or SegmenterFaults()
     scores: dict[str, list[float]] = {name: [] for name in arms}
     calls: dict[str, list[int]] = {name: [] for name in arms}
     for scene_seed, scene, query in held_out_scenes(seed, limit, TRAIN_STYLES):
@@ -135,11 +133,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=4711)
     parser.add_argument("--limit", type=int, default=300)
-    for name, value in vars(SegmenterFaults()).items():
-        parser.add_argument(f"--{name}", type=float, default=value)
+    rates = {**vars(SegmenterFaults()), **vars(ModelFaults())}
+    del rates["looks_again"]
+    for name, value in rates.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     given = vars(parser.parse_args())
-    seed, limit = given.pop("seed"), given.pop("limit")
-    print("\n".join(table(study(seed, limit, SegmenterFaults(**given)))))
+    segmenter = SegmenterFaults(**{name: given[name] for name in vars(SegmenterFaults())})
+    faults = ModelFaults(**{name: given[name] for name in vars(ModelFaults()) if name in given})
+    print("\n".join(table(study(given["seed"], given["limit"], segmenter, arms_of(faults)))))
 
 
 if __name__ == "__main__":

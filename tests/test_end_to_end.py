@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -257,3 +258,59 @@ def test_every_tool_works_through_the_wire_of_a_real_planner(provider: str) -> N
         "dropped: ",
     ):
         assert line in told, line
+
+
+def judged(request: Request) -> Step:
+    """A verifier that finds every mask right."""
+    last = request.body["messages"][-1]["content"]
+    told = next(part["text"] for part in last if part["type"] == "text")
+    numbers = told.splitlines()[1].removeprefix("Masks to judge: ").split(", ")
+    right = {"right": True, "confidence": 0.9, "reason": "a red car"}
+    return call(("judge", {"verdicts": [{"number": int(n), **right} for n in numbers]}))
+
+
+def test_the_answer_is_verified_over_the_wire_and_the_cost_is_told_by_part() -> None:
+    query = "the leftmost red car"
+    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", "openai:any", "--json")
+    with StubServer([look("red car"), answer_leftmost("red car"), judged]) as server:
+        done = run(server, *ask)
+    out = printed(done)
+    assert_masks(out, truth_of("red_cars.png", query))
+    assert {name: part["calls"] for name, part in out["usage"]["parts"].items()} == {
+        "planner": 2,
+        "verify": 1,
+    }
+    assert "check: mask 3: right (0.90): a red car" in done.stderr
+    assert "effort balanced: planner 2 calls, 220 tokens; verify 1 calls, 110 tokens" in done.stderr
+
+
+def test_fast_answers_a_bare_concept_without_the_planner() -> None:
+    with StubServer([]) as server:
+        done = run(
+            server,
+            *("ask", str(DEMO / "red_cars.png"), "red cars", "--planner", "openai:any"),
+            *("--effort", "fast", "--json"),
+        )
+    out = printed(done)
+    assert len(out["instances"]) == 3
+    assert not server.requests
+    assert "no model calls" in done.stderr
+
+
+def test_on_a_terminal_the_planner_may_ask_the_person() -> None:
+    question = call(("ask_person", {"question": "The red one or the orange one?"}))
+    steps = [question, look("red car"), answer_leftmost("red car")]
+    mine, theirs = pty.openpty()
+    with StubServer(steps) as server:
+        env = {**os.environ, **addresses(server)}
+        command = [sys.executable, "-m", "sam3_agent", "ask", str(DEMO / "red_cars.png"), "the car"]
+        command += ["--planner", "openai:any", "--verifier", "none"]
+        os.write(mine, b"the red one\n")
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, stdin=theirs, capture_output=True, text=True, timeout=240
+        )
+    os.close(mine)
+    os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert "the planner asks: The red one or the orange one?" in done.stderr
+    assert "The person says: the red one" in done.stderr
