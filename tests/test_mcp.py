@@ -5,11 +5,14 @@ import base64
 import contextlib
 import io
 import json
+import shlex
 import sys
 import threading
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from mcp import Client, StdioServerParameters
@@ -17,14 +20,17 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 from pycocotools import mask as coco
+from typer.testing import CliRunner
 
 from sam3_agent import Agent, Message, Tool
+from sam3_agent.cli import app
 from sam3_agent.evals.annotated_set import read_set
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
 from sam3_agent.plugin import Eyes
+from sam3_agent.plugin.door import Rules
 from sam3_agent.plugin.gate import Gate
-from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.mcp_server import build, http_app
 from tests.plugin_stage import DEMO, ROOT, data_uri, environment, png, running
 
 MODES = ("legacy", "auto")
@@ -339,5 +345,78 @@ def test_instructions_and_tools_name_no_tool_that_is_not_there(agent: Agent) -> 
                 texts.append(str(got.messages))
             for tool in ("ask_image", "segment", "refine", "look", "measure"):
                 assert any(tool in text for text in texts) == (tool in names)
+
+    run(work)
+
+
+def configured(client: str, *options: str) -> str:
+    """What `sam3-agent mcp --config CLIENT` prints on stdout."""
+    done = CliRunner().invoke(app, ["mcp", "--config", client, *options])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        ("claude-desktop", "mcpServers"),
+        ("cursor", "mcpServers"),
+        ("vscode", "servers"),
+        ("windsurf", "mcpServers"),
+        ("gemini-cli", "mcpServers"),
+    ],
+)
+def test_a_client_with_a_json_file_gets_an_entry_that_starts_the_server(
+    client: str, key: str
+) -> None:
+    options = ("--root", str(DEMO), "--planner", "openai:any", "--effort", "fast")
+    entry = json.loads(configured(client, *options))[key]["sam3-agent"]
+    assert entry["command"] == sys.executable
+    assert entry["args"][:3] == ["-m", "sam3_agent", "mcp"]
+    assert set(options) <= set(entry["args"])
+
+
+def test_the_other_clients_get_what_they_read() -> None:
+    codex = tomllib.loads(configured("codex"))["mcp_servers"]["sam3-agent"]
+    assert [codex["command"], *codex["args"]] == [sys.executable, "-m", "sam3_agent", "mcp"]
+    words = shlex.split(configured("claude-code", "--root", "evals"))
+    assert words[:5] == ["claude", "mcp", "add", "sam3-agent", "--"]
+    assert words[-2:] == ["--root", str(ROOT / "evals")]
+    unknown = CliRunner().invoke(app, ["mcp", "--config", "notepad"])
+    assert (unknown.exit_code, "choose claude-desktop" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("mcp", "--http", "8000"), "is not HOST:PORT"),
+        (("mcp", "--root", "no/such/folder"), "is no folder"),
+        (("serve", "--http", "127.0.0.1:99999"), "is not HOST:PORT"),
+        (("serve", "--http", "203.0.113.1:1"), "cannot listen on 203.0.113.1:1"),
+        (("serve", "--effort", "heroic"), "choose fast, balanced, thorough"),
+    ],
+)
+def test_what_cannot_be_served_ends_in_one_line_and_exit_2(
+    arguments: tuple[str, ...], told: str
+) -> None:
+    done = CliRunner().invoke(app, list(arguments))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr.splitlines()[-1]
+
+
+def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
+    eye: PlacedSegmenter,
+) -> None:
+    async def work() -> None:
+        server = build(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate())
+        made = http_app(server, Rules(token="token-77", free=()))
+        transport = httpx2.ASGITransport(made)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.post("/mcp", json={})).status_code == 401
+            shown = {"Authorization": "Bearer token-77"}
+            foreign = {**shown, "Origin": "https://evil.example"}
+            assert (await client.post("/mcp", json={}, headers=foreign)).status_code == 403
+            other = {**shown, "Host": "evil.example"}
+            assert (await client.post("/mcp", json={}, headers=other)).status_code == 421
 
     run(work)

@@ -206,9 +206,9 @@ def _serve(app: "Door", address: tuple[str, int], path: str, seconds: float) -> 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not port.isdigit() or int(port) > 65_535:
+    if not host or not port.isdigit() or int(port) > 65_535:
         raise InputError(f"--http {text!r} is not HOST:PORT, such as 127.0.0.1:8000")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return host.strip("[]"), int(port)
 
 
 def _print_config(
