@@ -19,7 +19,7 @@ from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation, Tool
 from sam3_agent.tools.closeups import closeups
 from sam3_agent.tools.mask_table import checked_numbers
-from sam3_agent.tools.overlay import draw_masks
+from sam3_agent.tools.overlay import view
 
 MASKS_PER_PICTURE = 5
 """Masks that one verifying call judges."""
@@ -132,7 +132,7 @@ class Checker:
         questions = []
         for group in groups:
             masks = scene.select(group)
-            pictures = (draw_masks(scene.image, masks, group), closeups(scene, group))
+            pictures = (view(scene.image, masks, group), closeups(scene, group))
             data = {
                 "statement": statement,
                 "masks": [
@@ -154,7 +154,7 @@ class Checker:
     def completeness(self, scene: Scene, query: str, numbers: Sequence[int]) -> Completeness:
         """Whether these masks are all that the question asks for."""
         masks = scene.select(numbers)
-        marked = draw_masks(scene.image, masks, tuple(numbers)) if numbers else scene.image
+        marked = view(scene.image, masks, tuple(numbers)) if numbers else scene.image
         told = f"Question: {query}\nMarked: {', '.join(map(str, numbers)) or 'nothing'}"
         data = {"query": query, "marked": [[float(v) for v in box] for box in masks.boxes]}
         (opinion,) = consult(
@@ -213,7 +213,7 @@ def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Messag
     for letter, one in (("A", a), ("B", b)):
         masks = ", ".join(map(str, one.numbers)) or "none"
         told.append(f"Answer {letter}: {one.text} (masks: {masks})")
-        pictures.append(draw_masks(image, one.masks, one.numbers) if one.numbers else image)
+        pictures.append(view(image, one.masks, one.numbers) if one.numbers else image)
     data: dict[str, Any] = {
         "query": query,
         "answers": [[[float(v) for v in box] for box in one.masks.boxes] for one in (a, b)],
