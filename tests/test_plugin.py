@@ -121,7 +121,7 @@ def test_examples_places_closeups_and_measures_work_on_the_same_masks(
     assert [mark.number for mark in run("refine", like=[1]).masks] == [1, 2]
     box = list(dogs.masks[1].box_percent)
     assert [mark.number for mark in run("refine", like=[box], unlike=[1]).masks] == [1, 2]
-    (leash,) = run("refine", inside=[[40, 45]]).masks
+    (leash,) = run("refine", points=[[40, 45]]).masks
     assert (leash.number, leash.phrase) == (3, "leash")
     close = run("look", numbers=[1, 3])
     assert close.picture is not None
@@ -135,7 +135,7 @@ def test_examples_places_closeups_and_measures_work_on_the_same_masks(
 
 def test_what_the_segmenter_cannot_take_is_said() -> None:
     eyes = plugin.Eyes.of(Agent("offline", "tiny"))
-    click = {"image": "photo", "inside": [[50, 50]]}
+    click = {"image": "photo", "points": [[50, 50]]}
     sight = plugin.call("refine", click, {"photo": RED_CARS}, eyes)
     assert (sight.status, "tiny cannot be given points" in sight.text) == ("failed", True)
 
@@ -144,7 +144,7 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
     ("name", "arguments", "told"),
     [
         ("refine", {"image": "photo"}, "either examples (like) or a place"),
-        ("refine", {"image": "photo", "like": [1], "inside": [[1, 1]]}, "either examples"),
+        ("refine", {"image": "photo", "like": [1], "points": [[1, 1]]}, "either examples"),
         ("refine", {"image": "photo", "like": [7]}, "there is no mask 7"),
         ("look", {"image": "photo"}, "look needs"),
         ("measure", {"image": "photo", "numbers": [0]}, "there is no mask 0"),

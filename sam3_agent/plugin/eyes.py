@@ -116,8 +116,7 @@ class Eyes:
         like: list[int | list[float]] | None = None,
         unlike: list[int | list[float]] | None = None,
         phrase: str | None = None,
-        inside: list[list[float]] | None = None,
-        outside: list[list[float]] | None = None,
+        points: list[list[float]] | None = None,
         box: list[float] | None = None,
     ) -> Sight:
         """Find what words missed: all that looks like examples, or the one object at a place.
@@ -125,13 +124,13 @@ class Eyes:
         image: as for ask_image. All places are in percent of the image's width and height.
         like, unlike: examples and counterexamples: numbers of masks, or boxes x0,y0,x1,y1; with
         `phrase` they work better than alone.
-        inside, outside, box: points x,y on and beside one object, or a box around it.
+        points, box: points x,y on one object, or a box around it.
         """
-        if bool(like) == bool(inside or box):
-            raise ToolError("refine needs either examples (like) or a place (inside or box)")
+        if bool(like) == bool(points or box):
+            raise ToolError("refine needs either examples (like) or a place (points or box)")
         if like:
             return self._run(image, "segment_like", positive=like, negative=unlike, phrase=phrase)
-        return self._run(image, "segment_at", inside=inside, outside=outside, box=box)
+        return self._run(image, "segment_at", points=points, box=box)
 
     def look(
         self, image: str, numbers: list[int] | None = None, region: list[float] | None = None
