@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sam3_agent.agent import Agent
-from sam3_agent.effort import BALANCED, THOROUGH, Effort
+from sam3_agent.effort import BALANCED, EXHAUSTIVE, THOROUGH, Effort
 from sam3_agent.evals.referring import held_out_scenes
 from sam3_agent.evals.simulated_mllm import (
     ModelFaults,
@@ -26,7 +26,7 @@ EFFORTS = {
     "+ verify": BALANCED,
     "+ verify, 3 votes": Effort("votes", votes=3),
     "+ complete": Effort("complete", complete=True),
-    "+ verify + complete": Effort("both", votes=1, complete=True),
+    "+ verify + complete": EXHAUSTIVE,
     "+ second reading": Effort("readings", readings=2),
     "all (thorough)": THOROUGH,
 }

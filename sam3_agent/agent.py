@@ -39,8 +39,8 @@ class Agent:
         planner itself if it sees pictures; "none" is nobody.
     effort: an Effort, or the name of one. `fast` asks a question that is itself a concept ("red
         cars") of the segmenter alone when its presence is clear, and checks nothing; `balanced` has
-        each mask of an answer verified once; `thorough` takes three votes on each, asks whether
-        anything is missing, and reads the question twice, from scratch.
+        each mask of an answer verified once; `exhaustive` also asks whether anything is missing;
+        `thorough` takes three votes on each mask, too, and reads the question twice from scratch.
     ask_person: passes one short question on to the person when a task has two readings.
     tools: what the planner may call, by default `load.tools()`; checks come on top.
     budget: what one question may cost.

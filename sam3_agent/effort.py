@@ -29,9 +29,10 @@ class Effort:
 
 FAST = Effort("fast", straight=True)
 BALANCED = Effort("balanced", votes=1)
+EXHAUSTIVE = Effort("exhaustive", votes=1, complete=True)
 THOROUGH = Effort("thorough", votes=3, complete=True, readings=2)
 
-EFFORTS = {effort.name: effort for effort in (FAST, BALANCED, THOROUGH)}
+EFFORTS = {effort.name: effort for effort in (FAST, BALANCED, EXHAUSTIVE, THOROUGH)}
 
 
 def effort_named(name: str) -> Effort:

@@ -253,7 +253,7 @@ def test_dollars_need_the_price_of_the_verifier_too(eye: PlacedSegmenter) -> Non
 
 
 def test_an_unknown_effort_is_refused(eye: PlacedSegmenter) -> None:
-    with pytest.raises(InputError, match="choose fast, balanced, thorough"):
+    with pytest.raises(InputError, match="choose fast, balanced, exhaustive, thorough"):
         agent(eye, None, effort="maximal")
 
 

@@ -41,8 +41,8 @@ EffortOption = Annotated[
     str,
     typer.Option(
         help="fast: a bare concept goes straight to the segmenter, nothing is checked. "
-        "balanced: the answer's masks are verified once. thorough: three votes, a search for "
-        "what is missing, and a second reading."
+        "balanced: the answer's masks are verified once. exhaustive: and a search for what is "
+        "missing. thorough: and three votes and a second reading."
     ),
 ]
 VerifierOption = Annotated[

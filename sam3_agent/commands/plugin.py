@@ -10,6 +10,7 @@ import typer
 
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
+    EffortOption,
     MegapixelsOption,
     PlannerOption,
     SegmenterOption,
@@ -38,9 +39,6 @@ UrlsOption = Annotated[bool, typer.Option("--urls/--no-urls", help="Fetch https 
 HostOption = Annotated[
     list[str] | None,
     typer.Option(help="A host name under which the server is reached, besides loopback's."),
-]
-EffortOption = Annotated[
-    str, typer.Option(help="How hard an ask tries: fast, balanced or thorough, as for `ask`.")
 ]
 RunningOption = Annotated[int, typer.Option(min=1, help="Calls that run at once.")]
 WaitingOption = Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")]
