@@ -29,7 +29,7 @@ LIBRARIES = ("mcp", "mcp_types", "fastapi", "starlette", "uvicorn", "python_mult
 
 RootOption = Annotated[
     list[Path] | None,
-    typer.Option(help="A folder whose pictures may be read; may be given again [none]."),
+    typer.Option(help="A folder whose pictures may be read; may be given again; without it no file is read."),
 ]
 TokenOption = Annotated[
     str | None,
