@@ -29,7 +29,9 @@ LIBRARIES = ("mcp", "mcp_types", "fastapi", "starlette", "uvicorn", "python_mult
 
 RootOption = Annotated[
     list[Path] | None,
-    typer.Option(help="A folder whose pictures may be read; may be given again; without it no file is read."),
+    typer.Option(
+        help="A folder whose pictures may be read; may be given again; without it no file is read."
+    ),
 ]
 TokenOption = Annotated[
     str | None,
