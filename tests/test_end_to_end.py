@@ -299,7 +299,7 @@ def test_fast_answers_a_bare_concept_without_the_planner() -> None:
 
 def test_on_a_terminal_the_planner_may_ask_the_person() -> None:
     question = call(("ask_person", {"question": "The red one or the orange one?"}))
-    steps = [question, look("red car"), answer_leftmost("red car")]
+    steps: list[AnyStep] = [question, look("red car"), answer_leftmost("red car")]
     mine, theirs = pty.openpty()
     with StubServer(steps) as server:
         env = {**os.environ, **addresses(server)}
