@@ -41,6 +41,10 @@ MAX_REGIONS = 8
 Part = Literal["verify", "check_complete", "compare"]
 
 
+NOTED = Observation("Noted.")
+"""What a form would say if it were run; it is only read."""
+
+
 class Judged(TypedDict):
     """One mask's verdict in the form that a model fills in."""
 
@@ -56,7 +60,7 @@ def judge(scene: Scene, verdicts: list[Judged]) -> Observation:
     verdicts: for each mask whether it is right, your confidence from 0 to 1, and the reason in a
     few words.
     """
-    raise NotImplementedError
+    return NOTED
 
 
 def report(scene: Scene, complete: bool, missing: str, regions: list[list[float]]) -> Observation:
@@ -65,7 +69,7 @@ def report(scene: Scene, complete: bool, missing: str, regions: list[list[float]
     missing: what is not marked, in a few words; empty when complete.
     regions: where it is, each x0, y0, x1, y1 in percent of the image's width and height.
     """
-    raise NotImplementedError
+    return NOTED
 
 
 def prefer(scene: Scene, better: str, reason: str) -> Observation:
@@ -73,11 +77,11 @@ def prefer(scene: Scene, better: str, reason: str) -> Observation:
 
     better: "A", "B" or "equal".
     """
-    raise NotImplementedError
+    return NOTED
 
 
 JUDGE, REPORT, PREFER = (Tool.from_function(form) for form in (judge, report, prefer))
-"""Forms: tools that are read, never run."""
+"""The forms that fresh eyes fill in."""
 
 
 @dataclass(frozen=True)
