@@ -53,6 +53,9 @@ EXEMPLARS_ONLY = "visual"
 BATCH = {"cuda": 8}
 """Prompts in one forward pass, else 1: on a CPU 8 in a batch take longer than one by one."""
 
+RELEASED_WIDTH, RELEASED_EPSILON = 1024, 1e-5
+"""The hidden size of the ViT in all released SAM 3 checkpoints, and the epsilon of its norms."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -112,7 +115,7 @@ class Sam3Segmenter:
         self.threshold = threshold
         self.encoded = 0
         self._checkpoint = loaded
-        self.model = loaded.model.to(self.device).eval()
+        self.model = _as_trained(loaded.model).to(self.device).eval()
         self._parameters = sum(weight.numel() for weight in self.model.parameters())
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
@@ -350,6 +353,21 @@ def _repeated(pyramid: Any, count: int) -> Any:
         fpn_hidden_states=views(pyramid.fpn_hidden_states),
         fpn_position_encoding=views(pyramid.fpn_position_encoding),
     )
+
+
+def _as_trained(model: Any) -> Any:
+    """The released model with the epsilon of its ViT's norms that Meta trained it with.
+
+    It is 1e-5 there (sam3 0.1.4, vitdet.py), and 1e-6 in transformers 5.23's default: at full size
+    that moves mask logits by up to 1e-4 of their largest value.
+    """
+    from torch import nn
+
+    if model.config.vision_config.backbone_config.hidden_size == RELEASED_WIDTH:
+        for module in model.vision_encoder.backbone.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.eps = RELEASED_EPSILON
+    return model
 
 
 def _feature_bytes(features: Features) -> float:

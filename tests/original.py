@@ -1,8 +1,8 @@
 """What Meta's own SAM 3 code answers, for a small model with made-up weights.
 
 `python -m tests.original` records it to tests/recorded_original.npz; that needs Meta's package (see
-`sam3_agent.evals.peer`). The tests compare our eye with the recording everywhere, and with the
-package itself where it is installed.
+`sam3_agent.evals.bench.peer`). The tests compare our eye with the recording everywhere, and with
+the package itself where it is installed.
 """
 
 from pathlib import Path
@@ -83,8 +83,7 @@ def eye() -> Sam3Segmenter:
 
 def originals() -> dict[str, npt.NDArray[np.float32]]:
     """Meta's answers to PROMPTS: presence, scores, boxes (x0 y0 x1 y1 pixels) and mask logits."""
-    from sam3_agent.evals.bench import _corners, _relative
-    from sam3_agent.evals.peer import Peer
+    from sam3_agent.evals.bench.peer import Peer, corner_box, relative_box
 
     peer = Peer(config())
     peer.take_weights(model().state_dict())
@@ -92,12 +91,14 @@ def originals() -> dict[str, npt.NDArray[np.float32]]:
     state = peer.encode(picture)
     out: dict[str, npt.NDArray[np.float32]] = {}
     for name, prompt in PROMPTS.items():
-        boxes = [_relative(box, picture.shape) for box in (*prompt.positive, *prompt.negative)]
+        boxes = [relative_box(box, picture.shape) for box in (*prompt.positive, *prompt.negative)]
         labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
         phrase = prompt.phrase or "visual"
         assert peer.tokens(phrase) == TOKENS[phrase]
         raw = peer.raw(state, phrase, boxes, labels)
-        raw["boxes"] = np.array([_corners(box, picture.shape) for box in raw["boxes"]], np.float32)
+        raw["boxes"] = np.array(
+            [corner_box(box, picture.shape) for box in raw["boxes"]], np.float32
+        )
         out |= {f"{name}_{key}": value for key, value in raw.items()}
     return out
 

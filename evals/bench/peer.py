@@ -356,3 +356,30 @@ def _module(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return importlib.import_module(f"sam3.{name}")
+
+
+def relative_box(box: Any, shape: tuple[int, ...]) -> list[float]:
+    """x0 y0 x1 y1 in pixels to cx cy w h in 0..1."""
+    x0, y0, x1, y1 = box
+    height, width = shape[:2]
+    return [(x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height]
+
+
+def corner_box(box: Any, shape: tuple[int, ...]) -> list[float]:
+    """cx cy w h in 0..1 to x0 y0 x1 y1 in pixels."""
+    cx, cy, w, h = box
+    height, width = shape[:2]
+    across, down = (cx - w / 2, cx + w / 2), (cy - h / 2, cy + h / 2)
+    return [across[0] * width, down[0] * height, across[1] * width, down[1] * height]
+
+
+def peer_installed() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("sam3") is not None
+
+
+def new_peer() -> Any:
+    if not peer_installed():
+        return None
+    return Peer()

@@ -1,0 +1,64 @@
+"""A row of the bench, and how it is measured."""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured piece of work.
+
+    ours, reference: in `unit`; reference None when Meta's package is not installed. met: whether
+    the target holds; None when it cannot be told.
+    """
+
+    work: str
+    unit: str
+    ours: float
+    reference: float | None
+    target: str
+    met: bool | None
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON values, with the ratio reference / ours."""
+        ratio = self.reference / self.ours if self.reference and self.ours else None
+        return {**asdict(self), "ratio": ratio}
+
+
+def cpu_seconds(work: Callable[[], T]) -> tuple[float, T]:
+    began = time.process_time()
+    result = work()
+    return time.process_time() - began, result
+
+
+def elsewhere(work: Callable[..., float], *arguments: int) -> float:
+    """What `work` gives in a fresh process, whose peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def peak_memory() -> float:
+    """MB that this process has needed at most.
+
+    Not `ru_maxrss` where it can be helped: on Linux a child begins with its parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def noise(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
