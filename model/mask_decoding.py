@@ -22,14 +22,18 @@ def decode_mask(logits: FloatGrid, size: tuple[int, int]) -> RLE | None:
         return None
     rows = _Enlarger(size[0], above.max(axis=1))
     columns = _Enlarger(size[1], above.max(axis=0))
-    crop: BoolArray = rows.apply(columns.apply(logits.T).T) > 0
+    patch = np.ascontiguousarray(logits[rows.source, columns.source].T)
+    crop: BoolArray = rows.apply(columns.apply(patch).T) > 0
     if not crop.any():
         return None
     return encode_crop(crop, (columns.start, rows.start), size)
 
 
 class _Enlarger:
-    """Linear interpolation along one axis, for the output positions that a mask can reach."""
+    """Linear interpolation along one axis, for the output positions that a mask can reach.
+
+    start: the first of them. source: the input positions that they are made of.
+    """
 
     def __init__(self, target: int, occupied: npt.NDArray[np.bool_]) -> None:
         length = len(occupied)
@@ -38,13 +42,16 @@ class _Enlarger:
         # a value above zero needs a neighbour above zero, at most one cell away
         self.start = max(0, int(np.floor((first - 0.5) * scale)) - 1)
         stop = min(target, int(np.ceil((last + 1.5) * scale)) + 1)
-        source = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5
-        source = source.clip(0, length - 1)
-        self.low = source.astype(np.intp)
-        self.high = np.minimum(self.low + 1, length - 1)
-        self.weight = (source - self.low).astype(np.float32)[:, None]
+        place = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5
+        place = place.clip(0, length - 1)
+        low = place.astype(np.intp)
+        high = np.minimum(low + 1, length - 1)
+        self.source = slice(int(low[0]), int(high[-1]) + 1)
+        self._low, self._high = low - low[0], high - low[0]
+        self._weight = (place - low).astype(np.float32)[:, None]
 
     def apply(self, values: FloatGrid) -> FloatGrid:
-        """(length, n) to (stop - start, n)."""
-        between: FloatGrid = values[self.low] * (1 - self.weight) + values[self.high] * self.weight
-        return between
+        """The values at `source`, (k, n), to (stop - start, n)."""
+        low: FloatGrid = values[self._low]
+        low += (values[self._high] - low) * self._weight
+        return low
