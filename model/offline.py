@@ -12,6 +12,7 @@ from sam3_agent.model.english.grammar import read
 from sam3_agent.model.english.interpretation import Findings, phrases
 from sam3_agent.model.english.queries import (
     THING,
+    Color,
     Concept,
     Exists,
     Query,
@@ -24,6 +25,9 @@ from sam3_agent.tool import Tool
 
 PHRASES_PER_CALL = 16
 """`segment` takes no more at once; what is over goes into further calls of the same turn."""
+
+MAIN_COLOR = 0.6
+"""A second colour is named when it covers at least this much of what the first does."""
 
 UNREADABLE = (
     "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM "
@@ -48,7 +52,8 @@ class OfflinePlanner:
     sees = False
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """Calls of `segment` for all concepts of the question, then one of `answer`.
+        """Calls of `segment` for all concepts of the question, of `measure` if it is about
+        colours, then one of `answer`.
 
         Raises PlannerError when there is no question or one of these tools is missing, and when an
         answer was refused.
@@ -66,8 +71,8 @@ class OfflinePlanner:
         wanted = tuple(
             dict.fromkeys(p for concept in concepts(query.what) for p in phrases(concept))
         )
-        results = _results(messages, "segment")
-        found, size = _found(results)
+        found, size = _found(_results(messages, "segment"))
+        results = _results(messages[at:], "segment")
         if before and Concept(THING) in concepts(query.what):
             # "the ones on the left" of a follow-up question are those of the last answer
             same = {thing.number: thing for things in found.values() for thing in things}
@@ -75,7 +80,12 @@ class OfflinePlanner:
             found |= dict.fromkeys(phrases(Concept(THING)), meant)
         missing = [phrase for phrase in wanted if phrase not in found]
         if not missing:
-            return _conclude(query, Findings(found, size))
+            findings = Findings(found, size)
+            numbers = [thing.number for thing in findings.things(query.what)]
+            colors = _colors(_results(messages, "measure"))
+            if isinstance(query, Color) and not colors.keys() >= set(numbers):
+                return _measure(numbers, messages[at:], tools)
+            return _conclude(query, findings, colors)
         failed = next((result.text for result in results if result.data is None), None)
         if failed is not None:
             return _answer(f"I could not look for {_quoted(missing)}. {failed}", ())
@@ -102,13 +112,31 @@ def _last_question(messages: Sequence[Message]) -> int:
     return marked[-1] if marked else asked[0]
 
 
-def _conclude(query: Query, findings: Findings) -> Message:
+def _conclude(query: Query, findings: Findings, colors: Mapping[int, str]) -> Message:
     things = findings.things(query.what)
     if isinstance(query, Exists) and len(things) < query.least:
         things = ()
     elif isinstance(query, Exists) and query.every and isinstance(query.what, Union):
         things = things if all(findings.things(part) for part in query.what.parts) else ()
-    return _answer(Wording(findings).answer(query), [thing.number for thing in things])
+    return _answer(Wording(findings, colors).answer(query), [thing.number for thing in things])
+
+
+def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+    """A call of `measure`; an answer without it when it was called in vain or is not there."""
+    if "measure" not in {tool.name for tool in tools} or _results(messages, "measure"):
+        return _answer("I could not measure the colours.", numbers)
+    arguments = json.dumps({"numbers": list(numbers)})
+    return Message("assistant", tool_calls=(ToolCall("measure_1", "measure", arguments),))
+
+
+def _colors(results: Sequence[Message]) -> dict[int, str]:
+    """The main colours of masks by number, as `measure` told them: "red", or "red and white"."""
+    out = {}
+    for mask in (mask for result in results if result.data for mask in result.data["masks"]):
+        shares = sorted(mask["colors"].items(), key=lambda item: -item[1])
+        main = [name for name, share in shares if share >= MAIN_COLOR * shares[0][1]]
+        out[int(mask["number"])] = " and ".join(main[:2])
+    return out
 
 
 def _look_for(phrases: Sequence[str]) -> Message:

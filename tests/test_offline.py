@@ -257,3 +257,34 @@ def test_a_picture_is_encoded_once(eye: PlacedSegmenter, image: Pixels) -> None:
     Agent(planner="offline", segmenter=eye).ask(image, "everything left of the tree")
 
     assert eye.encoded == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "turns"),
+    [
+        ("what colour is the leftmost car?", "The leftmost car is red.", 3),
+        ("what color are the cars?", "From left to right, the cars are red and blue.", 3),
+        ("what colour are the dogs?", "The 2 dogs are green.", 3),
+        ("what colour is the cat?", "No cat here.", 2),
+    ],
+)
+def test_colours_are_measured(query: str, text: str, turns: int) -> None:
+    boxes = {
+        "car": [(10, 10, 40, 40), (60, 10, 90, 40)],
+        "dog": [(10, 60, 40, 90), (60, 60, 90, 90)],
+    }
+    image = np.full((100, 200, 3), 255, np.uint8)
+    image[10:40, 10:40], image[10:40, 60:90], image[60:90] = (
+        (220, 20, 20),
+        (20, 20, 220),
+        (0, 160, 0),
+    )
+    answer = Agent("offline", PlacedSegmenter(boxes)).ask(image, query)
+    assert (answer.text, answer.usage.turns) == (text, turns)
+
+
+def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
+    eye = PlacedSegmenter({"car": [(10, 10, 40, 40)]})
+    few = [tool for tool in load.tools(eye) if tool.name in ("segment", "answer")]
+    answer = Agent("offline", eye, tools=few).ask(image, "what colour is the car?")
+    assert answer.text == "I could not measure the colours."

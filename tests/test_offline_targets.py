@@ -280,7 +280,7 @@ UNREADABLE = [
     "one of the dogs",
     "half of the dogs",
     "what is the dog doing?",
-    "what color is the car?",
+    "what color is it that I like?",
     "why is the sky blue?",
     "describe the picture",
     "remove the dog",

@@ -247,8 +247,8 @@ def test_a_hub_that_refuses_is_explained(status: int, told: str) -> None:
 def test_the_released_models_norms_have_the_epsilon_that_meta_trained_them_with(
     processor: Any, width: int, epsilon: float
 ) -> None:
-    config = Sam3Config.from_pretrained(TINY)
-    vit: Any = config.vision_config.backbone_config
+    config: Any = Sam3Config.from_pretrained(TINY)
+    vit = config.vision_config.backbone_config
     vit.hidden_size, vit.num_hidden_layers, vit.global_attn_indexes = width, 1, [0]
     eye = Sam3Segmenter(Checkpoint("wide", "wide", Sam3Model(config), processor), device="cpu")
     norms = [m for m in eye.model.vision_encoder.modules() if isinstance(m, torch.nn.LayerNorm)]

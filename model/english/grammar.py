@@ -1,8 +1,9 @@
 """Reading English questions about a picture into a query tree: `read("the leftmost red car")`.
 
-    question  = count | existence | which | reference
+    question  = count | existence | color | which | reference
     count     = "how many" list ["are there" | "are" predicate]
     existence = "is there" list | "is" phrase predicate | "any" list
+    color     = "what color" ("is" | "are") list
     which     = "which" phrase ("is" | "are") predicate | "what is" (predicate | list)
     reference = ["find" | "where is" | ...] list
     list      = phrase {("," | "and" | "or") phrase} {"except" list}
@@ -20,6 +21,7 @@ from sam3_agent.model.english.noun_phrases import NounPhrase
 from sam3_agent.model.english.phrase_grammar import PhraseReader
 from sam3_agent.model.english.queries import (
     THING,
+    Color,
     Concept,
     Count,
     Excluded,
@@ -64,6 +66,8 @@ class _Reader(PhraseReader):
                 return self._where()
             if not (self.take(",") or self._polite()):
                 break
+        if self.take("what", "color") or self.take("which", "color"):
+            return self._color()
         if self.peek() in ("which", "what", "who"):
             return self._which()
         if self.take("is") or self.take("are"):
@@ -127,6 +131,14 @@ class _Reader(PhraseReader):
         self.take_one(("is", "are"))
         self.take_one(("located", "situated"))
         return Refer(what)
+
+    def _color(self) -> Color:
+        """Take "is the car on the left" after "what colour"."""
+        if not self.take_one(("is", "are")):
+            raise UnreadableError(
+                "It tells the colour of things in the picture, and of nothing else."
+            )
+        return Color(self._whole(choose=True))
 
     def _which(self) -> Refer:
         asked = self.take_one(("which", "what", "who"))

@@ -122,7 +122,14 @@ class Exists:
     least: int = 1
 
 
-Query: TypeAlias = Refer | Count | Exists
+@dataclass(frozen=True)
+class Color:
+    """What colour has it?"""
+
+    what: Node
+
+
+Query: TypeAlias = Refer | Count | Exists | Color
 
 
 @dataclass(frozen=True)

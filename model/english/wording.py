@@ -1,12 +1,13 @@
 """Answers in words: what was found, how many, and why nothing was."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sam3_agent.model.english.interpretation import Findings
 from sam3_agent.model.english.nouns import indefinite, plural
 from sam3_agent.model.english.queries import (
     THING,
     Chosen,
+    Color,
     Concept,
     Count,
     Excluded,
@@ -55,10 +56,11 @@ _RANKS = "first second third fourth fifth sixth seventh eighth ninth tenth eleve
 
 
 class Wording:
-    """Says in words what a query comes to among findings."""
+    """Says in words what a query comes to among findings; colors: those of things, by number."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, colors: Mapping[int, str] | None = None) -> None:
         self._findings = findings
+        self._colors = colors or {}
 
     def answer(self, query: Query) -> str:
         """One to three plain sentences."""
@@ -69,6 +71,8 @@ class Wording:
                 sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
             case Exists(what):
                 sentences = [self._existence(query), *self._notes(what)]
+            case Color(what):
+                sentences = [self._coloring(what), *self._notes(what)]
         return " ".join(sentences)
 
     # sentences
@@ -166,6 +170,18 @@ class Wording:
         if isinstance(node, Concept):
             return self._nothing(node)
         return " ".join(("No.", *(self._nothing(part) for part in parts)))
+
+    def _coloring(self, node: Node) -> str:
+        things = self._findings.things(node)
+        if not things:
+            return self._nothing(node)
+        from_left = sorted(things, key=lambda thing: thing.box[0])
+        colors = [self._colors.get(thing.number, "of no clear colour") for thing in from_left]
+        name = self._name(node, several=len(things) > 1)
+        if len(set(colors)) == 1:
+            number = f"{len(things)} " if len(things) > 1 else ""
+            return f"The {number}{name} {_are(len(things))} {colors[0]}."
+        return f"From left to right, the {name} are {_listed(colors)}."
 
     def _nothing(self, node: Node) -> str:
         """Why nothing is meant."""
