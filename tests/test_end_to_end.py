@@ -314,3 +314,41 @@ def test_on_a_terminal_the_planner_may_ask_the_person() -> None:
     assert done.returncode == 0, done.stderr
     assert "the planner asks: The red one or the orange one?" in done.stderr
     assert "The person says: the red one" in done.stderr
+
+
+@pytest.mark.parametrize("provider", ["openai", "gemini"])
+def test_the_planner_asks_for_checks_over_the_wire(provider: str) -> None:
+    """`verify` and `check_complete` are calls of the planner that lead to calls of a verifier."""
+
+    def play(request: Request) -> Step:
+        body = json.dumps(request.body)
+        if "You judge segmentation masks" in body:
+            numbers = re.search(r"Masks to judge: ([\d, ]+)", body)
+            assert numbers
+            wrong = {"right": False, "confidence": 0.8, "reason": "orange"}
+            verdicts = [{"number": int(n), **wrong} for n in numbers[1].split(",")]
+            return call(("judge", {"verdicts": verdicts}))
+        if "You check whether anything was missed" in body:
+            missed = {"complete": False, "missing": "a small car", "regions": [[0, 35, 20, 60]]}
+            return call(("report", missed))
+        step = next(steps)
+        return step(request) if callable(step) else step
+
+    script: list[AnyStep] = [
+        look("red car"),
+        call(("verify", {"numbers": [1, 2], "statement": "a red car"})),
+        call(("check_complete", {"query": "red cars", "numbers": [1]})),
+        answer_leftmost("red car"),
+        answer_leftmost("red car"),
+    ]
+    steps = iter(script)
+    query = "the leftmost red car"
+    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", f"{provider}:any", "--json")
+    with StubServer(play) as server:
+        done = run(server, *ask)
+    out = printed(done)
+    assert_masks(out, truth_of("red_cars.png", query))
+    calls = {name: part["calls"] for name, part in out["usage"]["parts"].items()}
+    assert calls == {"planner": 5, "verify": 2, "check_complete": 1}
+    assert "mask 2: WRONG (0.80): orange" in done.stderr
+    assert "MISSING: a small car; look again at [0, 35, 20, 60]" in done.stderr
