@@ -288,3 +288,12 @@ def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
     few = [tool for tool in load.tools(eye) if tool.name in ("segment", "answer")]
     answer = Agent("offline", eye, tools=few).ask(image, "what colour is the car?")
     assert answer.text == "I could not measure the colours."
+
+
+def test_its_words_point_to_the_masks_that_they_name(eye: PlacedSegmenter) -> None:
+    answer = ask(eye, "the tree and the cars")
+    said = {answer.text[one.start : one.end]: one.numbers for one in answer.mentions}
+    assert list(said) == ["The tree", "2 cars"]
+    assert sorted(number for numbers in said.values() for number in numbers) == sorted(
+        answer.numbers
+    )

@@ -56,7 +56,10 @@ _RANKS = "first second third fourth fifth sixth seventh eighth ninth tenth eleve
 
 
 class Wording:
-    """Says in words what a query comes to among findings; colors: those of things, by number."""
+    """Says in words what a query comes to among findings; colors: those of things, by number.
+
+    The words that name what is meant point to it: "[The leftmost](3) of 4 cars."
+    """
 
     def __init__(self, findings: Findings, colors: Mapping[int, str] | None = None) -> None:
         self._findings = findings
@@ -93,13 +96,15 @@ class Wording:
                 return f"{self._there(node.of)}; there is no {absent} to leave out."
             case Excluded(of, left_out):
                 name = self._name(of, several=len(things) != 1)
-                return f"{len(things)} {name}: all except {self._left_out(left_out)}."
+                some = self._marked(f"{len(things)} {name}", node)
+                return f"{some}: all except {self._left_out(left_out)}."
             case _:
                 return f"{self._there(node)}."
 
     def _ranking(self, node: Ranked, total: int) -> str:
         if total == 1:
-            return f"There is only 1 {self._name(node.of, several=False)}; this is it."
+            one = self._marked(f"1 {self._name(node.of, several=False)}", node)
+            return f"There is only {one}; this is it."
         names = self._name(node.of)
         if total < node.first or (node.count > 1 and total <= node.count):
             return f"There are only {total} {names}."
@@ -107,31 +112,38 @@ class Wording:
         of_all = f"of {total} {names}"
         if " " in node.order:
             rank = f"{_rank(node.first)} " if node.first > 1 else ""
-            return f"The {rank}{number or 'one '}{of_all} from the {node.order} corner."
+            some = self._marked(f"The {rank}{number or 'one '}".strip(), node)
+            return f"{some} {of_all} from the {node.order} corner."
         if node.first == 1:
-            return f"The {number}{_superlative(node.order)} {of_all}."
+            some = self._marked(f"The {number}{_superlative(node.order)}", node)
+            return f"{some} {of_all}."
         rank = _rank(node.first)
         if node.order in _PLACES and node.order != "middle":
-            return f"The {rank} {of_all} from the {node.order}."
-        return f"The {rank} {_superlative(node.order)} {of_all}."
+            return f"{self._marked(f'The {rank}', node)} {of_all} from the {node.order}."
+        return f"{self._marked(f'The {rank} {_superlative(node.order)}', node)} {of_all}."
 
     def _choice(self, node: Chosen, total: int) -> str:
+        meant = node
         near = isinstance(node.of, Related) and node.of.relation == "near"
         if near and isinstance(node.of, Related):
             if total > node.count:
                 number = f"{node.count} " if node.count > 1 else "one "
                 anchor = self._the(node.of.anchor, every=node.of.every)
-                return f"The {number}nearest to {anchor}, of {total} {self._name(node.of.of)}."
+                some = self._marked(f"The {number}nearest to {anchor}", node)
+                return f"{some}, of {total} {self._name(node.of.of)}."
             node = Chosen(node.of.of, node.count)
         name = self._name(node.of, several=total != 1)
         if total < node.count:
             return f"There {_are(total)} only {total} {name}."
         if total == node.count:
-            return f"This is the {name}." if total == 1 else f"These are the {total} {name}."
+            if total == 1:
+                return f"This is {self._marked(f'the {name}', meant)}."
+            return f"These are {self._marked(f'the {total} {name}', meant)}."
         how = "nearest" if isinstance(node.of, Related) else "clearest"
         if node.count == 1:
-            return f"There are {total} {name}; this is the {how} one."
-        return f"There are {total} {name}; these are the {node.count} {how} ones."
+            return f"There are {total} {name}; this is {self._marked(f'the {how} one', meant)}."
+        ones = self._marked(f"the {node.count} {how} ones", meant)
+        return f"There are {total} {name}; these are {ones}."
 
     def _union(self, node: Union) -> str:
         found = [part for part in node.parts if self._findings.things(part)]
@@ -180,8 +192,9 @@ class Wording:
         name = self._name(node, several=len(things) > 1)
         if len(set(colors)) == 1:
             number = f"{len(things)} " if len(things) > 1 else ""
-            return f"The {number}{name} {_are(len(things))} {colors[0]}."
-        return f"From left to right, the {name} are {_listed(colors)}."
+            some = self._marked(f"The {number}{name}", node)
+            return f"{some} {_are(len(things))} {colors[0]}."
+        return f"From left to right, {self._marked(f'the {name}', node)} are {_listed(colors)}."
 
     def _nothing(self, node: Node) -> str:
         """Why nothing is meant."""
@@ -242,12 +255,17 @@ class Wording:
     def _amount(self, node: Node) -> str:
         """ "1 dog", "3 red cars", "no people"."""
         number = len(self._findings.things(node))
-        return f"{number or 'no'} {self._name(node, several=number != 1)}"
+        return self._marked(f"{number or 'no'} {self._name(node, several=number != 1)}", node)
+
+    def _marked(self, words: str, node: Node) -> str:
+        """Words that point to what they mean: "[3 red cars](1, 2, 4)"."""
+        numbers = ", ".join(str(thing.number) for thing in self._findings.things(node))
+        return f"[{words}]({numbers})" if numbers else words
 
     def _some(self, node: Node) -> str:
         """ "the dog", "3 red cars"."""
         one = isinstance(node, Chosen | Ranked) and len(self._findings.things(node)) == 1
-        return self._the(node) if one else self._amount(node)
+        return self._marked(self._the(node), node) if one else self._amount(node)
 
     def _the(self, node: Node, *, every: bool = True) -> str:
         """What is meant, with the article that fits how many there are."""
@@ -328,7 +346,8 @@ def _listed(parts: Sequence[str], joint: str = "and") -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    first = 1 if text.startswith("[") else 0
+    return text[:first] + text[first : first + 1].upper() + text[first + 1 :]
 
 
 def _small(text: str) -> str:
