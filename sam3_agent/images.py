@@ -96,6 +96,7 @@ def _open(
     try:
         picture = _open_header(data, formats)
         _check_size(picture.size, name, max_megapixels)
+        _check_size(_tile(picture), name, max_megapixels)
         picture.load()
     except UnidentifiedImageError as error:
         what = "is empty" if not data else "is not an image that Pillow can read"
@@ -103,6 +104,15 @@ def _open(
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
     return picture
+
+
+def _tile(picture: Image.Image) -> tuple[int, int]:
+    """The width and height of what is decoded at once; a TIFF's tile may be larger than it is."""
+    tags = getattr(picture, "tag_v2", {})
+    width, height = (tags.get(tag) for tag in (322, 323))  # TileWidth, TileLength
+    if isinstance(width, int) and isinstance(height, int):
+        return max(width, MIN_SIDE), max(height, MIN_SIDE)
+    return picture.size
 
 
 def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:

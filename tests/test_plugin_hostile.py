@@ -10,6 +10,7 @@ import io
 import json
 import os
 import socket
+import struct
 import threading
 import zlib
 from collections.abc import Iterator
@@ -92,6 +93,23 @@ def file_of(kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def tile_bomb(side: int) -> bytes:
+    """A TIFF of 16 x 16 pixels in one tile of side x side."""
+    tile = zlib.compress(bytes(side * 8), 9)
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side}
+    tags |= {324: 8 + 2 + 12 * 10 + 4, 325: len(tile)}
+    head = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + head + bytes(4) + tile
+
+
+def scan_bomb() -> bytes:
+    """A JPEG whose last scan comes a thousand times."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(buffer, "JPEG", progressive=True)
+    good = buffer.getvalue()
+    return good[:-2] + good[good.rfind(b"\xff\xda") : -2] * 1000 + good[-2:]
+
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
 LONG_JSON = b'{"image": ' + b"[" * 200_000
 
@@ -111,6 +129,7 @@ IMAGES: list[tuple[str, str, str]] = [
     ("class C private", "https://192.168.1.1/a.png", "not public"),
     ("carrier private", "https://100.64.0.1/a.png", "not public"),
     ("unique local", "https://[fd00::1]/a.png", "not public"),
+    ("site-local", "https://[fec0::1]/a.png", "not public"),
     ("link-local", "https://[fe80::1]/a.png", "not public"),
     ("metadata", "https://169.254.169.254/latest/meta-data/", "not public"),
     ("metadata, Azure", "https://168.63.129.16/a.png", "not public"),
@@ -155,6 +174,8 @@ IMAGES: list[tuple[str, str, str]] = [
     ("half a PNG", data_uri(png()[:60]), "damaged"),
     ("a pixel bomb", data_uri(bomb(30_000)), "900 megapixels, the limit is 50"),
     ("a comment bomb", data_uri(text_bomb()), "damaged"),
+    ("a tile bomb", data_uri(tile_bomb(20_000)), "400 megapixels, the limit is 50"),
+    ("a scan bomb", data_uri(scan_bomb(), "image/jpeg"), "at most 100 scans"),
     ("too large a file", "large.png", "larger than 1 MB"),
     ("too large a data URI", data_uri(bytes(1_100_000)), "larger than 1 MB"),
     ("right to left", "\u202egnp.drac", "no such picture in the folders"),
@@ -188,6 +209,7 @@ HEADERS: list[tuple[str, dict[str, str], int, str]] = [
     ("a name of a web page's own", {"Host": "evil.example"}, 421, "host name"),
     ("no name", {"Host": ""}, 421, "host name"),
     ("another web page", {"Origin": "https://evil.example"}, 403, "other web pages"),
+    ("a page of another port", {"Origin": "http://localhost:3000"}, 403, "other web pages"),
     ("a page from nowhere", {"Origin": "null"}, 403, "other web pages"),
     ("a length that is no number", {"Content-Length": "-1"}, 400, "no number"),
     ("a length without end", {"Content-Length": "9" * 30}, 413, "larger"),
@@ -251,6 +273,37 @@ def test_no_hostile_image_is_taken(
     asyncio.run(work())
     assert len(eyes.studies) == 0
     assert eyes.study("good.png").scene.width == 200
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
+    tmp_path: Path, folder: Path
+) -> None:
+    """Whoever may write under a root swaps a folder for a link again and again."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.png").write_bytes(b"secret")
+    inner, intake, over = folder / "inner", Intake((folder,)), threading.Event()
+    (inner / "a.png").write_bytes(png())
+
+    def swap() -> None:
+        while not over.is_set():
+            inner.rename(folder / "kept")
+            inner.symlink_to(tmp_path / "outside")
+            inner.unlink()
+            (folder / "kept").rename(inner)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        told = set()
+        for _ in range(15_000):
+            try:
+                intake.read("inner/a.png")
+            except ImageError as error:
+                told.add(str(error))
+    finally:
+        over.set()
+        swapping.join()
+    assert told <= {"there is no such picture in the folders that may be read"}
 
 
 def test_no_hostile_body_is_taken(no_network: None, eyes: Eyes, folder: Path) -> None:

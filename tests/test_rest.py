@@ -6,7 +6,7 @@ import json
 import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sam3_agent.evals.annotated_set import read_set
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner
 from sam3_agent.plugin import Eyes
-from sam3_agent.plugin.door import Rules
+from sam3_agent.plugin.door import Door, Rules
 from sam3_agent.plugin.gate import Gate
 from sam3_agent.plugin.rest import app
 from tests.plugin_stage import DEMO, RED_CARS, Server, data_uri, free_port, png, running
@@ -156,37 +156,56 @@ def test_a_server_without_room_answers_429_and_when_to_come_back(narrow: Server)
         assert busy.json()["error"]["kind"] == "busy"
 
 
+async def refused(made: Door, arrivals: Sequence[dict[str, Any]]) -> Any:
+    """The first thing that is sent to a caller from whom this arrives, and then nothing."""
+    sent: list[Any] = []
+    coming = iter(arrivals)
+
+    async def receive() -> Any:
+        for message in coming:
+            return message
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/segment",
+        "raw_path": b"/segment",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": headers,
+        "server": ("localhost", 80),
+        "client": ("127.0.0.1", 1),
+    }
+    await made(scope, receive, send)
+    return sent[0]
+
+
 def test_a_slow_body_is_cut_off(eye: PlacedSegmenter) -> None:
     made = app(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate(), Rules(body_seconds=0.1))
-    sent: list[Any] = []
+    assert asyncio.run(refused(made, []))["status"] == 408
 
-    async def work() -> None:
-        never = asyncio.Event()
 
-        async def receive() -> Any:
-            await never.wait()
+def test_many_bodies_that_never_end_do_not_fill_the_memory(eye: PlacedSegmenter) -> None:
+    rules = Rules(max_bytes=1_000, body_seconds=0.5)
+    made = app(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate(), rules)
+    part = {"type": "http.request", "body": bytes(900), "more_body": True}
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    async def work() -> list[Any]:
+        return await asyncio.gather(*(refused(made, [part]) for _ in range(20)))
 
-        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": "/segment",
-            "raw_path": b"/segment",
-            "query_string": b"",
-            "root_path": "",
-            "scheme": "http",
-            "headers": headers,
-            "server": ("localhost", 80),
-            "client": ("127.0.0.1", 1),
-        }
-        await made(scope, receive, send)
-
-    asyncio.run(work())
-    assert sent[0]["status"] == 408
+    for _ in range(2):  # what is refused or given up is let go
+        answers = asyncio.run(work())
+        assert [answer["status"] for answer in answers].count(429) == 12
+        assert [answer["status"] for answer in answers].count(408) == 8
+        busy = next(answer for answer in answers if answer["status"] == 429)
+        assert dict(busy["headers"])[b"retry-after"] == b"5"
 
 
 def test_sigterm_finishes_what_runs_and_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:

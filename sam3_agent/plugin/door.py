@@ -1,10 +1,11 @@
 """The door of an HTTP server: who may come in, with how much, and how slowly."""
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -13,6 +14,11 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Any, Receive, Send], Awaitable[None]]
+
+BODIES = 8
+"""So many bodies of the largest size may be held at once, or more that are smaller."""
+
+BUSY = "the server is busy; try again in 5 seconds"
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -43,6 +49,7 @@ class Door:
         self._app = app
         self._rules = rules
         self._inside = 0
+        self._held = 0
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -56,7 +63,8 @@ class Door:
         counted = scope["path"] not in self._rules.free
         self._inside += counted
         try:
-            await self._app(scope, self._limited(receive), send)
+            with self._limited(receive) as limited:
+                await self._app(scope, limited, send)
         finally:
             self._inside -= counted
 
@@ -64,11 +72,11 @@ class Door:
         """Status, kind and message for a request that may not come in."""
         rules = self._rules
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host = _host(headers.get(b"host", ""))
-        if rules.hosts is not None and host not in rules.hosts:
+        host = headers.get(b"host", "")
+        if rules.hosts is not None and _host(host) not in rules.hosts:
             return 421, "host", "this server does not answer to this host name"
         origin = headers.get(b"origin")
-        if origin is not None and _host(origin) != host:
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return 403, "origin", "requests from other web pages are not answered"
         if scope["path"] in rules.free:
             return None
@@ -84,14 +92,18 @@ class Door:
         if int(length[:20]) > rules.max_bytes:
             return 413, "too_large", self._too_large()
         if self._inside >= rules.requests:
-            return 429, "busy", "the server is busy; try again in 5 seconds"
+            return 429, "busy", BUSY
         return None
 
     def _too_large(self) -> str:
         return f"the body is larger than {self._rules.max_bytes / 1e6:g} MB"
 
-    def _limited(self, receive: Receive) -> Receive:
-        """`receive` that ends a body which is too large or too slow, with the proper status."""
+    @contextlib.contextmanager
+    def _limited(self, receive: Receive) -> Iterator[Receive]:
+        """`receive` that ends a body which is too large or too slow, with the proper status.
+
+        The body counts as held until the request is answered.
+        """
         size, complete = 0, False
         deadline = time.monotonic() + self._rules.body_seconds
 
@@ -108,19 +120,25 @@ class Door:
                 raise HTTPException(
                     408, f"the body took longer than {seconds:g} seconds to arrive"
                 ) from None
-            size += len(message.get("body", b""))
+            more = len(message.get("body", b""))
+            size, self._held = size + more, self._held + more
             complete = not message.get("more_body", False)
             if size > self._rules.max_bytes:
                 raise HTTPException(413, self._too_large())
+            if self._held > BODIES * self._rules.max_bytes:
+                raise HTTPException(429, BUSY, {"Retry-After": "5"})
             return message
 
-        return limited
+        try:
+            yield limited
+        finally:
+            self._held -= size
 
 
 def _host(value: str) -> str:
-    """The host in a Host or Origin header, without its port."""
+    """The host in a Host header, without its port."""
     try:
-        return urlsplit(value if "//" in value else f"//{value}").hostname or ""
+        return urlsplit(f"//{value}").hostname or ""
     except ValueError:
         return ""
 

@@ -26,9 +26,9 @@ CHUNK = 65_536
 USER_AGENT = "sam3-agent"
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out
 _NEVER = (
     ipaddress.ip_network("192.0.0.0/24"),  # IETF protocols; Oracle's metadata is in it
-    ipaddress.ip_network("64:ff9b:1::/48"),  # local-use NAT64, RFC 8215
     ipaddress.ip_network("168.63.129.16/32"),  # Azure's metadata and DNS, a public number
 )
 
@@ -152,6 +152,8 @@ def is_public(text: str) -> bool:
             return is_public(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
         if any(one is not None for one in inner):
             return all(one is None or is_public(str(one)) for one in inner)
+        if address not in _GLOBAL_UNICAST:
+            return False
     if any(address in network for network in _NEVER):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved

@@ -18,7 +18,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_SOURCE = 8_000
 """Characters of a path or URL; more are refused."""
 
+MAX_SCANS = 100
+"""Scans of a progressive JPEG: each costs a pass over all pixels, and no more than 75 bytes."""
+
 _DATA_URI = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.I)
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 _NOT_THERE = "there is no such picture in the folders that may be read"
 
@@ -44,7 +48,10 @@ class Intake:
 
         Returns a read-only (H, W, 3) uint8 array; raises ImageError with what was wrong.
         """
-        return load_image(self._bytes(source), max_megapixels=self.max_megapixels, formats=FORMATS)
+        data = self._bytes(source)
+        if data[:2] == b"\xff\xd8" and sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:
+            raise ImageError(f"a JPEG has at most {MAX_SCANS} scans here")
+        return load_image(data, max_megapixels=self.max_megapixels, formats=FORMATS)
 
     def _bytes(self, source: str | bytes) -> bytes:
         if isinstance(source, bytes):
@@ -81,15 +88,13 @@ class Intake:
                 base = root.resolve(strict=True)
                 path = (base / source).resolve(strict=True)
                 if path.is_relative_to(base):
-                    return self._content(path)
+                    return self._content(base, path)
             except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
                 continue
         raise ImageError(_NOT_THERE)
 
-    def _content(self, path: Path) -> bytes:
-        # the path was resolved: a link there now was put there since
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+    def _content(self, base: Path, path: Path) -> bytes:
+        with open(path, "rb", opener=lambda *_: _opened(base, path)) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise ImageError(_NOT_THERE)
@@ -104,3 +109,23 @@ class Intake:
 
     def _too_large(self) -> ImageError:
         return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")
+
+
+def _opened(base: Path, path: Path) -> int:
+    """A descriptor of a resolved path in a resolved folder.
+
+    It is opened step by step: a link that is there now was put there since, and is not followed.
+    """
+    link, folder = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
+    last = os.O_RDONLY | link | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if os.open not in os.supports_dir_fd:  # Windows
+        return os.open(path, last)
+    *folders, name = path.relative_to(base).parts or (".",)
+    at = os.open(base, os.O_RDONLY | folder)
+    try:
+        for one in folders:
+            above, at = at, os.open(one, os.O_RDONLY | link | folder, dir_fd=at)
+            os.close(above)
+        return os.open(name, last, dir_fd=at)
+    finally:
+        os.close(at)

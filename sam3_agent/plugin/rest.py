@@ -199,7 +199,9 @@ class _Desk:
 
     async def refused(self, request: Any, error: Any) -> Any:
         """What the framework refuses, in the form of all refusals."""
-        return _failed(error.status_code, "http", str(error.detail))
+        response = _failed(error.status_code, "http", str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
 
     async def _given(self, request: "Request") -> "bytes | dict[str, Any]":
         """The body: raw JSON, or the fields of a form whose `image` is the content of a file."""
