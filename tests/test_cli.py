@@ -15,6 +15,7 @@ from sam3_agent.evals.annotated_set import read_set
 
 DEMO = Path(__file__).parents[1] / "evals" / "demo"
 RED_CARS = str(DEMO / "red_cars.png")
+UNPRICED = ["eval", "scenes", "--limit", "1", "--max-usd", "1"]
 
 
 def run(*arguments: str) -> Result:
@@ -101,6 +102,8 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["eval", "scenes", "--limit", "1", "--resume"], 2, "need the run's folder"),
         (["eval", "scenes", "--limit", "1", "--shard", "2"], 2, "it is I/N, such as 1/4"),
         (["eval", "scenes", "--limit", "1", "--data", "."], 2, "made from a seed"),
+        ([*UNPRICED, "--planner", "gemini:m"], 2, "the price of gemini:m is not known"),
+        ([*UNPRICED, "--verifier", "gemini:m"], 2, "the price of gemini:m is not known"),
     ],
 )
 def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
@@ -109,6 +112,7 @@ def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for key in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("GEMINI_API_KEY", "none")
     done = run(*arguments)
     assert told in " ".join(done.stderr.replace("│", " ").split())
     assert done.exit_code == code

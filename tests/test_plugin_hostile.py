@@ -30,6 +30,7 @@ from sam3_agent.model.scripted import ScriptedPlanner
 from sam3_agent.plugin import Eyes, Intake
 from sam3_agent.plugin.door import Rules
 from sam3_agent.plugin.download import Downloader, is_public
+from sam3_agent.plugin.eyes import public_name
 from sam3_agent.plugin.gate import Gate
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.rest import app
@@ -367,6 +368,21 @@ def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Eyes, folder: Path
                 assert_clean(str(refused.value), folder)
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("facebook/sam3", "facebook/sam3"),
+        ("/home/me/sam3", "sam3"),
+        ("../models/sam3", "sam3"),
+        ("openai:/home/me/Qwen", "openai:Qwen"),
+        ("openai:Qwen/Qwen3-VL", "openai:Qwen/Qwen3-VL"),
+        ("open:/home/me/dino+~/sam2", "open:dino+sam2"),
+    ],
+)
+def test_a_model_is_named_without_the_folder_it_lies_in(name: str, told: str) -> None:
+    assert public_name(name) == told
 
 
 def test_addresses_are_told_apart() -> None:

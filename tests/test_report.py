@@ -230,7 +230,10 @@ def test_merge_writes_the_shards_as_one_run(tmp_path: Path) -> None:
     for number in (1, 2):
         run_of_scenes(tmp_path / str(number), "agent", 5, (number, 2))
     parts = [str(tmp_path / "1"), str(tmp_path / "2")]
-    assert CliRunner().invoke(app, ["merge", str(tmp_path / "all"), *parts]).exit_code == 0
+    done = CliRunner().invoke(app, ["merge", str(tmp_path / "all"), *parts])
+    assert (done.exit_code, "5 of 5 samples" in done.stderr) == (0, True)
+    half = CliRunner().invoke(app, ["merge", str(tmp_path / "half"), parts[0]])
+    assert "1 of 2 shards are not in it" in " ".join(half.stderr.split())
     whole, halves = (
         json.loads(told(*paths, "--json", "--cases", "0")[1])["runs"]
         for paths in ([tmp_path / "all"], parts)

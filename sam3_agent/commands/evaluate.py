@@ -39,6 +39,7 @@ from sam3_agent.evals.runner import run as run_samples
 from sam3_agent.evals.strategies.named import strategy
 from sam3_agent.evals.strategies.strategy import Strategy
 from sam3_agent.evals.summary import summary
+from sam3_agent.planner import Planner
 
 Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
 Baseline = StrEnum("Baseline", ["SEGMENTER", "MLLM", "ORACLE", "REFERENCE"])
@@ -122,10 +123,16 @@ def evaluate(
         name = baseline.value if baseline else "agent"
         options = planner_options(tool_calls, price)
         brain = None if name == "segmenter" else load.planner(planner, **options)
-        if brain is not None and max_usd is not None and getattr(brain, "price", 0) is None:
-            raise InputError(
-                f"--max-usd cannot be kept: the price of {brain.name} is not known; give --price"
-            )
+        asks = name in ("agent", "oracle")
+        checker: Planner | str | None = verifier if asks else None
+        if isinstance(checker, str) and checker != "none":
+            checker = load.planner(checker)
+        for model in (brain, checker):
+            if max_usd is not None and getattr(model, "price", 0) is None:
+                raise InputError(
+                    f"--max-usd cannot be kept: the price of {getattr(model, 'name', '')} is not "
+                    "known; --price tells the planner's, a verifier's must be a known one"
+                )
         say_models(brain.name if brain else None, eye.name)
         config = {
             "benchmark": benchmark,
@@ -139,12 +146,12 @@ def evaluate(
             "strategy": name,
             "planner": brain.name if brain else "none",
             "segmenter": eye.name,
-            "effort": effort if name in ("agent", "oracle") else None,
-            "verifier": verifier,
+            "effort": effort if asks else None,
+            "verifier": verifier if asks else None,
             "boxes": boxes,
             "tool_calls": tool_calls,
         }
-        agent_options: dict[str, Any] = {"effort": effort, "verifier": verifier}
+        agent_options: dict[str, Any] = {"effort": effort, "verifier": checker}
         solver = strategy(
             name,
             brain,

@@ -58,8 +58,16 @@ def merge(
     """Put the shards of one run together."""
     from sam3_agent.evals.run_file import merged, read_run, write_run
 
-    path = or_exit(lambda: write_run(merged([read_run(shard) for shard in shards]), out))
-    say(f"wrote {path}")
+    def made() -> str:
+        parts = [read_run(shard) for shard in shards]
+        whole = merged(parts)
+        path = write_run(whole, out)
+        _, _, count = str(parts[0].header.config.get("shard") or "1/1").partition("/")
+        lacking = int(count) - len(parts)
+        left = f"; {lacking} of {count} shards are not in it" if lacking else ""
+        return f"wrote {len(whole.rows)} of {whole.header.total} samples to {path}{left}"
+
+    say(or_exit(made))
 
 
 def _write(path: Path, text: str) -> None:

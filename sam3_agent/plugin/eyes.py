@@ -24,6 +24,7 @@ LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
 
 _HANDLE = re.compile("img_[0-9a-f]{24}")
+_FOLDER = re.compile(r"(?<![^:+])[~.]*/[^+]*/")
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,8 @@ class Eyes:
 
 
 def public_name(name: str) -> str:
-    """A model's name without the folder of this machine that it may lie in."""
-    return Path(name).name if Path(name).is_absolute() else name
+    """A model's name without the folder of a machine that it, or a part of it, may lie in."""
+    return Path(name).name if Path(name).is_absolute() else _FOLDER.sub("", name)
 
 
 def _is_source(text: str) -> bool:
