@@ -24,7 +24,7 @@ LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
 
 _HANDLE = re.compile("img_[0-9a-f]{24}")
-_FOLDER = re.compile(r"(?<![^:+])[~.]*/[^+]*/")
+_FOLDER = re.compile(r"(?<![^:+])[~.]*/(?:[^+]*/)?")
 
 
 @dataclass(frozen=True)
