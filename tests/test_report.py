@@ -133,6 +133,13 @@ def test_the_oracle_reaches_the_ceiling_that_the_agents_run_tells(
     assert agent["worst"][0]["messages"][0]["role"] == "system"
 
 
+def test_what_is_wrong_is_never_among_the_best(two_runs: tuple[Path, Path]) -> None:
+    _, out, _ = told(two_runs[0], "--json", "--cases", "8")
+    (only,) = json.loads(out)["runs"]
+    assert sum(only["failures"].values()) > 8, "so many are wrong that not all are the worst"
+    assert all(one["failure"] is None for one in only["best"])
+
+
 def _all(runs: tuple[Path, Path]) -> list[dict[str, Any]]:
     _, out, _ = told(runs[0], "--json", "--cases", "16")
     only = json.loads(out)["runs"][0]

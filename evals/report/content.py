@@ -68,7 +68,7 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
     ceilings = [ceiling(row) for row in rows if row.truth is not None]
     counts = Counter(failures)
     samples = {sample.id: sample for sample in benchmark.samples}
-    worst, best = _shown(rows, scores, cases)
+    worst, best = _shown(rows, scores, failures, cases)
     header = run.header
 
     def shown(place: int) -> dict[str, Any]:
@@ -98,8 +98,13 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
     }
 
 
-def _shown(rows: Sequence[Row], scores: Sequence[float], cases: int) -> tuple[list[int], list[int]]:
-    """The places of the worst and the best samples; of equal ones those that took longest."""
+def _shown(
+    rows: Sequence[Row], scores: Sequence[float], failures: Sequence[str | None], cases: int
+) -> tuple[list[int], list[int]]:
+    """The places of the worst samples, and of the best of those that are right.
+
+    Of equally bad ones those that took longest.
+    """
 
     def rank(place: int) -> tuple[float, float, float]:
         usage = rows[place].usage
@@ -107,8 +112,10 @@ def _shown(rows: Sequence[Row], scores: Sequence[float], cases: int) -> tuple[li
 
     places = range(len(rows))
     worst = sorted(places, key=rank)[:cases]
-    with_target = [p for p in places if rows[p].truth is None or len(rows[p].truth or ())]
-    best = sorted(with_target, key=lambda p: -scores[p])
+    right = [p for p in places if failures[p] is None]
+    best = sorted(
+        (p for p in right if rows[p].truth is None or rows[p].truth), key=lambda p: -scores[p]
+    )
     return worst, [p for p in best if p not in worst][:cases]
 
 
