@@ -70,7 +70,7 @@ class Agent:
         if verifier is None:
             self.verifier = self.planner if getattr(self.planner, "sees", True) else None
         elif isinstance(verifier, str):
-            self.verifier = None if verifier == "none" else load.planner(verifier)
+            self.verifier = None if verifier == "none" else load.verifier(verifier)
         else:
             self.verifier = verifier
         self.ask_person = ask_person
@@ -126,35 +126,42 @@ class Agent:
     def answering(self, asked: Asked) -> Generator[Event, None, None]:
         """The events of a question that is already in its place, with Finished as the last."""
         account = Ledger(self.budget)
-        answer = yield from Run(self, asked, account).events()
+        person = None if self.ask_person is None else load.ask_person_tool(self.ask_person)
+        answer = yield from Run(self, asked, account, person).events()
         if (
             self.effort.readings > 1
             and not asked.history
             and answer.status != "out_of_budget"
             and (checks := self.checks()) is not None
         ):
-            answer = yield from self._second_reading(asked, answer, account, checks)
+            again = Asked(Scene(asked.scene.image, self.segmenter), asked.query)
+            run = Run(self, again, account, person)
+            answer = yield from self._second_reading(run, asked.scene, answer, checks)
         yield Finished(answer)
 
     def _second_reading(
-        self, asked: Asked, first: Answer, account: Ledger, checks: Checks
+        self, run: Run, scene: Scene, first: Answer, checks: Checks
     ) -> Generator[Event, None, Answer]:
-        """The better of an answer and that of a second reading from scratch."""
-        run = Run(self, Asked(Scene(asked.scene.image, self.segmenter), asked.query), account)
+        """The better of an answer and that of a second reading from scratch, `run`.
+
+        scene: the first reading's; it takes over the masks of a second answer that is better.
+        """
+        best, verdict = first, "agrees"
         try:
             second = yield from run.events()
         except ModelError as error:
-            yield ChecksFinished(f"second reading: failed ({error})")
-            return first
-        best, verdict = first, "agrees"
-        if second.status == "out_of_budget":
-            verdict = "came to no end"
-        elif not _agree(first, second):
-            candidates = [Candidate(one.text, one.masks, one.numbers) for one in (first, second)]
-            with run.checking():
-                better = checks.better(asked.scene.image, asked.query, *candidates)
-            best = second if better is candidates[1] else first
-            verdict = f"differs; the {'second' if best is second else 'first'} answer is kept"
+            verdict = f"failed ({error})"
+        else:
+            if second.status == "out_of_budget":
+                verdict = "came to no end"
+            elif not _agree(first, second):
+                pair = [Candidate(one.text, one.masks, one.numbers) for one in (first, second)]
+                with run.checking():
+                    better = checks.better(scene.image, first.query, *pair)
+                if better is pair[1]:
+                    best = second
+                    scene.adopt(run.scene)
+                verdict = f"differs; the {'second' if best is second else 'first'} answer is kept"
         yield ChecksFinished(f"second reading: {verdict}")
         usage = first.usage.followed_by(run.usage())
         return replace(best, usage=usage)

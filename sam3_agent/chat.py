@@ -8,11 +8,15 @@ from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError
 from sam3_agent.events import Event, Finished
 from sam3_agent.messages import Message
-from sam3_agent.run import Asked
+from sam3_agent.replies import cut
+from sam3_agent.run import LAST_TURN, Asked
 from sam3_agent.scene import Scene
 
 if TYPE_CHECKING:
     from sam3_agent.agent import Agent
+
+MAX_REMEMBERED, MAX_EARLIER = 5, 400
+"""Earlier questions that fresh eyes are told of, and characters of each and of its answer."""
 
 
 class Chat:
@@ -46,13 +50,25 @@ class Chat:
         if not self._busy.acquire(blocking=False):
             raise InputError("this chat is still answering; wait, or open another chat")
         try:
-            said = [f"Earlier: {one.query} -> {one.text}\n" for one in self.answers]
+            said = [
+                f"Earlier: {cut(one.query, MAX_EARLIER)} -> {cut(one.text, MAX_EARLIER)}\n"
+                for one in self.answers[-MAX_REMEMBERED:]
+            ]
             answered = self.answers[-1].numbers if self.answers else ()
             asked = Asked(self.scene, query, self._messages, answered, "".join(said))
             for event in self._agent.answering(asked):
                 if isinstance(event, Finished):
                     self.answers.append(event.answer)
-                    self._messages = event.answer.messages
+                    self._messages = _continued(event.answer)
+                    break
                 yield event
         finally:
             self._busy.release()
+        yield event
+
+
+def _continued(answer: Answer) -> tuple[Message, ...]:
+    """A conversation as the next question finds it: with its end, and without its last turn."""
+    kept = tuple(one for one in answer.messages if (one.role, one.text) != ("user", LAST_TURN))
+    cut_off = answer.status == "out_of_budget"
+    return (*kept, Message("assistant", answer.text)) if cut_off else kept

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from sam3_agent.errors import DeadlineError, PlannerError, ToolError
+from sam3_agent.errors import PlannerError, ToolError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.replies import kept
@@ -48,7 +48,11 @@ def consult(
         waiting = [
             pool.submit(contextvars.copy_context().run, ask, question) for question in questions
         ]
-        return [one.result() for one in waiting]
+        try:
+            return [one.result() for one in waiting]
+        except BaseException:  # Ctrl-C, too: what has not been asked yet is not
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _asked(
@@ -61,20 +65,30 @@ def _asked(
             return Opinion(None, f"the budget is used up: {over}")
         try:
             reply = kept(model.reply(tuple(messages), (form,)))
-        except DeadlineError as error:
-            account.add(part, Spent(retries=error.tries))
-            return Opinion(None, str(error))
         except PlannerError as error:
+            account.add(part, Spent(retries=error.tries))
             return Opinion(None, str(error))
         account.add(part, reply.spent)
         problem = f"you did not call `{form.name}`; call it"
-        answers = []
+        answers, filled = [], []
         for call in reply.tool_calls:
             try:
                 if tool_named(call.name, (form.name,)):
-                    return Opinion(form.checked(call.arguments))
+                    filled.append(form.checked(call.arguments))
             except ToolError as error:
                 problem = str(error)
             answers.append(Message("tool", f"Error: {problem}", tool_call_id=call.id))
+        if filled:
+            return Opinion(_joined(filled))
         messages = [*messages, reply, *(answers or [Message("user", f"Error: {problem}")])]
     return Opinion(None, f"{model.name} gave no usable opinion ({problem})")
+
+
+def _joined(forms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first of several filled forms, its lists followed by those of the others."""
+    return {
+        name: [one for form in forms for one in form.get(name, ())]
+        if isinstance(value, list)
+        else value
+        for name, value in forms[0].items()
+    }

@@ -48,6 +48,17 @@ def planner(name: str | None = None, **options: Any) -> Planner:
     )
 
 
+def verifier(name: str, **options: Any) -> Planner:
+    """The planner of this name, to check masks; InputError for one that sees no pictures."""
+    found = planner(name, **options)
+    if not getattr(found, "sees", True):
+        raise InputError(
+            f"{found.name} sees no pictures, so it cannot verify; choose openai:MODEL, "
+            "gemini:MODEL or none"
+        )
+    return found
+
+
 def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recording":
     """Let everything that an agent's planner and verifier say be kept; `finish` with the answer."""
     from sam3_agent.model.recording import Recording, RecordingPlanner

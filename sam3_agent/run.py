@@ -1,6 +1,7 @@
 """A run: one question on its way from the planner's first turn to an answer."""
 
 import contextlib
+import json
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3_agent import load
 from sam3_agent.answer import Answer, Status
-from sam3_agent.errors import DeadlineError, PromptError, ToolError
+from sam3_agent.errors import DeadlineError, PlannerError, PromptError, ToolError
 from sam3_agent.events import (
     ChecksFinished,
     Event,
@@ -58,12 +59,19 @@ class Asked:
 
 
 class Run:
-    """One reading of a question by an agent's planner; what it costs goes to `account`."""
+    """One reading of a question by an agent's planner; what it costs goes to `account`.
 
-    def __init__(self, agent: "Agent", asked: Asked, account: Ledger) -> None:
+    person: the tool with which the planner may ask the person.
+    """
+
+    def __init__(
+        self, agent: "Agent", asked: Asked, account: Ledger, person: Tool | None = None
+    ) -> None:
         self.agent, self.asked, self.scene, self.account = agent, asked, asked.scene, account
         self.checks = agent.checks()
-        self.tools = {tool.name: tool for tool in self._offered()}
+        self.tools = {tool.name: tool for tool in self._offered(person)}
+        self.scene.begin_question()
+        self.segmenter_began = self.scene.segmenter_seconds
         self.planner_seconds = self.checks_seconds = 0.0
         self.turns = self.tool_calls = self.tool_errors = self.mistakes = 0
         self.checked = False
@@ -93,10 +101,15 @@ class Run:
                 self.messages.append(Message("user", LAST_TURN))
             try:
                 reply = self._reply()
-            except DeadlineError as error:
+            except PlannerError as error:
                 self.account.add("planner", Spent(retries=error.tries))
-                over = f"its {budget.seconds:g} seconds ({error})"
-                break
+                if isinstance(error, DeadlineError):
+                    over = f"its time ({error})"
+                    break
+                if self.doubted is None:
+                    raise
+                yield ChecksFinished(f"the doubted answer is sent: {error}")
+                return self._answer(self.doubted, _status(self.doubted))
             yield PlannerReplied(reply)
             self._prepare(reply.tool_calls)
             if not reply.tool_calls:
@@ -117,15 +130,18 @@ class Run:
         """Run the calls of one reply in order; the first conclusion that stands."""
         conclusion: Conclusion | None = None
         worked = False
+        doubts = ""
         for number, call in enumerate(calls, 1):
+            self.tool_calls += 1
             yield ToolStarted(call)
             message, failed, concluded = self._call(call, number)
             if concluded is not None and conclusion is None:
-                report, doubts = self._review(concluded)
-                if report:
-                    yield ChecksFinished(report)
+                if not doubts:
+                    report, doubts = self._review(concluded)
+                    if report:
+                        yield ChecksFinished(report)
                 if doubts:
-                    self.doubted, concluded = concluded, None
+                    self.doubted, concluded = self.doubted or concluded, None
                     message = Message("tool", DOUBTS.format(doubts), tool_call_id=call.id)
             self.messages.append(message)
             conclusion = conclusion or concluded
@@ -152,6 +168,9 @@ class Run:
         )
         if not clear:
             return None
+        if "segment" in self.tools:  # so that a follow-up question finds the masks
+            call = ToolCall("straight", "segment", json.dumps({"phrases": [phrase]}))
+            self.messages += [Message("assistant", tool_calls=(call,)), self._call(call, 1)[0]]
         text = f"Found {count} of “{phrase}”."
         self.messages.append(Message("assistant", text))
         return self._answer(Conclusion(text, finding.numbers), "answered")
@@ -203,13 +222,13 @@ class Run:
             deadline.reset(limit)
             ledger.reset(account)
 
-    def _offered(self) -> list[Tool]:
+    def _offered(self, person: Tool | None) -> list[Tool]:
         """The agent's tools, the checks that there are, and the way to ask the person."""
         tools = list(self.agent.tools.values())
         if self.checks is not None:
             tools += self.checks.tools()
-        if self.agent.ask_person is not None:
-            tools.append(load.ask_person_tool(self.agent.ask_person))
+        if person is not None:
+            tools.append(person)
         return tools
 
     def _over(self) -> str | None:
@@ -252,7 +271,6 @@ class Run:
 
     def _call(self, call: ToolCall, number: int) -> tuple[Message, bool, Conclusion | None]:
         """Run the reply's tool call of this number: what it gave, whether it failed."""
-        self.tool_calls += 1
         try:
             name = tool_named(call.name, self.tools)
             if name is None:
@@ -285,7 +303,7 @@ class Run:
             seconds=self.account.seconds,
             planner_seconds=self.planner_seconds,
             checks_seconds=self.checks_seconds,
-            segmenter_seconds=self.scene.segmenter_seconds,
+            segmenter_seconds=self.scene.segmenter_seconds - self.segmenter_began,
         )
 
     def _answer(self, conclusion: Conclusion, status: Status) -> Answer:

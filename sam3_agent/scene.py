@@ -142,6 +142,18 @@ class Scene:
             self._findings[prompt] = self._finding("this object", presence, masks)
         return self._noted([self._findings[prompt]])[0]
 
+    def begin_question(self) -> None:
+        """Another question is asked: what was found for the one before is no longer the latest."""
+        self._latest = ()
+
+    def adopt(self, other: "Scene") -> None:
+        """Take over all masks and findings of another study of the same image, in place of these.
+
+        Answers that were given from this scene's masks keep them.
+        """
+        self.masks, self.dropped, self.history = other.masks, other.dropped, other.history
+        self._findings, self._latest = other._findings, other._latest
+
     def forget_features(self) -> None:
         """Free the encoded image until the next prompt; masks and findings stay."""
         self._features.clear()

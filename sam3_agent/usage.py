@@ -108,7 +108,9 @@ class Budget:
         tokens = spent.input_tokens + spent.output_tokens
         if self.tokens is not None and tokens >= self.tokens:
             return f"its {self.tokens} tokens"
-        if self.usd is not None and (spent.cost or 0.0) >= self.usd:
+        if self.usd is not None and spent.cost is None:
+            return f"its {self.usd:g} US dollars, since the cost of a reply is not known"
+        if self.usd is not None and spent.cost is not None and spent.cost >= self.usd:
             return f"its {self.usd:g} US dollars"
         return None
 

@@ -1,14 +1,25 @@
 """Chats, mentions, and questions back to the person."""
 
+import time
 from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, InputError, Mention, Message, PlannerError
+from sam3_agent import (
+    Agent,
+    Budget,
+    Effort,
+    Finished,
+    InputError,
+    Mention,
+    Message,
+    PlannerError,
+)
 from sam3_agent.images import Pixels
 from sam3_agent.mentions import read_mentions
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.run import LAST_TURN
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 
@@ -68,6 +79,106 @@ def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
     assert left.masks.boxes[:, 0].tolist() == [10, 60]
     assert chat.ask("just the largest one").masks.boxes[:, 0].tolist() in ([10], [60])
     assert len(chat.ask("how many dogs are there?").numbers) == 3
+
+
+def test_the_offline_planner_turns_to_another_concept_in_a_chat(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    chat = Agent("offline", eye).chat(image)
+    assert chat.ask("all dogs").numbers == (1, 2)
+    assert chat.ask("all leashes").masks.phrases == ("leash",)
+    assert chat.ask("all cats").status == "no_target"
+
+
+def test_a_follow_up_knows_what_a_straight_answer_found(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    chat = Agent("offline", eye, effort="fast").chat(image)
+    first = chat.ask("all dogs")
+    assert (first.usage.turns, first.numbers) == (0, (1, 2))
+    assert chat.ask("now only those on the left").numbers == (1,)
+
+
+def test_the_last_turn_of_one_question_is_not_told_to_the_next(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
+    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    first = chat.ask("which dogs?")
+    assert LAST_TURN in [m.text for m in first.messages]
+    chat.ask("now only the left one")
+    assert LAST_TURN not in [m.text for m in planner.seen[-1]]
+
+
+def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, Message("assistant", "Hm."), answer("The left one.", 1)])
+    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    first = chat.ask("which dogs?")
+    assert (first.status, first.numbers) == ("out_of_budget", (1, 2, 3))
+    assert chat.ask("only the left dog").numbers == (1,)
+    assert first.text in [m.text for m in planner.seen[-1]]
+
+
+def test_a_question_without_findings_of_its_own_does_not_end_with_those_of_another(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    prose = Message("assistant", "Hm.")
+    planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), prose, prose])
+    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    chat.ask("which dogs?")
+    second = chat.ask("and the cat?")
+    assert (second.status, second.numbers) == ("out_of_budget", ())
+
+
+def test_a_finished_question_is_over_though_its_stream_is_still_held(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
+    chat = Agent(planner, eye).chat(image)
+    stream = chat.stream("which dogs?")
+    for event in stream:
+        if isinstance(event, Finished):
+            break
+    assert chat.ask("now only the left one").numbers == (1,)
+    stream.close()
+
+
+def test_seconds_of_the_segmenter_are_those_of_one_question(image: Pixels) -> None:
+    class Slow(PlacedSegmenter):
+        def encode(self, image: Any) -> Any:
+            end = time.perf_counter() + 0.02
+            while time.perf_counter() < end:
+                pass
+            return super().encode(image)
+
+    planner = ScriptedPlanner([SEGMENT, answer("One.", 1), answer("One.", 1)])
+    chat = Agent(planner, Slow({"dog": [(10, 20, 60, 70)]})).chat(image)
+    assert chat.ask("which dog?").usage.segmenter_seconds >= 0.02
+    assert chat.ask("this one?").usage.segmenter_seconds == 0
+
+
+def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    leash_first = calling(("segment", {"phrases": ["leash"]}), ("segment", {"phrases": ["dog"]}))
+
+    class Eyes:
+        name = "eyes"
+
+        def reply(self, messages: Any, tools: Any) -> Message:
+            better = "A" if "Answer A: Its leash" in messages[-1].text else "B"
+            return calling(("prefer", {"better": better, "reason": "seen"}))
+
+    script = [SEGMENT, answer("A dog.", 1), leash_first, answer("Its leash.", 1), answer("It.", 1)]
+    effort = Effort("two", readings=2)
+    chat = Agent(ScriptedPlanner(script), eye, verifier=Eyes(), effort=effort).chat(image)
+    first = chat.ask("what is it held by?")
+    assert (first.text, first.masks.phrases) == ("Its leash.", ("leash",))
+    again = chat.ask("show it again")
+    assert again.masks.phrases == ("leash",)
+    assert chat.scene.masks.phrases == ("leash", "dog", "dog")
 
 
 def test_words_point_to_masks(image: Pixels, eye: PlacedSegmenter) -> None:
@@ -147,3 +258,35 @@ def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: PlacedSegm
 
     Agent(Looking([answer("Nothing.")]), eye).ask(image, "the hand")
     assert "ask_person" not in offered
+
+
+def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: PlacedSegmenter) -> None:
+    ask = calling(("ask_person", {"question": "Which?"}))
+    planner = ScriptedPlanner([ask, answer("Nothing.")])
+    out = Agent(planner, eye, ask_person=lambda _: "a \udce4" + "x" * 100_000).ask(
+        image, "the hand"
+    )
+    said = out.messages[3].text
+    assert len(said.encode()) < 10_000
+    assert said.startswith("The person says: a ?")
+
+
+def test_two_readings_ask_the_person_once(image: Pixels, eye: PlacedSegmenter) -> None:
+    asked: list[str] = []
+
+    def person(question: str) -> str:
+        asked.append(question)
+        return "with the arm"
+
+    def ask(words: str) -> Message:
+        return calling(("ask_person", {"question": words}))
+
+    script = [ask("With arm?"), SEGMENT, answer("A.", 1), ask("Hand only?"), SEGMENT]
+    planner = ScriptedPlanner([*script, answer("A.", 1)])
+    effort = Effort("two", readings=2)
+    eyes = ScriptedPlanner([])
+    out = Agent(planner, eye, verifier=eyes, effort=effort, ask_person=person).ask(image, "hand")
+    assert out.status == "answered"
+    assert asked == ["With arm?"]
+    heard = [m.text for m in planner.seen[-1] if m.role == "tool"]
+    assert heard[0] == 'The person was asked before: "With arm?" and said: with the arm'

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from sam3_agent import (
     ToolError,
     load,
 )
+from sam3_agent.consultation import MAX_AT_ONCE
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
@@ -238,8 +240,6 @@ def test_a_second_try_at_the_form_counts(image: Pixels, eye: PlacedSegmenter) ->
 
 
 def test_nothing_is_checked_once_the_budget_is_spent(image: Pixels, eye: PlacedSegmenter) -> None:
-    from dataclasses import replace
-
     eyes = Eyes(wrong=[1])
     dear = replace(BOTH, spent=Spent(calls=1, input_tokens=1000))
     answer = agent(eye, eyes, SEGMENT, dear, budget=Budget(tokens=500)).ask(image, "which?")
@@ -255,6 +255,111 @@ def test_dollars_need_the_price_of_the_verifier_too(eye: PlacedSegmenter) -> Non
 def test_an_unknown_effort_is_refused(eye: PlacedSegmenter) -> None:
     with pytest.raises(InputError, match="choose fast, balanced, exhaustive, thorough"):
         agent(eye, None, effort="maximal")
+
+
+def test_a_second_reading_that_fails_is_paid_for(image: Pixels, eye: PlacedSegmenter) -> None:
+    dear = replace(SEGMENT, spent=Spent(calls=1, input_tokens=100))
+    script = [dear, replace(BOTH, spent=Spent(calls=1, input_tokens=100)), dear]
+    answer = agent(eye, Eyes(), *script, effort="thorough").ask(image, "which dogs?")
+    assert (answer.text, answer.usage.turns) == ("Both dogs.", 3)
+    assert answer.usage.parts["planner"].input_tokens == 300
+    parts = answer.usage.parts.values()
+    assert answer.usage.spent.input_tokens == sum(part.input_tokens for part in parts)
+
+
+def test_tries_in_vain_of_a_verifier_are_counted(image: Pixels, eye: PlacedSegmenter) -> None:
+    class Down:
+        name = "down"
+
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            raise PlannerError("openai model m answered 500 after 6 tries", 6)
+
+    answer = agent(eye, Down(), SEGMENT, BOTH).ask(image, "which dogs?")
+    assert answer.numbers == (1, 2)
+    assert answer.usage.parts["verify"].retries == 6
+
+
+def test_a_planner_that_fails_after_doubts_does_not_lose_the_doubted_answer(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    run = agent(eye, Eyes(wrong=[2]), SEGMENT, BOTH)  # the script has no reply to the doubts
+    answer = run.ask(image, "which dogs?")
+    assert (answer.status, answer.text, answer.numbers) == ("answered", "Both dogs.", (1, 2))
+    heard = said(agent(eye, Eyes(wrong=[2]), SEGMENT, BOTH), image)
+    assert "the script has no further reply" in heard[-1]
+
+
+def test_the_same_answer_twice_in_one_reply_does_not_slip_past_the_doubts(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    numbers = {"text": "Both dogs.", "numbers": [1, 2]}
+    twice = calling(("answer", numbers), ("answer", numbers))
+    answer = agent(eye, Eyes(wrong=[2]), SEGMENT, twice, FIRST).ask(image, "which dogs?")
+    assert answer.numbers == (1,)
+    assert [text.startswith("Not sent") for text in told(answer)] == [False, True, True, False]
+
+
+def test_verdicts_in_one_call_for_each_mask_all_count(image: Pixels, eye: PlacedSegmenter) -> None:
+    def verdict(number: int, right: bool) -> dict[str, Any]:
+        one = {"number": number, "right": right, "confidence": 0.9, "reason": "seen"}
+        return {"verdicts": [one]}
+
+    eyes = ScriptedPlanner([calling(("judge", verdict(1, True)), ("judge", verdict(2, False)))])
+    heard = said(agent(eye, eyes, SEGMENT, BOTH, BOTH), image)
+    assert heard == ["mask 1: right (0.90): seen\nmask 2: WRONG (0.90): seen"]
+
+
+def test_a_verdict_may_say_more_than_was_asked(image: Pixels, eye: PlacedSegmenter) -> None:
+    one = {"number": 1, "right": True, "confidence": 1, "reason": "seen", "label": "dog"}
+    eyes = ScriptedPlanner([calling(("judge", {"verdicts": [one]}))])
+    assert said(agent(eye, eyes, SEGMENT, FIRST), image) == ["mask 1: right (1.00): seen"]
+
+
+@pytest.mark.parametrize(
+    ("region", "where"),
+    [
+        ([-20, 10, 50, 130], "; look again at [0, 10, 50, 100]"),
+        ([150, 0, 200, 50], ""),  # beside the image
+        ([1e299, -1e299, 1e299, 1e299], ""),
+        ([0.1, 0.2, 0.5, 0.8], "; look again at [10, 20, 50, 80]"),  # fractions
+        ([5, 5], ""),
+    ],
+)
+def test_only_places_in_the_image_are_looked_at_again(
+    scene: Scene, region: list[float], where: str
+) -> None:
+    eyes = Eyes(missing=("a cat", [region]))
+    seen = tool(eyes, "check_complete").run(scene, '{"query": "animals", "numbers": [1]}')
+    assert seen.text == f"MISSING: a cat{where}"
+
+
+def test_a_budget_of_dollars_ends_with_a_reply_whose_cost_is_unknown(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    blind = replace(SEGMENT, spent=Spent(calls=1, cost=None))
+    answer = agent(eye, None, blind, BOTH, budget=Budget(usd=0.5)).ask(image, "which dogs?")
+    assert answer.status == "out_of_budget"
+    assert "its 0.5 US dollars, since the cost of a reply is not known" in answer.text
+
+
+def test_nothing_more_is_asked_once_a_budget_is_spent_side_by_side(image: Pixels) -> None:
+    scene = Scene(image, PlacedSegmenter({"dog": [(9 * i, 10, 9 * i + 8, 30) for i in range(20)]}))
+    scene.find(["dog"])
+    account = Ledger(Budget(tokens=11))
+    eyes = Eyes()
+    token = ledger.set(account)
+    try:
+        arguments = {"numbers": list(range(1, 21)), "statement": "a dog", "votes": 5}
+        tool(eyes, "verify").run(scene, json.dumps(arguments))
+    finally:
+        ledger.reset(token)
+    assert 1 <= len(eyes.asked) <= MAX_AT_ONCE
+    assert account.total.calls == len(eyes.asked)
+
+
+def test_a_planner_that_sees_nothing_is_refused_as_a_verifier(eye: PlacedSegmenter) -> None:
+    with pytest.raises(InputError, match="offline sees no pictures, so it cannot verify"):
+        agent(eye, "offline")
 
 
 # --- the checks as tools of the planner

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from sam3_agent.checks import Candidate, Completeness, Verdict
 from sam3_agent.consultation import Opinion, consult
@@ -174,12 +175,12 @@ class Checker:
             return Completeness(True)
         sides = np.array([scene.width, scene.height] * 2) / 100
         regions = [
-            tuple(float(v) for v in np.clip(region, 0, 100) * sides)
-            for region in opinion.values["regions"][:MAX_REGIONS]
-            if len(region) == 4 and region[0] < region[2] and region[1] < region[3]
+            tuple((region * sides).tolist())
+            for region in map(_in_percent, opinion.values["regions"])
+            if region is not None
         ]
         what = _short(opinion.values["missing"]) or "something"
-        return Completeness(False, what, tuple(regions))  # type: ignore[arg-type]
+        return Completeness(False, what, tuple(regions[:MAX_REGIONS]))
 
     def better(
         self, image: Pixels, query: str, first: Candidate, second: Candidate
@@ -228,6 +229,17 @@ def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Messag
 def _choice(opinion: Opinion) -> str:
     better = "" if opinion.values is None else str(opinion.values["better"]).strip().upper()
     return better.removeprefix("ANSWER ")
+
+
+def _in_percent(region: Sequence[float]) -> npt.NDArray[np.float64] | None:
+    """What of a region x0 y0 x1 y1 lies in the image; None for nothing, and for another form."""
+    if len(region) != 4:
+        return None
+    values = np.array(region, np.float64)
+    if (np.abs(values) <= 1).all():  # fractions
+        values = values * 100
+    values = values.clip(0, 100)
+    return values if values[0] < values[2] and values[1] < values[3] else None
 
 
 def _check_text(name: str, text: str) -> None:
