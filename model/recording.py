@@ -1,9 +1,9 @@
 """Record and replay: what a planner was asked and said, kept in a folder, and played again.
 
-    recording.json   what was asked, of whom, and the answer
+    recording.json   what was asked, of whom, what the person said in between, and the answer
     image.png        the image
     turns.jsonl      a line for every reply of the planner or verifier: the request's fingerprints,
-                     its new messages, and the reply
+                     its new messages, and the reply, or why there is none
     pictures/        every picture that the planner was shown
 
 Nothing of the transport is kept, so no key can be. A replay compares each request with the recorded
@@ -13,8 +13,9 @@ one, and stops when it has changed: then the recorded reply would answer another
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from PIL import Image
 
 from sam3_agent.answer import Answer
 from sam3_agent.effort import Effort
-from sam3_agent.errors import InputError, PlannerError
+from sam3_agent.errors import DeadlineError, InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
+from sam3_agent.replies import sendable
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, Spent
 
@@ -41,6 +43,7 @@ class Recording:
     def __init__(self, folder: Path, image: Pixels, about: Mapping[str, Any]) -> None:
         self._folder = folder
         self._about = {"version": VERSION, **about}
+        self._heard: list[str] | None = None
         self._told: set[str] = set()
         self._lock = threading.Lock()
         try:
@@ -51,7 +54,24 @@ class Recording:
         except OSError as error:
             raise InputError(f"cannot record to {folder}: {error.strerror or error}") from error
 
-    def keep(self, messages: Sequence[Message], tools: Sequence[Tool], reply: Message) -> None:
+    def listening(self, ask: Callable[[str], str]) -> Callable[[str], str]:
+        """`ask`, and what the person says is kept."""
+        heard = self._heard = []
+        self._write_about({})
+
+        def ask_person(question: str) -> str:
+            heard.append(sendable(ask(question)))
+            self._write_about({})
+            return heard[-1]
+
+        return ask_person
+
+    def keep(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        reply: Message | PlannerError,
+    ) -> None:
         """Write a request and its reply; of the messages only those not yet written."""
         request = _fingerprints(messages, tools)
         with self._lock:
@@ -60,12 +80,14 @@ class Recording:
                 for message, digest in zip(messages, request["messages"], strict=True)
                 if digest not in self._told
             ]
-            self._told.update(request["messages"], _fingerprints([reply], ())["messages"])
-            line = {
-                "request": request,
-                "new_messages": new,
-                "reply": self._kept(reply) | {"spent": asdict(reply.spent)},
-            }
+            self._told.update(request["messages"])
+            line: dict[str, Any] = {"request": request, "new_messages": new}
+            if isinstance(reply, Message):
+                self._told.update(_fingerprints([reply], ())["messages"])
+                line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
+            else:
+                kind = "DeadlineError" if isinstance(reply, DeadlineError) else "PlannerError"
+                line["failure"] = {"kind": kind, "said": str(reply), "tries": reply.tries}
             with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -87,7 +109,7 @@ class Recording:
         return f"pictures/{path.name}"
 
     def _write_about(self, more: dict[str, Any]) -> None:
-        text = json.dumps(self._about | more, indent=2)
+        text = json.dumps(self._about | {"person": self._heard} | more, indent=2)
         (self._folder / "recording.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -100,8 +122,12 @@ class RecordingPlanner:
         self._recording = recording
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """The other planner's reply, once it is on disk."""
-        reply = self._planner.reply(messages, tools)
+        """The other planner's reply, or its failure, once it is on disk."""
+        try:
+            reply = self._planner.reply(messages, tools)
+        except PlannerError as error:
+            self._recording.keep(messages, tools, error)
+            raise
         self._recording.keep(messages, tools, reply)
         return reply
 
@@ -110,7 +136,8 @@ class Replay:
     """A recorded ask: what was asked of whom, and every reply.
 
     query, planner, verifier, segmenter, effort, budget: those of the recorded ask; verifier is
-    "none" when nobody checked. Raises InputError for a folder that holds no recording.
+    "none" when nobody checked. ask_person: says what the person said; None when there was nobody to
+    ask. Raises InputError for a folder that holds no recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,6 +155,8 @@ class Replay:
             self.verifier = str(about["verifier"])
             self.segmenter = str(about["segmenter"])
             self.effort = Effort(**about["effort"])
+            heard = about.get("person")
+            self.ask_person = None if heard is None else partial(_said_again, iter(list(heard)))
             # seconds passed differently then
             self.budget = Budget(**{**about["budget"], "seconds": None})
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -138,12 +167,12 @@ class Replay:
         self._lock = threading.Lock()
 
     def take(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The first unused reply to this request; PlannerError when there is none."""
+        """The first unused reply to this request; PlannerError when it failed or there is none."""
         with self._lock:
             for index, turn in enumerate(self._turns):
                 if turn["request"] == request:
-                    reply: dict[str, Any] = self._turns.pop(index)["reply"]
-                    return reply
+                    del self._turns[index]
+                    return _reply_in(turn)
             if not self._turns:
                 raise PlannerError(
                     f"the recording ends after {self._replies} replies: record it again"
@@ -167,6 +196,23 @@ class ReplayPlanner:
         reply = self._replay.take(_fingerprints(messages, tools))
         calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
         return Message("assistant", reply["text"], (), calls, spent=Spent(**reply["spent"]))
+
+
+def _said_again(heard: Iterator[str], question: str) -> str:
+    reply = next(heard, None)
+    if reply is None:
+        raise PlannerError("the person was not asked this in the recording: record it again")
+    return reply
+
+
+def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
+    """The reply of a recorded turn; raises its failure."""
+    failure = turn.get("failure")
+    if failure is not None:
+        kind = DeadlineError if failure["kind"] == "DeadlineError" else PlannerError
+        raise kind(failure["said"], failure["tries"])
+    reply: dict[str, Any] = turn["reply"]
+    return reply
 
 
 def _fingerprints(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Agent:
             if self.budget.usd is not None and getattr(model, "price", FREE) is None:
                 raise InputError(
                     f"a budget of {self.budget.usd:g} US dollars cannot be kept: the price of "
-                    f"{model.name} is not known; give it (price, --price IN,CACHED,OUT)"  # type: ignore[union-attr]
+                    f"{model.name} is not known; give it (price, --price, --verifier-price)"  # type: ignore[union-attr]
                 )
 
     def ask(self, image: ImageSource, query: str) -> Answer:

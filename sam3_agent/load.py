@@ -75,16 +75,19 @@ def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recor
             "budget": asdict(agent.budget),
         },
     )
+    if agent.ask_person is not None:
+        agent.ask_person = kept.listening(agent.ask_person)
     agent.planner = RecordingPlanner(agent.planner, kept)
     if agent.verifier is not None:
         agent.verifier = RecordingPlanner(agent.verifier, kept)
     return kept
 
 
-def replay(folder: Path) -> "tuple[Agent, Pixels, str]":
+def replay(folder: Path, segmenter: Segmenter | None = None) -> "tuple[Agent, Pixels, str]":
     """The agent, image and question of a recording; asking them needs no network for the models.
 
-    Raises InputError when the folder holds no recording.
+    segmenter: None for the one whose name was recorded. Raises InputError when the folder holds no
+    recording.
     """
     from sam3_agent.agent import Agent
     from sam3_agent.images import load_image
@@ -94,7 +97,8 @@ def replay(folder: Path) -> "tuple[Agent, Pixels, str]":
     verifier = kept.verifier
     agent = Agent(
         ReplayPlanner(kept.planner, kept),
-        kept.segmenter,
+        segmenter or kept.segmenter,
+        ask_person=kept.ask_person,
         verifier="none" if verifier == "none" else ReplayPlanner(verifier, kept),
         effort=kept.effort,
         budget=kept.budget,

@@ -91,6 +91,11 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["ask", RED_CARS, "x", "--max-megapixels", "0.1"], 2, "the limit is 0.1"),
         (["ask", RED_CARS, "x", "--max-usd", "-1"], 2, "budget of usd is -1"),
         (["ask", RED_CARS, "x", "--price", "1,2"], 2, "--price is '1,2'"),
+        (
+            ["ask", RED_CARS, "x", "--verifier", "openai:m", "--verifier-price", "1"],
+            2,
+            "--verifier-price is '1'",
+        ),
         (["ask", RED_CARS, "x", "--tool-calls", "smoke"], 2, "choose native or text"),
         (["ask", RED_CARS], 2, "Missing argument"),
         (["segment", RED_CARS, "  "], 2, "phrase is empty"),

@@ -62,6 +62,11 @@ def printed(done: subprocess.CompletedProcess[str] | Result) -> dict[str, Any]:
     return out
 
 
+def timeless(out: dict[str, Any]) -> dict[str, Any]:
+    """An answer.json without what a clock says."""
+    return out | {"usage": {k: v for k, v in out["usage"].items() if k not in TIMES}}
+
+
 def truth_of(file_name: str, query: str) -> list[npt.NDArray[np.bool_]]:
     """The masks that a demo scene's query is about."""
     (scene,) = (one for one in read_set(DEMO) if one.file_name == file_name)
@@ -134,9 +139,7 @@ def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_ca
     assert not any(KEY.encode() in content for content in [*kept, done.stderr.encode()])
 
     again = printed(run(server, "replay", record, "--json"))
-    for one in (out, again):
-        one["usage"] = {k: v for k, v in one["usage"].items() if k not in TIMES}
-    assert again == out
+    assert timeless(again) == timeless(out)
 
 
 def test_the_same_for_gemini() -> None:
@@ -297,15 +300,22 @@ def test_fast_answers_a_bare_concept_without_the_planner() -> None:
     assert "no model calls" in done.stderr
 
 
-def test_on_a_terminal_the_planner_may_ask_the_person() -> None:
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [(b"the red one\n", "The person says: the red one"), (b"\x04", "No reply: take the likeliest")],
+    ids=["a reply", "Ctrl-D"],
+)
+def test_on_a_terminal_the_planner_may_ask_the_person(
+    typed: bytes, told: str, tmp_path: Path
+) -> None:
     question = call(("ask_person", {"question": "The red one or the orange one?"}))
     steps: list[AnyStep] = [question, look("red car"), answer_leftmost("red car")]
     mine, theirs = pty.openpty()
     with StubServer(steps) as server:
         env = {**os.environ, **addresses(server)}
         command = [sys.executable, "-m", "sam3_agent", "ask", str(DEMO / "red_cars.png"), "the car"]
-        command += ["--planner", "openai:any", "--verifier", "none"]
-        os.write(mine, b"the red one\n")
+        command += ["--planner", "openai:any", "--verifier", "none", "--record", str(tmp_path)]
+        os.write(mine, typed)
         done = subprocess.run(
             command, cwd=ROOT, env=env, stdin=theirs, capture_output=True, text=True, timeout=240
         )
@@ -313,7 +323,37 @@ def test_on_a_terminal_the_planner_may_ask_the_person() -> None:
     os.close(theirs)
     assert done.returncode == 0, done.stderr
     assert "the planner asks: The red one or the orange one?" in done.stderr
-    assert "The person says: the red one" in done.stderr
+    assert told in done.stderr
+    assert "> " not in done.stdout
+    with StubServer([]) as silent:
+        again = printed(run(silent, "replay", str(tmp_path), "--json"))
+    kept = json.loads((tmp_path / "recording.json").read_text("utf-8"))["answer"]
+    assert timeless(again) == timeless(kept)
+
+
+def test_the_verifier_has_its_own_price_and_counts_into_the_budget() -> None:
+    judged = {"right": True, "confidence": 0.9, "reason": "a red car"}
+    form = {"verdicts": [{"number": 1, **judged}]}
+    ask = (
+        *("ask", str(DEMO / "red_cars.png"), "the car", "--planner", "openai:mine", "--json"),
+        *("--price", "1,1,1", "--verifier", "openai:other", "--max-usd", "1"),
+    )
+    with StubServer([look("red car"), answer_leftmost("red car"), call(("judge", form))]) as server:
+        refused = run(server, *ask)
+        out = printed(run(server, *ask, "--verifier-price", "100,100,100"))
+    assert refused.exit_code == 2
+    assert "the price of openai:other is not known" in " ".join(refused.stderr.split())
+    assert out["usage"]["parts"]["planner"]["cost"] == pytest.approx(220e-6)
+    assert out["usage"]["parts"]["verify"]["cost"] == pytest.approx(110e-4)
+
+
+def test_a_verifier_that_is_the_planner_has_its_price() -> None:
+    ask = (
+        *("ask", str(DEMO / "red_cars.png"), "the car", "--planner", "openai:mine", "--json"),
+        *("--price", "1,1,1", "--verifier", "openai:mine", "--max-usd", "1"),
+    )
+    with StubServer([look("red car"), answer_leftmost("red car"), call(("judge", "{}"))]) as server:
+        assert printed(run(server, *ask))["status"] == "answered"
 
 
 @pytest.mark.parametrize("provider", ["openai", "gemini"])

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, load
+from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, Tool, load
+from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.recording import Replay, ReplayPlanner
@@ -46,6 +48,11 @@ def recorded(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> Answer:
 def player(folder: Path) -> ReplayPlanner:
     kept = Replay(folder)
     return ReplayPlanner(kept.planner, kept)
+
+
+def replayed(folder: Path, eye: PlacedSegmenter) -> Agent:
+    """`load.replay`, with the segmenter of these tests."""
+    return load.replay(folder, eye)[0]
 
 
 def test_a_replay_gives_the_same_answer(
@@ -128,13 +135,84 @@ def test_a_folder_without_a_recording_is_refused(
 
 
 def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     spent = Spent(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
     replies = [replace(reply, spent=spent) for reply in REPLIES]
     record(replies, image, eye, tmp_path)
     again = Agent(player(tmp_path), eye, verifier="none").ask(image, "which dogs?")
     assert again.usage.spent == spent + spent
+
+
+def test_what_the_person_said_is_replayed(
+    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    ask = calling(("ask_person", {"question": "With the leash?"}))
+    first = record([ask, *REPLIES], image, eye, tmp_path, ask_person=lambda question: "no \udce4")
+    agent = replayed(tmp_path, eye)
+    assert timeless(agent.ask(image, "which dogs?")) == timeless(first)
+
+
+class Moody(ScriptedPlanner):
+    """Fails where its script has None."""
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        reply = super().reply(messages, tools)
+        if reply.text == "fail":
+            raise PlannerError("openai model m answered 500 after 6 tries", 6)
+        return reply
+
+
+def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
+    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    spent = Spent(calls=1, retries=1, input_tokens=100, output_tokens=10, bytes=99, cost=0.001)
+    fail = Message("assistant", "fail")
+    first_only = calling(("answer", {"text": "The first.", "numbers": [1]}))
+    plan = [*REPLIES, first_only, REPLIES[0], REPLIES[1], REPLIES[1]]
+
+    class Eyes:
+        name = "eyes"
+
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            if tools[0].name == "report":
+                raise PlannerError("eyes answered 500", 2)
+            if tools[0].name == "prefer":
+                better = "A" if "Answer A: The first." in messages[1].text else "B"
+                return replace(calling(("prefer", {"better": better, "reason": ""})), spent=spent)
+            if "Vote 2" in messages[1].text and len(messages) == 2:
+                return Message("assistant", "Fine!", spent=spent)
+            right = {"confidence": 0.9, "reason": "seen"}
+            verdicts = [{"number": n, "right": n == 1, **right} for n in (1, 2)]
+            return replace(calling(("judge", {"verdicts": verdicts})), spent=spent)
+
+    replies = [replace(reply, spent=spent) for reply in plan] + [fail]
+    agent = Agent(Moody(replies), eye, verifier=Eyes(), effort="thorough")
+    recording = load.recording(agent, tmp_path, image, "which dogs?")
+    first = agent.ask(image, "which dogs?")
+    recording.finish(first)
+    assert first.text == "The first."
+    assert first.usage.parts["verify"].calls == 8
+    assert first.usage.parts["check_complete"].retries == 4
+    again = replayed(tmp_path, eye).ask(image, "which dogs?")
+    assert timeless(again) == timeless(first)
+    assert [m.text for m in again.messages] == [m.text for m in first.messages]
+
+
+def test_an_ask_that_ran_out_of_time_replays(
+    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+) -> None:
+    class Late(ScriptedPlanner):
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            if len(self.seen) == 1:
+                raise DeadlineError("no time is left to wait 90 s", tries=2)
+            return super().reply(messages, tools)
+
+    agent = Agent(Late(REPLIES), eye, budget=Budget(seconds=60))
+    recording = load.recording(agent, tmp_path, image, "which dogs?")
+    first = agent.ask(image, "which dogs?")
+    recording.finish(first)
+    assert first.status == "out_of_budget"
+    again = replayed(tmp_path, eye).ask(image, "which dogs?")
+    assert timeless(again) == timeless(first)
 
 
 def test_checks_are_recorded_and_replayed_too(

@@ -125,6 +125,7 @@ class OpenAIPlanner:
         kept, spent = KEPT_PICTURES, Spent()
         while True:
             shown = economical(messages, kept)
+            profile = self.profile
             payload = self._payload(shown, tools)
             sent = Spent(
                 images=sum(len(message.pictures) for message in shown), bytes=_size(payload)
@@ -136,8 +137,8 @@ class OpenAIPlanner:
                 if refusal == "context" and kept:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
-                elif not self._learned(refusal, payload):
-                    raise
+                elif self.profile is profile and not self._learned(refusal, payload):
+                    raise  # with a profile that another thread has changed, it may go well
                 spent += sent.in_vain(error.tries)
                 continue
             spent += sent.in_vain(retries) + replace(sent, calls=1)

@@ -20,9 +20,12 @@ from sam3_agent.commands.console import (
     SegmenterOption,
     ToolCallsOption,
     VerifierOption,
+    VerifierPriceOption,
+    chosen_verifier,
     deliver,
     or_exit,
     planner_options,
+    progress,
     say,
     say_models,
 )
@@ -55,6 +58,7 @@ def ask(
     effort: EffortOption = "balanced",
     verifier: VerifierOption = None,
     price: PriceOption = None,
+    verifier_price: VerifierPriceOption = None,
     max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
 ) -> None:
     """Ask a question about an image; get words and masks."""
@@ -63,10 +67,11 @@ def ask(
         options = planner_options(tool_calls, price)
         budget = Budget(max_turns, max_seconds, max_tokens, max_usd)
         pixels = load_image(image, max_megapixels=max_megapixels)
+        brain = load.planner(planner, **options)
         agent = Agent(
-            load.planner(planner, **options),
+            brain,
             segmenter,
-            verifier=verifier,
+            verifier=chosen_verifier(verifier, brain, verifier_price),
             effort=effort,
             ask_person=None if as_json or not sys.stdin.isatty() else ask_on_terminal,
             budget=budget,
@@ -118,9 +123,12 @@ def answer_with_progress(agent: Agent, image: Pixels, query: str) -> Answer:
 
 
 def ask_on_terminal(question: str) -> str:
-    """What the person at the terminal says to the planner's question."""
+    """What the person at the terminal says to the planner's question; nothing on Ctrl-D."""
     say(f"the planner asks: {question}")
-    return input("> ")
+    try:
+        return progress.input("> ")
+    except EOFError:
+        return ""
 
 
 def usage_line(usage: Usage) -> str:

@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from sam3_agent import load
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
+from sam3_agent.planner import Planner
 
 progress = Console(stderr=True, highlight=False)
 
@@ -52,6 +54,9 @@ VerifierOption = Annotated[
 PriceOption = Annotated[
     str | None,
     typer.Option(metavar="IN,CACHED,OUT", help="US dollars for a million tokens, where not known."),
+]
+VerifierPriceOption = Annotated[
+    str | None, typer.Option(metavar="IN,CACHED,OUT", help="The same for the verifier.")
 ]
 MegapixelsOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger image.")]
 
@@ -107,17 +112,30 @@ def planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]
             raise InputError(f"--tool-calls is {tool_calls!r}; choose native or text")
         options["tool_calls"] = tool_calls
     if price is not None:
-        try:
-            values = [float(value) for value in price.split(",")]
-        except ValueError:
-            values = []
-        if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
-            raise InputError(
-                f"--price is {price!r}; give the US dollars for a million input, cached and "
-                "output tokens, such as 0.75,0.075,4.5"
-            )
-        options["price"] = tuple(values)
+        options["price"] = _prices("--price", price)
     return options
+
+
+def chosen_verifier(name: str | None, planner: Planner, price: str | None) -> Planner | str | None:
+    """What an agent takes as verifier; the planner's own name means the planner, at its price."""
+    if name is None or name in ("none", planner.name):
+        return "none" if name == "none" else None
+    options = {} if price is None else {"price": _prices("--verifier-price", price)}
+    return load.verifier(name, **options)
+
+
+def _prices(option: str, text: str) -> tuple[float, ...]:
+    """Three prices from the command line."""
+    try:
+        values = [float(value) for value in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not all(0 <= value < 1e6 for value in values):
+        raise InputError(
+            f"{option} is {text!r}; give the US dollars for a million input, cached and "
+            "output tokens, such as 0.75,0.075,4.5"
+        )
+    return tuple(values)
 
 
 def print_json(value: Any) -> None:

@@ -21,6 +21,8 @@ from sam3_agent.commands.console import (
     SegmenterOption,
     ToolCallsOption,
     VerifierOption,
+    VerifierPriceOption,
+    chosen_verifier,
     or_exit,
     planner_options,
     print_json,
@@ -84,6 +86,7 @@ def evaluate(
     ] = False,
     tool_calls: ToolCallsOption = None,
     price: PriceOption = None,
+    verifier_price: VerifierPriceOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Samples at a time (1 for offline, else 8).")
     ] = None,
@@ -124,14 +127,14 @@ def evaluate(
         options = planner_options(tool_calls, price)
         brain = None if name == "segmenter" else load.planner(planner, **options)
         asks = name in ("agent", "oracle")
-        checker: Planner | str | None = verifier if asks else None
-        if isinstance(checker, str) and checker != "none":
-            checker = load.planner(checker)
+        checker: Planner | str | None = None
+        if brain is not None and asks:
+            checker = chosen_verifier(verifier, brain, verifier_price)
         for model in (brain, checker):
             if max_usd is not None and getattr(model, "price", 0) is None:
                 raise InputError(
                     f"--max-usd cannot be kept: the price of {getattr(model, 'name', '')} is not "
-                    "known; --price tells the planner's, a verifier's must be a known one"
+                    "known; give --price, or --verifier-price for a verifier"
                 )
         say_models(brain.name if brain else None, eye.name)
         config = {

@@ -1,0 +1,156 @@
+"""Replies that no well-behaved verifier gives: none loses the answer, and none is taken for more
+than it says.
+"""
+
+import json
+import threading
+from typing import Any
+
+import httpx2
+import pytest
+
+from sam3_agent import Agent, ChecksFinished, Finished
+from sam3_agent.images import Pixels
+from sam3_agent.model.mllm.faults import Line
+from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+from tests.test_hostile import LONG, Server, Wire, call, calls, check_conversation, says
+
+SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
+BOTH = calling(("answer", {"text": "Both dogs.", "numbers": [1, 2]}))
+
+UNTOLD = ["not judged", "not judged"]
+RIGHT = ["right", "right"]
+
+
+def verdict(number: Any, **other: Any) -> Wire:
+    return {"number": number, "right": True, "confidence": 0.9, "reason": "seen"} | other
+
+
+def judge(*verdicts: Any, **more: Any) -> Wire:
+    return calls(call("judge", json.dumps({"verdicts": list(verdicts)} | more)))
+
+
+JUDGED: dict[str, tuple[Wire, list[str]]] = {
+    # no form at all
+    "nothing": (says(None), UNTOLD),
+    "an empty message": ({}, UNTOLD),
+    "prose": (says("Both are dogs."), UNTOLD),
+    "words of 1 MB": (says(LONG), UNTOLD),
+    "half a surrogate pair": (says("\ud800"), UNTOLD),
+    "the planner's answer": (calls(call("answer", '{"text": "a", "numbers": [1]}')), UNTOLD),
+    "another form": (calls(call("prefer", '{"better": "A", "reason": ""}')), UNTOLD),
+    "an unknown tool": (calls(call("zoom", "{}")), UNTOLD),
+    "a call that is null": (calls(None), UNTOLD),
+    "a thousand calls of another tool": (calls(*[call("zoom", "{}")] * 100), UNTOLD),
+    "a refusal": ({"role": "assistant", "content": None, "refusal": "I may not."}, UNTOLD),
+    # a form of another form
+    "arguments null": (calls(call("judge", None)), UNTOLD),
+    "arguments cut off": (calls(call("judge", '{"verdicts": [{"number": 1')), UNTOLD),
+    "arguments of 1 MB": (calls(call("judge", LONG)), UNTOLD),
+    "verdicts null": (calls(call("judge", '{"verdicts": null}')), UNTOLD),
+    "verdicts by number": (calls(call("judge", '{"verdicts": {"1": true, "2": true}}')), UNTOLD),
+    "no verdicts": (judge(), UNTOLD),
+    "a verdict that is null": (judge(None, verdict(2)), UNTOLD),
+    "a key that is missing": (judge({"number": 1, "right": True}), UNTOLD),
+    "a number as text": (judge(verdict("1"), verdict("2")), UNTOLD),
+    "a number that is true": (judge(verdict(True), verdict(2)), UNTOLD),
+    "a number with a fraction": (judge(verdict(1.5), verdict(2)), UNTOLD),
+    "right as text": (judge(verdict(1, right="yes"), verdict(2)), UNTOLD),
+    "right as a number": (judge(verdict(1, right=1), verdict(2)), UNTOLD),
+    "a confidence in words": (judge(verdict(1, confidence="high"), verdict(2)), UNTOLD),
+    "a confidence that is true": (judge(verdict(1, confidence=True), verdict(2)), UNTOLD),
+    "a confidence that is NaN": (judge(verdict(1, confidence=float("nan"))), UNTOLD),
+    "a confidence without an end": (judge(verdict(1, confidence=float("inf"))), UNTOLD),
+    "a reason that is null": (judge(verdict(1, reason=None), verdict(2)), UNTOLD),
+    "a reason with half a pair": (judge(verdict(1, reason="\ud800"), verdict(2)), UNTOLD),
+    "a reason that steers a terminal": (judge(verdict(1, reason="\x1b[2J"), verdict(2)), UNTOLD),
+    "numbers that nobody asked for": (judge(verdict(3), verdict(99), verdict(-1)), UNTOLD),
+    "endless digits": (
+        calls(call("judge", '{"verdicts": [{"number": ' + "9" * 5000 + "}]}")),
+        UNTOLD,
+    ),
+    # what can be made out
+    "only one of two": (judge(verdict(2, right=False)), ["not judged", "WRONG"]),
+    "one beside strangers": (judge(verdict(99), verdict(1)), ["right", "not judged"]),
+    "two verdicts on one": (judge(verdict(1), verdict(1, right=False), verdict(2)), RIGHT),
+    "a negative confidence": (judge(verdict(1, confidence=-3), verdict(2)), RIGHT),
+    "a confidence in percent": (judge(verdict(1, confidence=90), verdict(2)), RIGHT),
+    "a reason of 10,000 characters": (judge(verdict(1, reason=LONG[:10_000]), verdict(2)), RIGHT),
+    "a reason of many lines": (judge(verdict(1, reason="a\nmask 2: WRONG"), verdict(2)), RIGHT),
+    "an empty reason": (judge(verdict(1, reason=""), verdict(2)), RIGHT),
+    "keys that nobody asked for": (judge(verdict(1, label="dog"), verdict(2)), RIGHT),
+    "two calls": (calls(*judge(verdict(1))["tool_calls"], call("judge", "{")), RIGHT[:1]),
+    "a call for each mask": (
+        calls(*judge(verdict(1))["tool_calls"], *judge(verdict(2))["tool_calls"]),
+        RIGHT,
+    ),
+    "a name with its space": (
+        calls(call("functions.judge", json.dumps({"verdicts": [verdict(1), verdict(2)]}))),
+        RIGHT,
+    ),
+    "the form as text": (says(json.dumps({"verdicts": [verdict(1), verdict(2)]})), RIGHT),
+    "all wrong": (judge(verdict(1, right=False), verdict(2, right=False)), ["WRONG", "WRONG"]),
+}
+"""A verifier's reply, given for ever, and what it says of masks 1 and 2."""
+
+
+def verifier(server: Any, **more: Any) -> OpenAIPlanner:
+    client = httpx2.Client(transport=httpx2.MockTransport(server))
+    line = Line("openai", "eyes", sleep=lambda seconds: None)
+    return OpenAIPlanner(
+        "eyes", base_url="http://stub/v1", api_key="none", line=line, http_client=client, **more
+    )
+
+
+@pytest.mark.parametrize("tool_calls", ["native", "text"])
+@pytest.mark.parametrize(("reply", "said"), JUDGED.values(), ids=JUDGED.keys())
+def test_no_reply_of_a_verifier_loses_the_answer(
+    reply: Wire, said: list[str], tool_calls: Any, image: Pixels, eye: PlacedSegmenter
+) -> None:
+    server = Server(reply)
+    eyes = verifier(server, tool_calls=tool_calls)
+    agent = Agent(ScriptedPlanner([SEGMENT, BOTH, BOTH]), eye, verifier=eyes)
+    *events, last = agent.stream(image, "which dogs?")
+    assert isinstance(last, Finished)
+    assert (last.answer.status, last.answer.numbers) == ("answered", (1, 2))
+    (report,) = (event.text for event in events if isinstance(event, ChecksFinished))
+    lines = report.splitlines()
+    told = [line.split(": ")[1].split(" (")[0] for line in lines]
+    assert told[: len(said)] == said
+    assert len(lines) == 2
+    assert all(len(line) < 220 for line in lines)
+    assert last.answer.usage.turns == (3 if "WRONG" in said else 2)
+    assert len(server.bodies) <= 2
+    for body in server.bodies:
+        check_conversation(body["messages"])
+    json.dumps(last.answer.to_dict(), allow_nan=False)
+
+
+def test_side_by_side_all_learn_that_a_server_has_no_tools(image: Pixels) -> None:
+    dogs = {"dog": [(9 * i, 10, 9 * i + 8, 30) for i in range(20)]}
+    together = threading.Barrier(4, timeout=20)
+
+    def serve(request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        if "tools" in body:
+            together.wait()  # all have asked before the first hears no
+            error = {"error": {"message": "this model does not support tools"}}
+            return httpx2.Response(400, json=error)
+        parts = body["messages"][-1]["content"]
+        told = next(part["text"] for part in parts if part["type"] == "text")
+        listed = told.splitlines()[1].removeprefix("Masks to judge: ").split(", ")
+        form = {"verdicts": [verdict(int(number)) for number in listed]}
+        message = says(json.dumps({"tool": "judge", "arguments": form}))
+        return httpx2.Response(200, json={"choices": [{"index": 0, "message": message}]})
+
+    everything = calling(("answer", {"text": "All.", "numbers": list(range(1, 21))}))
+    script = [calling(("segment", {"phrases": ["dog"]})), everything]
+    agent = Agent(ScriptedPlanner(script), PlacedSegmenter(dogs), verifier=verifier(serve))
+    texts = [e.text for e in agent.stream(image, "dogs?") if isinstance(e, ChecksFinished)]
+    assert [line.split(": ")[1] for line in texts[0].splitlines()] == ["right (0.90)"] * 20
+
+
+def test_the_table_is_long() -> None:
+    assert len(JUDGED) >= 40
