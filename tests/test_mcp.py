@@ -369,7 +369,10 @@ def configured(client: str, *options: str) -> str:
 def test_a_client_with_a_json_file_gets_an_entry_that_starts_the_server(
     client: str, key: str
 ) -> None:
-    options = ("--root", str(DEMO), "--planner", "openai:any", "--effort", "fast")
+    options = (
+        *("--root", str(DEMO), "--planner", "openai:any", "--effort", "fast"),
+        *("--verifier", "none", "--max-usd", "0.5", "--tool-calls", "text"),
+    )
     entry = json.loads(configured(client, *options))[key]["sam3-agent"]
     assert entry["command"] == sys.executable
     assert entry["args"][:3] == ["-m", "sam3_agent", "mcp"]
@@ -402,6 +405,14 @@ def test_what_cannot_be_served_ends_in_one_line_and_exit_2(
     done = CliRunner().invoke(app, list(arguments))
     assert (done.exit_code, done.stdout) == (2, "")
     assert told in done.stderr.splitlines()[-1]
+
+
+def test_dollars_for_an_ask_need_the_price_of_the_model() -> None:
+    options = ["--planner", "openai:own", "--segmenter", "tiny", "--max-usd", "1"]
+    for command in ("mcp", "serve"):
+        done = CliRunner(env={"OPENAI_API_KEY": "none"}).invoke(app, [command, *options])
+        assert done.exit_code == 2
+        assert "the price of openai:own is not known" in " ".join(done.stderr.split())
 
 
 def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(

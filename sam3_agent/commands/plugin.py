@@ -2,23 +2,31 @@
 
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
     EffortOption,
     MegapixelsOption,
     PlannerOption,
+    PriceOption,
     SegmenterOption,
+    ToolCallsOption,
+    VerifierOption,
+    VerifierPriceOption,
+    chosen_verifier,
     or_exit,
+    planner_options,
     say,
     say_models,
 )
 from sam3_agent.errors import InputError
+from sam3_agent.planner import Planner
 from sam3_agent.usage import Budget
 
 if TYPE_CHECKING:
@@ -42,6 +50,9 @@ HostOption = Annotated[
     list[str] | None,
     typer.Option(help="A host name under which the server is reached, besides loopback's."),
 ]
+AskDollarsOption = Annotated[
+    float | None, typer.Option(help="An ask sends nothing after so many US dollars.")
+]
 RunningOption = Annotated[int, typer.Option(min=1, help="Calls that run at once.")]
 WaitingOption = Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")]
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")]
@@ -56,6 +67,11 @@ def mcp(
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
     effort: EffortOption = "balanced",
+    verifier: VerifierOption = None,
+    tool_calls: ToolCallsOption = None,
+    price: PriceOption = None,
+    verifier_price: VerifierPriceOption = None,
+    max_usd: AskDollarsOption = None,
     root: RootOption = None,
     urls: UrlsOption = True,
     http: Annotated[
@@ -81,7 +97,17 @@ def mcp(
 ) -> None:
     """Serve the tools to a chat assistant over MCP."""
     if config is not None:
-        or_exit(lambda: _print_config(config, planner, segmenter, effort, root or [], urls))
+        given = {
+            "--planner": planner,
+            "--segmenter": segmenter,
+            "--effort": None if effort == "balanced" else effort,
+            "--verifier": verifier,
+            "--tool-calls": tool_calls,
+            "--price": price,
+            "--verifier-price": verifier_price,
+            "--max-usd": max_usd,
+        }
+        or_exit(lambda: _print_config(config, given, root or [], urls))
         return
     address = or_exit(lambda: _address(http)) if http else None
 
@@ -92,7 +118,9 @@ def mcp(
         from sam3_agent.plugin.gate import Gate
 
         limits = (max_memory, max_megabytes, max_megapixels)
-        agent = _agent(planner, segmenter, effort, timeout, max_megapixels)
+        brain = load.planner(planner, **planner_options(tool_calls, price))
+        checker = chosen_verifier(verifier, brain, verifier_price)
+        agent = _agent(brain, checker, segmenter, effort, timeout, max_usd, max_megapixels)
         eyes = _eyes(agent, root or [], urls, limits)
         server = mcp_server.build(eyes, Gate(running, waiting, timeout))
         if address is None:
@@ -108,6 +136,11 @@ def serve(
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
     effort: EffortOption = "balanced",
+    verifier: VerifierOption = None,
+    tool_calls: ToolCallsOption = None,
+    price: PriceOption = None,
+    verifier_price: VerifierPriceOption = None,
+    max_usd: AskDollarsOption = None,
     address: Annotated[
         str, typer.Option("--http", metavar="HOST:PORT", help="Where to listen.")
     ] = "127.0.0.1:8000",
@@ -130,7 +163,9 @@ def serve(
         from sam3_agent.plugin.gate import Gate
 
         limits = (max_memory, max_megabytes, max_megapixels)
-        agent = _agent(planner, segmenter, effort, timeout, max_megapixels)
+        brain = load.planner(planner, **planner_options(tool_calls, price))
+        checker = chosen_verifier(verifier, brain, verifier_price)
+        agent = _agent(brain, checker, segmenter, effort, timeout, max_usd, max_megapixels)
         eyes = _eyes(agent, root or [], urls, limits)
         rules = _rules(place[0], token, host or [], max_megabytes)
         app = rest.app(eyes, Gate(running, waiting, timeout), rules)
@@ -140,14 +175,21 @@ def serve(
 
 
 def _agent(
-    planner: str | None, segmenter: str | None, effort: str, seconds: float, megapixels: float
+    planner: Planner,
+    verifier: Planner | str | None,
+    segmenter: str | None,
+    effort: str,
+    seconds: float,
+    usd: float | None,
+    megapixels: float,
 ) -> Agent:
     agent = Agent(
         planner,
         segmenter,
+        verifier=verifier,
         effort=effort,
         # an ask ends by itself, with the best so far, before its caller is told that it is late
-        budget=Budget(seconds=0.9 * seconds),
+        budget=Budget(seconds=0.9 * seconds, usd=usd),
         max_megapixels=megapixels,
     )
     say_models(agent.planner.name, agent.segmenter.name)
@@ -211,21 +253,13 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _print_config(
-    client: str,
-    planner: str | None,
-    segmenter: str | None,
-    effort: str,
-    root: list[Path],
-    urls: bool,
-) -> None:
+def _print_config(client: str, given: Mapping[str, object], root: list[Path], urls: bool) -> None:
+    """The snippet for a client; given: options with their values, None where not given."""
     from sam3_agent.plugin.clients import snippet
 
     command = [sys.executable, "-m", "sam3_agent", "mcp"]
-    if effort != "balanced":
-        command += ["--effort", effort]
-    for option, value in (("--planner", planner), ("--segmenter", segmenter)):
-        command += [option, value] if value else []
+    for option, value in given.items():
+        command += [] if value is None else [option, str(value)]
     for folder in root:
         command += ["--root", str(folder.resolve())]
     command += [] if urls else ["--no-urls"]
