@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,7 @@ class OpenAIPlanner:
         self.model = model
         self.name = f"openai:{model}"
         self.profile = profile or Profile(tool_calls)
+        self._learning = threading.Lock()
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
         key = api_key or os.environ.get("OPENAI_API_KEY")
         if not key and base_url is None:
@@ -137,7 +139,7 @@ class OpenAIPlanner:
                 if refusal == "context" and kept:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
-                elif self.profile is profile and not self._learned(refusal, payload):
+                elif not self._learned(refusal, payload) and self.profile is profile:
                     raise  # with a profile that another thread has changed, it may go well
                 spent += sent.in_vain(error.tries)
                 continue
@@ -219,6 +221,13 @@ class OpenAIPlanner:
 
     def _learned(self, refusal: str | None, payload: Wire) -> bool:
         """Change the profile by what a server refused; False when that changes nothing."""
+        with self._learning:
+            changed = self._changed(refusal, payload)
+            before, self.profile = self.profile, changed
+            return changed != before
+
+    def _changed(self, refusal: str | None, payload: Wire) -> Profile:
+        """The profile that heeds a refusal; the same one when there is nothing to change."""
         profile = self.profile
         if refusal == "tools" and profile.tool_calls == "native":
             profile = replace(profile, tool_calls="text")
@@ -235,9 +244,7 @@ class OpenAIPlanner:
         elif refusal in payload and refusal in ("temperature", "reasoning_effort"):
             profile = replace(profile, refused=profile.refused | {refusal})
             logger.warning("%s refuses %s: no longer sent", self.name, refusal)
-        changed = profile != self.profile
-        self.profile = profile
-        return changed
+        return profile
 
     def _diagnose(self, error: Exception) -> Fault | None:
         """What an exception of the SDK means; None for what is no fault of the line."""
