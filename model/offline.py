@@ -67,7 +67,7 @@ class OfflinePlanner:
         before = tuple((question.data or {}).get("answered", ()))
         query = read(follow_up(question.text) if before else question.text)
         if isinstance(query, Unreadable):
-            return _answer(UNREADABLE.format(reason=query.reason), ())
+            return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
         wanted = tuple(
             dict.fromkeys(p for concept in concepts(query.what) for p in phrases(concept))
         )
@@ -88,11 +88,12 @@ class OfflinePlanner:
             return _conclude(query, findings, colors)
         failed = next((result.text for result in results if result.data is None), None)
         if failed is not None:
-            return _answer(f"I could not look for {_quoted(missing)}. {failed}", ())
+            return _answer(f"I could not look for {_quoted(missing)}. {failed}", (), unable=True)
         if results:
             raise PlannerError(f"the tool 'segment' said nothing about {_quoted(missing)}")
         if messages[-1] is not question:
-            return _answer(f"I had no turn left to look for {_quoted(missing)}.", ())
+            text = f"I had no turn left to look for {_quoted(missing)}."
+            return _answer(text, (), unable=True)
         return _look_for(missing)
 
 
@@ -151,8 +152,9 @@ def _look_for(phrases: Sequence[str]) -> Message:
     return Message("assistant", tool_calls=calls)
 
 
-def _answer(text: str, numbers: Sequence[int]) -> Message:
-    arguments = json.dumps({"text": text, "numbers": list(numbers)}, ensure_ascii=False)
+def _answer(text: str, numbers: Sequence[int], *, unable: bool = False) -> Message:
+    values = {"text": text, "numbers": list(numbers)} | ({"unable": True} if unable else {})
+    arguments = json.dumps(values, ensure_ascii=False)
     return Message("assistant", tool_calls=(ToolCall("answer_1", "answer", arguments),))
 
 

@@ -16,15 +16,17 @@ from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
 from sam3_agent.usage import Usage
 
-Status: TypeAlias = Literal["answered", "no_target", "out_of_budget"]
+Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What `Agent.ask` returns.
 
-    status: `answered`; `no_target` when nothing in the image matches; `out_of_budget` when a
-        budget was spent; then the masks are the best so far and the text says why it ended.
+    status: `answered`; `no_target` when what was asked for was looked for and is not there;
+        `out_of_budget` when a budget was spent; then the masks are the best so far and the text
+        says why it ended; `unable` when the question could not be read, or names what the models at
+        hand do not know; then there are no masks and the text says what to do.
     masks: the N instances that the answer is about; `numbers` are their N numbers in the scene.
     messages: the whole conversation with the planner.
     image: (H, W, 3) uint8, as it was read.

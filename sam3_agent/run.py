@@ -180,6 +180,8 @@ class Run:
         effort = self.agent.effort
         if self.checks is None or self.checked or self.turns >= self.agent.budget.turns:
             return "", ""
+        if conclusion.unable:
+            return "", ""
         if not (effort.votes and conclusion.numbers) and not effort.complete:
             return "", ""
         self.checked = True
@@ -327,4 +329,6 @@ class Run:
 
 
 def _status(conclusion: Conclusion) -> Status:
+    if conclusion.unable:
+        return "unable"
     return "answered" if conclusion.numbers else "no_target"

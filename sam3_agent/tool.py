@@ -36,11 +36,14 @@ class Observation:
 class Conclusion:
     """The planner's answer: words, the numbers of the masks that it is about, and which words
     point to which masks.
+
+    unable: the question could not be answered at all, which is not the same as "nothing matches".
     """
 
     text: str
     numbers: tuple[int, ...]
     mentions: tuple[Mention, ...] = ()
+    unable: bool = False
 
 
 MAX_ARGUMENTS = 20_000

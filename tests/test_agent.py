@@ -116,11 +116,25 @@ def test_no_numbers_means_no_target(image: Pixels, eye: PlacedSegmenter) -> None
     assert eye.encoded == 0
 
 
+def test_a_question_that_makes_no_sense_is_not_an_absence(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    answer = ask(
+        image, eye, calling(("answer", {"text": "Ask for a thing.", "numbers": [], "unable": True}))
+    )
+    assert (answer.status, answer.text, len(answer.masks)) == ("unable", "Ask for a thing.", 0)
+    assert answer.to_dict()["status"] == "unable"
+
+
 WRONG_CALLS = {
     "unknown tool": (
         ("zoom", {"box": 1}),
         "there is no tool 'zoom'; the tools are: segment, segment_like, "
         "segment_at, look, measure, edit, answer",
+    ),
+    "masks of what cannot be answered": (
+        ("answer", {"text": "The dog?", "numbers": [1], "unable": True}),
+        "an answer with masks is not `unable`",
     ),
     "broken JSON": (("segment", '{"phrases": ["dog"'), "not valid JSON"),
     "not an object": (("segment", '["dog"]'), "must be a JSON object, not list"),

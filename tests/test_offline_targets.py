@@ -327,7 +327,7 @@ def test_what_is_not_there_is_no_target_and_said(agent: Agent, query: str, text:
 def test_what_cannot_be_read_is_refused_as_a_whole(agent: Agent, query: str) -> None:
     answer = ask(agent, query)
 
-    assert answer.status == "no_target"
+    assert answer.status == "unable"
     assert answer.text.startswith("The offline planner cannot read this question.")
     assert "--planner openai:MODEL" in answer.text
     assert answer.usage.turns == 1

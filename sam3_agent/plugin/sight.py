@@ -82,7 +82,7 @@ SCHEMA: dict[str, Any] = {
         "width": {"type": "integer", "description": "The image's width in pixels."},
         "height": {"type": "integer", "description": "The image's height in pixels."},
         "text": {"type": "string", "description": "The answer, or the findings, in words."},
-        "status": {"enum": ["done", "answered", "no_target", "out_of_budget"]},
+        "status": {"enum": ["done", "answered", "no_target", "out_of_budget", "unable"]},
         "masks": {
             "type": "array",
             "items": {
