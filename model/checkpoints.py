@@ -145,7 +145,7 @@ def _unknown_kind(place: str, kind: str) -> str:
     if kind.startswith(("sam3.1", "sam3_1", "sam31")):
         return (
             f"{place} is a SAM 3.1 checkpoint ({kind}), which this version of transformers cannot "
-            "load; its image detector is SAM 3's, so use facebook/sam3, or upgrade transformers"
+            "load; use facebook/sam3, or upgrade transformers"
         )
     return f"{place} holds a {kind!r} model, not a SAM 3 checkpoint"
 

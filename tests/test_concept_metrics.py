@@ -71,10 +71,43 @@ def test_saco_reads_files_and_reports_under_the_originals_names(tmp_path: Path) 
     assert out["cgF1_eval_segm_IL_MCC"] == pytest.approx(1 / (1 + 1e-6), rel=1e-12)
 
 
+def test_saco_looks_at_no_prediction_of_an_image_that_is_not_evaluated(tmp_path: Path) -> None:
+    truth = np.zeros((1, 8, 8), np.bool_)
+    truth[0, :4, :4] = True
+    right = {"image_id": 1, "category_id": 1, "score": 0.9,
+             "segmentation": Masks.from_dense(truth).rle()[0]}  # fmt: skip
+    elsewhere: list[dict[str, Any]] = [
+        {**right, "image_id": 7},
+        {**right, "image_id": "1"},
+        {**right, "image_id": -1, "score": float("nan")},
+        {"image_id": 8},
+        {"image_id": None, "category_id": 9, "score": 1, "segmentation": {"size": [1, 1]}},
+    ]
+    alone = saco(*write_saco(tmp_path, truth, [right]))
+    assert saco(*write_saco(tmp_path, truth, [*elsewhere, right, *elsewhere])) == alone
+    assert alone["cgF1_eval_segm_cgF1"] == pytest.approx(1, abs=2e-4)
+    files = write_saco(tmp_path, truth, [{**right, "image_id": 2}, right])
+    incomplete = json.loads(files[0].read_text())
+    incomplete["images"][1]["is_instance_exhaustive"] = 0
+    files[0].write_text(json.dumps(incomplete))
+    assert saco(*files)["cgF1_eval_segm_IL_FPR"] == 0, "nor of one that is not exhaustive"
+
+
+def test_saco_names_the_annotators_file_that_lacks_a_predicted_image(tmp_path: Path) -> None:
+    truth = np.ones((1, 8, 8), np.bool_)
+    rle = Masks.from_dense(truth).rle()[0]
+    one = {"image_id": 2, "category_id": 1, "score": 0.9, "segmentation": rle}
+    whole, predictions = write_saco(tmp_path, truth, [one])
+    content = json.loads(whole.read_text())
+    del content["images"][1]
+    (tmp_path / "less.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"less.json lacks the image 2"):
+        saco([whole, tmp_path / "less.json"], predictions)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_id": 7}, "no image 7 in the truth"),
         ({"score": float("nan")}, "its score is nan"),
         ({"segmentation": None}, "no segmentation"),
     ],
@@ -145,7 +178,6 @@ def random_saco(folder: Path, seed: int) -> tuple[list[Path], Path]:
             score=lambda: float(rng.choice([0.3, 0.5, 0.9])),
             category_id=lambda: 1 + int(rng.random() < 0.05),
         )
-        if one["image_id"] < 30
     ]
     (folder / "pred.json").write_text(json.dumps(predictions))
     return paths, folder / "pred.json"

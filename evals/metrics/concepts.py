@@ -1,7 +1,7 @@
 """SA-Co's metrics (arXiv 2511.16719, section 3): how well concepts are found and refused."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,20 +62,21 @@ def saco(
     truth_paths: one file for each annotator; the one that agrees best counts, pair by pair.
     kind: `segm` compares masks; `bbox` compares boxes in the unit that both files have.
 
-    As in the original, pairs that any annotator left incomplete are out, crowd truths and
-    predictions of an unknown category are dropped, and positive_macro_F1 is -1 when nothing was
-    predicted for any pair with a truth. Raises InputError for files that are not of this kind.
+    As in the original, pairs that any annotator left incomplete are out, predictions of other
+    images than those of the pairs are not looked at, crowd truths and predictions of an unknown
+    category are dropped, and positive_macro_F1 is -1 when nothing was predicted for any pair with
+    a truth. Raises InputError for files that are not of this kind.
     """
     paths = [truth_paths] if isinstance(truth_paths, Path | str) else list(truth_paths)
     annotators = [_Annotations(Path(path)) for path in paths]
     if not annotators:
         raise InputError("SA-Co needs at least one file of ground truth")
-    predictions = _predictions(Path(pred_path), annotators, kind)
-    left_out = {pair for one in annotators[1:] for pair in one.incomplete}
+    left_out = {pair for one in annotators for pair in one.incomplete}
+    pairs = [pair for pair in annotators[0].pairs if pair not in left_out]
+    predictions = _predictions(Path(pred_path), set(pairs), kind)
     samples = [
         best([one.sample(pair, predictions.get(pair, ()), kind) for one in annotators])
-        for pair in annotators[0].pairs
-        if pair not in left_out and pair not in annotators[0].incomplete
+        for pair in pairs
     ]
     out = _metrics(_columns(samples).sum(axis=0))
     prefix = f"cgF1_eval_{kind}_"
@@ -171,6 +172,7 @@ class _Annotations:
     """One annotator's file: its (image, phrase) pairs and their truths."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         content = read_json(path)
         try:
             self.pairs = {one["id"]: one for one in content["images"]}
@@ -191,6 +193,8 @@ class _Annotations:
     def sample(
         self, pair: Any, predictions: Sequence[Mapping[str, Any]], kind: Kind
     ) -> ConceptSample:
+        if predictions and pair not in self.pairs:
+            raise InputError(f"{self.path} lacks the image {pair!r} of the first annotator's file")
         found = [one for one in predictions if one["category_id"] in self.categories]
         there = self._truths.get(pair, [])
         if not found or not there:
@@ -204,35 +208,38 @@ class _Annotations:
         return ConceptSample(np.asarray(coco.iou(*rles, [0] * len(there))))
 
 
-def _predictions(
-    path: Path, annotators: Sequence[_Annotations], kind: Kind
-) -> dict[Any, list[Mapping[str, Any]]]:
-    """The predictions with score >= 0.5 of each pair."""
+def _predictions(path: Path, pairs: Set[Any], kind: Kind) -> dict[Any, list[Mapping[str, Any]]]:
+    """The predictions with score >= 0.5 of each of these pairs; others are not even checked."""
     content = read_json(path)
     if not isinstance(content, list):
         raise InputError(f"{path}: predictions must be a list")
+    by_pair: dict[Any, list[Mapping[str, Any]]] = {}
     for number, one in enumerate(content):
         try:
-            _check_prediction(one, annotators, kind)
+            if _image_of(one) in pairs and _score(one, kind) >= LEAST_SCORE:
+                by_pair.setdefault(one["image_id"], []).append(one)
         except (InputError, TypeError) as error:
             raise InputError(f"{path}: [{number}]: {error}") from error
-    by_pair: dict[Any, list[Mapping[str, Any]]] = {}
-    for one in content:
-        if one["score"] >= LEAST_SCORE:
-            by_pair.setdefault(one["image_id"], []).append(one)
     return by_pair
 
 
-def _check_prediction(one: Any, annotators: Sequence[_Annotations], kind: Kind) -> None:
-    if not isinstance(one, dict) or not {"image_id", "category_id", "score"} <= set(one):
-        raise InputError("image_id, category_id or score is missing")
-    if any(one["image_id"] not in annotator.pairs for annotator in annotators):
-        raise InputError(f"no image {one['image_id']!r} in the truth")
-    if not math.isfinite(one["score"]):
-        raise InputError(f"its score is {one['score']}")
+def _image_of(one: Any) -> Any:
+    if not isinstance(one, dict) or "image_id" not in one:
+        raise InputError("image_id is missing")
+    return one["image_id"]
+
+
+def _score(one: Mapping[str, Any], kind: Kind) -> float:
+    """The score of a prediction that is whole."""
+    if not {"category_id", "score"} <= set(one):
+        raise InputError("category_id or score is missing")
+    score = one["score"]
+    if not math.isfinite(score):
+        raise InputError(f"its score is {score}")
     if "segmentation" not in one and (kind == "segm" or "bbox" not in one):
         raise InputError("it has no segmentation")
     hash(one["category_id"])
+    return float(score)
 
 
 def _box(one: Mapping[str, Any], size: tuple[int, int]) -> Sequence[float]:
