@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sam3_agent import load
@@ -21,6 +21,7 @@ from sam3_agent.events import (
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.replies import cut, kept
 from sam3_agent.scene import Scene
+from sam3_agent.text_answer import answer_text, text_answer
 from sam3_agent.tool import Conclusion, Tool, tool_named
 from sam3_agent.usage import Ledger, Spent, Usage, deadline, ledger
 
@@ -76,6 +77,8 @@ class Run:
         self.turns = self.tool_calls = self.tool_errors = self.mistakes = 0
         self.checked = False
         self.doubted: Conclusion | None = None
+        self.reminded = False
+        self.texts: list[str] = []
         question = Message(
             "user",
             asked.query,
@@ -111,20 +114,51 @@ class Run:
                 yield ChecksFinished(f"the doubted answer is sent: {error}")
                 return self._answer(self.doubted, _status(self.doubted))
             yield PlannerReplied(reply)
-            self._prepare(reply.tool_calls)
-            if not reply.tool_calls:
-                self.messages.append(Message("user", NO_CALL))
-            conclusion = yield from self._calls(reply.tool_calls)
+            if reply.tool_calls:
+                self.reminded, self.texts = False, []
+                self._prepare(reply.tool_calls)
+                conclusion = yield from self._calls(reply.tool_calls)
+            else:
+                conclusion = yield from self._text(answer_text(reply.text))
             if conclusion is not None:
                 return self._answer(conclusion, _status(conclusion))
-        if self.doubted is not None:
-            return self._answer(self.doubted, "out_of_budget")
-        best = Conclusion(
+        return self._answer(self.doubted or self._best(over), "out_of_budget")
+
+    def _best(self, over: str | None) -> Conclusion:
+        """The best so far of a run that has used up `over`."""
+        spoken = text_answer(self.texts, self.scene)
+        if spoken is not None:
+            best, _ = spoken
+            return replace(best, text=f"{best.text}\n(It used up {over}.)")
+        return Conclusion(
             f"The planner used up {over} without an answer; "
             "these are the masks that its last concept call found.",
             self.scene.latest,
         )
-        return self._answer(best, "out_of_budget")
+
+    def _text(self, text: str) -> Generator[Event, None, Conclusion | None]:
+        """The answer of a reply without calls: the first time the planner is reminded to call
+        `answer`, then what it says is taken for its answer and reviewed as any other.
+        """
+        self.texts.append(text)
+        spoken = text_answer(self.texts, self.scene)
+        if spoken is None or not self.reminded:
+            self.mistakes += 1
+            self.messages.append(Message("user", NO_CALL))
+            self.reminded = spoken is not None
+            return None
+        conclusion, names_masks = spoken
+        if self.doubted is not None and not names_masks:
+            yield ChecksFinished("the doubted answer is sent: the planner called no tool since")
+            return self.doubted
+        report, doubts = self._review(conclusion)
+        if report:
+            yield ChecksFinished(report)
+        if doubts:
+            self.doubted = self.doubted or conclusion
+            self.messages.append(Message("user", DOUBTS.format(doubts)))
+            return None
+        return conclusion
 
     def _calls(self, calls: Sequence[ToolCall]) -> Generator[Event, None, Conclusion | None]:
         """Run the calls of one reply in order; the first conclusion that stands."""

@@ -124,8 +124,8 @@ def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
 def test_a_question_without_findings_of_its_own_does_not_end_with_those_of_another(
     image: Pixels, eye: PlacedSegmenter
 ) -> None:
-    prose = Message("assistant", "Hm.")
-    planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), prose, prose])
+    silence = Message("assistant", "")
+    planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), silence, silence])
     chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
     chat.ask("which dogs?")
     second = chat.ask("and the cat?")

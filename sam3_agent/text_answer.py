@@ -1,0 +1,108 @@
+"""The answer of a planner that replies in plain text and never calls `answer`."""
+
+import re
+from collections.abc import Sequence
+
+from sam3_agent.mentions import Mention, read_mentions
+from sam3_agent.replies import cut
+from sam3_agent.scene import Scene
+from sam3_agent.tool import Conclusion
+
+MAX_TEXT = 4000
+"""Characters of a reply that are taken for an answer; of a longer one the middle is left out."""
+
+MAX_RANGE = 100
+"""Numbers that "masks 1-40" may stand for; a longer range is no list of masks."""
+
+_REASONING = re.compile(
+    r"<(?P<tag>(?:\w+:)?(?:think|thinking|thought|reasoning))\b[^>]*>.*?(?:</(?P=tag)\s*>|\Z)"
+    r"|\[THINK\].*?(?:\[/THINK\]|\Z)"
+    r"|◁think▷.*?(?:◁/think▷|\Z)"
+    r"|<\|START_THINKING\|>.*?(?:<\|END_THINKING\|>|\Z)"
+    r"|<\|channel\|?>\s*(?:analysis|thought)\b.*?(?:<\|end\|>|<channel\|>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_UNOPENED = re.compile(
+    r"\A.*(?:</(?:\w+:)?(?:think|thinking|thought|reasoning)\s*>|\[/THINK\]|◁/think▷)",
+    re.DOTALL | re.IGNORECASE,
+)
+_HEADER = re.compile(r"\A.*<\|message\|>", re.DOTALL)
+_MARKUP = re.compile(r"<\|[^<>|\n]{0,40}\|?>|</?(?:answer|response)>", re.IGNORECASE)
+
+_FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_BROKEN_CALL = re.compile(r"[A-Z]+(?:_[A-Z]+)+(?:\n|\Z)")
+"""How a provider's text begins when it could not read the model's call, such as Gemini's."""
+
+_WORD = re.compile(r"(?<!\w)[^\W\d_]{1,40}(?!\w)")
+
+_LIST = r"\d{1,6}(?:\s*(?:,\s*and|,|and|&|-|\u2013|to)\s*\d{1,6})*"
+_NAMED = re.compile(
+    r"\b(?:mask(?:s|e|en)?|masques?|máscaras?)\b(?:\s*(?:numbers?|nos?\.|nr\.))?[\s:#*_`(\[]*"
+    rf"({_LIST})(?![\w%]|\.\d)",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"(no|none|nothing)\b"
+    r"|there( is|\Ws| are) (no|none|nothing|not)\b|there (is|are)n\Wt\b"
+    r"|i (do not|don\Wt|cannot|can\Wt|could not|couldn\Wt) (see|find)\b",
+    re.IGNORECASE,
+)
+
+
+def answer_text(text: str) -> str:
+    """What a reply without a call says to the person: without reasoning (`<think>` and its
+    siblings), code and special tokens; empty when nothing is left that is prose.
+    """
+    text = _UNOPENED.sub(" ", _REASONING.sub(" ", text))
+    text = _FENCED.sub(" ", _MARKUP.sub(" ", _HEADER.sub("", text))).strip()
+    is_data = text.startswith("{") or (text.startswith("[") and text.endswith("]"))
+    if is_data or _BROKEN_CALL.match(text) or not _WORD.search(text):
+        return ""
+    return cut(text, MAX_TEXT)
+
+
+def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] | None:
+    """The answer that replies without a call amount to, and whether they name its masks.
+
+    texts: the replies in order, as `answer_text` gives them; the last one that names masks counts,
+    else the last one. Its masks are those that it names ("[dog](3)", else "mask 3"), else those
+    that were found last, or none when it says that nothing is there. None when there is no text.
+    """
+    readings = [_read(text, scene) for text in texts if text]
+    if not readings:
+        return None
+    named = [one for one in readings if one.numbers]
+    chosen = named[-1] if named else readings[-1]
+    numbers = chosen.numbers
+    if named:
+        whence = "with the masks that it names"
+    elif _DENIAL.match(chosen.text) or not scene.latest:
+        whence = "and it names no masks"
+    else:
+        numbers, whence = scene.latest, "with the masks that were found last"
+    note = f"(The planner did not call `answer`: this is its text, {whence}.)"
+    return Conclusion(f"{chosen.text}\n{note}", numbers, chosen.mentions), bool(named)
+
+
+def _read(text: str, scene: Scene) -> Conclusion:
+    """A reply's plain text, the masks that it names, and which words point to which."""
+    plain, marks = read_mentions(text)
+    known = range(1, len(scene.masks) + 1)
+    mentions = [
+        Mention(mark.start, mark.end, numbers)
+        for mark in marks
+        if (numbers := tuple(n for n in mark.numbers if n in known))
+    ]
+    named = [n for mention in mentions for n in mention.numbers]
+    if not named:
+        named = [n for found in _NAMED.finditer(plain) for n in _listed(found[1]) if n in known]
+    return Conclusion(plain, tuple(dict.fromkeys(named)), tuple(mentions))
+
+
+def _listed(text: str) -> list[int]:
+    """The numbers of "1, 3 and 5-7"."""
+    out: list[int] = []
+    for first, last in re.findall(r"(\d+)(?:\s*(?:-|\u2013|to)\s*(\d+))?", text):
+        end = int(last or first)
+        out += range(int(first), end + 1) if end - int(first) < MAX_RANGE else [int(first), end]
+    return out
