@@ -181,11 +181,11 @@ def _words_right(answer: Answer, one: Question) -> bool:
 
 
 def _normal(text: str) -> str:
-    """Lower case, numbers in digits, one spelling of grey."""
+    """Lower case, numbers in digits, none as 0, one spelling of grey."""
     text = text.lower().replace("grey", "gray")
     for number, word in enumerate(NUMBER_WORDS):
         text = re.sub(rf"\b{word}\b", str(number), text)
-    return re.sub(r"^(no|none|nothing)\b", r"\1 0", text)
+    return re.sub(r"\b(no|none|nothing)\b", r"\1 0", text)
 
 
 def _colors(text: str) -> set[str]:

@@ -90,8 +90,9 @@ def test_a_count_is_right_with_its_number_in_the_text(text: str, verdict: str) -
     assert judge(reply(text, CARS), question(marks=[[0, 1]], count=2)) == verdict
 
 
-def test_nothing_to_count_is_zero() -> None:
-    assert judge(reply("No cats here.", []), question(marks=[[]], count=0)) == "right"
+@pytest.mark.parametrize("text", ["No cats here.", "There are no cats.", "There are 0 cats."])
+def test_nothing_to_count_is_zero(text: str) -> None:
+    assert judge(reply(text, []), question(marks=[[]], count=0)) == "right"
 
 
 @pytest.mark.parametrize(
