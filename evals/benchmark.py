@@ -51,7 +51,9 @@ class Row:
         failed row, which every metric counts as answered with nothing.
     found: all the masks that were there to choose from.
     text: the answer's words. status: the answer's, or `failed`, and then error says why.
-    usage: `Usage.to_dict()`. messages: the conversation, as `Message.to_dict()` each.
+    usage: `Usage.to_dict()`, of a failed row too. messages: the conversation, as
+        `Message.to_dict()` each.
+    earlier_cost: US dollars that earlier tries at the sample cost, which failed.
     """
 
     id: str
@@ -67,6 +69,13 @@ class Row:
     error: str | None
     usage: Mapping[str, Any]
     messages: Sequence[Mapping[str, Any]]
+    earlier_cost: float = 0.0
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars that were spent on the sample; None when a part of it is not known."""
+        own: float | None = self.usage.get("cost", 0.0)
+        return None if own is None else own + self.earlier_cost
 
 
 class Benchmark(Protocol):

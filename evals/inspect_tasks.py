@@ -165,7 +165,7 @@ class InspectPlanner:
         except Exception as error:  # whatever a provider of inspect raises
             raise PlannerError(f"{self.name}: {type(error).__name__}: {error}") from error
         if output.error:
-            raise PlannerError(f"{self.name}: {output.error}")
+            raise PlannerError(f"{self.name}: {output.error}", spent=_spent(output))
         return _message(output)
 
 
@@ -210,19 +210,25 @@ def _info(tool: Tool) -> ToolInfo:
 
 
 def _message(output: ModelOutput) -> Message:
-    said, usage = output.message, output.usage
-    spent = Spent(calls=1, cost=None)
-    if usage is not None:
-        spent = Spent(
-            calls=1,
-            input_tokens=usage.input_tokens,
-            cached_tokens=usage.input_tokens_cache_read or 0,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens or 0,
-            cost=usage.total_cost,
-        )
+    said = output.message
     calls = tuple(_call(one) for one in said.tool_calls or ())
-    return Message("assistant", said.text, tool_calls=calls, spent=spent, provider_state=said)
+    return Message(
+        "assistant", said.text, tool_calls=calls, spent=_spent(output), provider_state=said
+    )
+
+
+def _spent(output: ModelOutput) -> Spent:
+    usage = output.usage
+    if usage is None:
+        return Spent(calls=1, cost=None)
+    return Spent(
+        calls=1,
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.input_tokens_cache_read or 0,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens or 0,
+        cost=usage.total_cost,
+    )
 
 
 def _call(call: InspectCall) -> ToolCall:

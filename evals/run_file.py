@@ -68,7 +68,7 @@ class Run:
     @property
     def usd(self) -> float:
         """What all its rows cost, as far as prices are known."""
-        return sum(row.usage.get("cost") or 0.0 for row in self.rows.values())
+        return sum(row.cost or 0.0 for row in self.rows.values())
 
 
 class RunFile:
@@ -310,6 +310,7 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
         error=line["error"],
         usage=dict(line["usage"]),
         messages=tuple(line["messages"]),
+        earlier_cost=float(line.get("earlier_cost", 0.0)),
     )
 
 

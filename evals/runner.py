@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.run_file import Header, Run, RunFile
-from sam3_agent.evals.strategies.strategy import Outcome, Strategy
+from sam3_agent.evals.strategies.strategy import Outcome, Strategy, UnfinishedError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.usage import Usage
@@ -94,12 +94,14 @@ def run(
 ) -> Run:
     """Ask all samples that have no row yet, `workers` at a time; each row is on disk at once.
 
-    A sample that cannot be answered becomes a row with its error. max_usd: no sample is begun once
-    all rows together cost this much (what is in flight is still finished). retry_failed: ask again
+    A sample that cannot be answered becomes a row with its error and with what it cost. max_usd: no
+    sample is begun once all rows together cost this much, failed ones and earlier tries among them,
+    or the cost of one is not known (what is in flight is still finished). retry_failed: ask again
     what failed before.
 
-    Raises ModelError, once HOPELESS samples and no other have failed with it; their rows stay. A
-    KeyboardInterrupt waits for nothing: what was finished is on disk.
+    Raises ModelError, once HOPELESS samples and no other have failed with it and what was in flight
+    is finished; their rows stay. A KeyboardInterrupt waits for nothing: what was finished is on
+    disk.
     """
     missing = [
         (index, sample)
@@ -111,26 +113,32 @@ def run(
     flying: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
     failures = 0
     hopeful = False
+    hopeless: ModelError | None = None
     pool = ThreadPoolExecutor(workers, "sample")
     try:
         while True:
-            spent_all = max_usd is not None and teller.usd >= max_usd
-            while len(flying) < workers and not spent_all:
+            spent_all = max_usd is not None and (teller.usd is None or teller.usd >= max_usd)
+            while len(flying) < workers and not spent_all and hopeless is None:
                 following = next(queue, None)
                 if following is None:
                     break
                 flying[pool.submit(solved, strategy, following[1])] = following[0]
+            if not flying and hopeless is not None:
+                raise hopeless
             if not flying:
                 return file.finish()
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
                 row, error = future.result()
-                teller.add(flying.pop(future), row)
+                index = flying.pop(future)
+                before = file.rows.get(index)
+                teller.add(index, row if before is None else _again(row, before))
                 hopeful = hopeful or not isinstance(error, ModelError)
                 failures += isinstance(error, ModelError)
                 if failures >= HOPELESS and not hopeful:
-                    raise ModelError(
+                    hopeless = ModelError(
                         f"the first {failures} samples all failed, so the run was stopped: {error}"
-                    ) from error
+                    )
+                    hopeless.__cause__ = error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -154,13 +162,21 @@ class _Teller:
         self._began = time.monotonic()
         self._done = 0
         self._scores = {index: benchmark.score(row) for index, row in file.rows.items()}
-        self.usd = sum(row.usage.get("cost") or 0.0 for row in file.rows.values())
+        self._costs = {index: row.cost for index, row in file.rows.items()}
         self._report()
+
+    @property
+    def usd(self) -> float | None:
+        """What all rows cost; None when the cost of one is not known."""
+        return None if None in self._costs.values() else self._known_usd()
+
+    def _known_usd(self) -> float:
+        return sum(cost for cost in self._costs.values() if cost is not None)
 
     def add(self, index: int, row: Row) -> None:
         self._file.append(index, row)
         self._scores[index] = self._benchmark.score(row)
-        self.usd += row.usage.get("cost") or 0.0
+        self._costs[index] = row.cost
         self._done += 1
         self._report()
 
@@ -172,7 +188,7 @@ class _Teller:
         failed = sum(row.status == "failed" for row in self._file.rows.values())
         score = sum(self._scores.values()) / max(len(self._scores), 1)
         done = len(self._file.rows)
-        self._tell(Progress(done, self._total, failed, score, self.usd, left))
+        self._tell(Progress(done, self._total, failed, score, self._known_usd(), left))
 
 
 def solved(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
@@ -182,12 +198,22 @@ def solved(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | No
         image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
         _check_size(image, sample)
         return _answered(sample, strategy.solve(image, sample)), None
-    except Sam3AgentError as error:
-        return _failed(sample, f"{type(error).__name__}: {error}", began), error
-    except Exception as error:  # a bug, but one that must not cost the other samples
-        logger.exception("sample %s", sample.id)
-        told = f"{type(error).__name__}: {error} (a bug in sam3-agent: please report it)"
-        return _failed(sample, told, began), None
+    except UnfinishedError as stop:
+        error, usage = stop.__cause__, stop.usage
+    except Exception as stop:
+        error, usage = stop, Usage(seconds=time.monotonic() - began)
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, Sam3AgentError):
+        return _failed(sample, told, usage), error
+    # a bug, but one that must not cost the other samples
+    logger.error("sample %s", sample.id, exc_info=error)
+    told += " (a bug in sam3-agent: please report it)"
+    return _failed(sample, told, usage), None
+
+
+def _again(row: Row, before: Row) -> Row:
+    """A row with what the failed one before it cost."""
+    return replace(row, earlier_cost=before.cost or 0.0)
 
 
 def _check_size(image: Pixels, sample: Sample) -> None:
@@ -212,7 +238,7 @@ def _answered(sample: Sample, outcome: Outcome) -> Row:
     )
 
 
-def _failed(sample: Sample, error: str, began: float) -> Row:
+def _failed(sample: Sample, error: str, usage: Usage) -> Row:
     nothing = Masks.empty((0, 0) if sample.truth is None else sample.truth.size)
     return Row(
         **_told(sample),
@@ -221,7 +247,7 @@ def _failed(sample: Sample, error: str, began: float) -> Row:
         text="",
         status="failed",
         error=error,
-        usage=Usage(seconds=time.monotonic() - began).to_dict(),
+        usage=usage.to_dict(),
         messages=(),
     )
 

@@ -41,19 +41,21 @@ def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
 
 
 def usage(rows: Sequence[Row]) -> dict[str, Any]:
-    """What an ask cost: sum, mean, median and 95th percentile of every measure that rows have.
+    """What an ask cost: mean, median and 95th percentile of every measure, over answered rows.
 
-    `cost` is left out when the price of any answered row is not known.
+    The sum is over all rows, the failed ones and their earlier tries among them. `cost` is left out
+    when that of any row is not known.
     """
     answered = [row.usage for row in rows if row.status != "failed"]
     out: dict[str, Any] = {}
     for name in answered[0] if answered else ():
         values = [one.get(name) for one in answered]
-        if not all(isinstance(value, int | float) for value in values):
+        sums = [row.cost if name == "cost" else row.usage.get(name, 0) for row in rows]
+        if not all(isinstance(value, int | float) for value in [*values, *sums]):
             continue  # a price that is not known, or no number at all
         numbers = np.array(values, np.float64)
         out[name] = {
-            "sum": float(numbers.sum()),
+            "sum": float(np.array(sums, np.float64).sum()),
             "mean": float(numbers.mean()),
             "median": float(np.median(numbers)),
             "p95": float(np.percentile(numbers, 95)),

@@ -29,7 +29,7 @@ from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.replies import sendable
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Budget, Spent
+from sam3_agent.usage import Budget, Spent, spent_on
 
 VERSION = 2
 
@@ -87,7 +87,12 @@ class Recording:
                 line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
             else:
                 kind = "DeadlineError" if isinstance(reply, DeadlineError) else "PlannerError"
-                line["failure"] = {"kind": kind, "said": str(reply), "tries": reply.tries}
+                line["failure"] = {
+                    "kind": kind,
+                    "said": str(reply),
+                    "tries": reply.tries,
+                    "spent": asdict(spent_on(reply)),
+                }
             with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -210,7 +215,8 @@ def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
     failure = turn.get("failure")
     if failure is not None:
         kind = DeadlineError if failure["kind"] == "DeadlineError" else PlannerError
-        raise kind(failure["said"], failure["tries"])
+        spent = failure.get("spent")  # older recordings have the tries alone
+        raise kind(failure["said"], failure["tries"], spent and Spent(**spent))
     reply: dict[str, Any] = turn["reply"]
     return reply
 

@@ -9,7 +9,7 @@ from sam3_agent.answer import Answer
 from sam3_agent.chat import Chat
 from sam3_agent.checks import Candidate, Checks
 from sam3_agent.effort import BALANCED, Effort, effort_named
-from sam3_agent.errors import InputError, ModelError
+from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
 from sam3_agent.planner import Planner
@@ -123,11 +123,21 @@ class Agent:
             return None
         return load.checks(self.verifier)
 
-    def answering(self, asked: Asked) -> Generator[Event, None, None]:
-        """The events of a question that is already in its place, with Finished as the last."""
-        account = Ledger(self.budget)
+    def answering(
+        self, asked: Asked, account: Ledger | None = None
+    ) -> Generator[Event, None, None]:
+        """The events of a question that is already in its place, with Finished as the last.
+
+        account: gets what it costs, so that the caller knows whatever happens.
+        """
+        account = Ledger(self.budget) if account is None else account
         person = None if self.ask_person is None else load.ask_person_tool(self.ask_person)
-        answer = yield from Run(self, asked, account, person).events()
+        run = Run(self, asked, account, person)
+        try:
+            answer = yield from run.events()
+        except Sam3AgentError as error:
+            error.usage = run.usage()
+            raise
         if (
             self.effort.readings > 1
             and not asked.history
@@ -135,8 +145,8 @@ class Agent:
             and (checks := self.checks()) is not None
         ):
             again = Asked(Scene(asked.scene.image, self.segmenter), asked.query)
-            run = Run(self, again, account, person)
-            answer = yield from self._second_reading(run, asked.scene, answer, checks)
+            second = Run(self, again, account, person)
+            answer = yield from self._second_reading(second, asked.scene, answer, checks)
         yield Finished(answer)
 
     def _second_reading(

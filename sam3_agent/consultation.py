@@ -11,7 +11,7 @@ from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.replies import kept
 from sam3_agent.tool import Tool, tool_named
-from sam3_agent.usage import Budget, Ledger, Spent, ledger
+from sam3_agent.usage import Budget, Ledger, ledger, spent_on
 
 MAX_AT_ONCE = 8
 """Questions that are asked side by side."""
@@ -66,7 +66,7 @@ def _asked(
         try:
             reply = kept(model.reply(tuple(messages), (form,)))
         except PlannerError as error:
-            account.add(part, Spent(retries=error.tries))
+            account.add(part, spent_on(error))
             return Opinion(None, str(error))
         account.add(part, reply.spent)
         problem = f"you did not call `{form.name}`; call it"

@@ -14,13 +14,23 @@
 Anything else that is raised is a bug and flies.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sam3_agent.usage import Spent, Usage
+
 
 class ToolError(Exception):
     """A tool call that cannot be run as written; the message says what is accepted instead."""
 
 
 class Sam3AgentError(Exception):
-    """The root of every error that this package raises to its caller."""
+    """The root of every error that this package raises to its caller.
+
+    usage: what the question had cost until then; None where no question was being answered.
+    """
+
+    usage: "Usage | None" = None
 
 
 class InputError(Sam3AgentError):
@@ -42,12 +52,14 @@ class ModelError(Sam3AgentError):
 class PlannerError(ModelError):
     """The planner cannot go on; its cause is attached.
 
-    tries: requests that were sent in vain.
+    tries: requests that were sent in vain. spent: what they cost, and answers that cannot be used;
+        None when no more than the tries is known.
     """
 
-    def __init__(self, message: str, tries: int = 0) -> None:
+    def __init__(self, message: str, tries: int = 0, spent: "Spent | None" = None) -> None:
         super().__init__(message)
         self.tries = tries
+        self.spent = spent
 
 
 class DeadlineError(PlannerError):

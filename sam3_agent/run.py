@@ -23,7 +23,7 @@ from sam3_agent.replies import cut, kept
 from sam3_agent.scene import Scene
 from sam3_agent.text_answer import answer_text, text_answer
 from sam3_agent.tool import Conclusion, Tool, tool_named
-from sam3_agent.usage import Ledger, Spent, Usage, deadline, ledger
+from sam3_agent.usage import Ledger, Usage, deadline, ledger, spent_on
 
 if TYPE_CHECKING:
     from sam3_agent.agent import Agent
@@ -105,7 +105,7 @@ class Run:
             try:
                 reply = self._reply()
             except PlannerError as error:
-                self.account.add("planner", Spent(retries=error.tries))
+                self.account.add("planner", spent_on(error))
                 if isinstance(error, DeadlineError):
                     over = f"its time ({error})"
                     break

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sam3_agent.errors import InputError
+from sam3_agent.errors import InputError, PlannerError
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Spent:
     def in_vain(self, tries: int) -> "Spent":
         """What `tries` requests like this one cost that were not answered."""
         return Spent(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
+
+
+def spent_on(error: PlannerError) -> Spent:
+    """What a planner's failure cost, as far as it is known."""
+    return Spent(retries=error.tries) if error.spent is None else error.spent
 
 
 @dataclass(frozen=True)

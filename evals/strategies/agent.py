@@ -6,12 +6,13 @@ import numpy as np
 
 from sam3_agent.agent import Agent, checked_query, last_answer
 from sam3_agent.evals.benchmark import Sample
-from sam3_agent.evals.strategies.strategy import Outcome
+from sam3_agent.evals.strategies.strategy import Outcome, accounted
 from sam3_agent.evals.strategies.subset import best_subset
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.run import Asked
 from sam3_agent.scene import Scene
+from sam3_agent.usage import Ledger, Usage
 
 
 class AgentStrategy:
@@ -22,16 +23,19 @@ class AgentStrategy:
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Strategy.solve`."""
+        account = Ledger(self._agent.budget)
         scene = Scene(image, self._agent.segmenter)
-        answer = last_answer(self._agent.answering(Asked(scene, checked_query(sample.query))))
-        return Outcome(
-            answer.masks,
-            _all(scene.masks, answer.masks),
-            answer.text,
-            answer.status,
-            answer.usage,
-            answer.messages,
-        )
+        with accounted(lambda: _usage(account, scene)):
+            asked = Asked(scene, checked_query(sample.query))
+            answer = last_answer(self._agent.answering(asked, account))
+            return Outcome(
+                answer.masks,
+                _all(scene.masks, answer.masks),
+                answer.text,
+                answer.status,
+                answer.usage,
+                answer.messages,
+            )
 
 
 class OracleStrategy:
@@ -47,6 +51,16 @@ class OracleStrategy:
             return outcome
         best = outcome.found[best_subset(outcome.found, sample.truth)]
         return replace(outcome, pred=best, status="answered" if len(best) else "no_target")
+
+
+def _usage(account: Ledger, scene: Scene) -> Usage:
+    """What a question has cost that came to no answer."""
+    return Usage(
+        spent=account.total,
+        parts=dict(account.parts),
+        seconds=account.seconds,
+        segmenter_seconds=scene.segmenter_seconds,
+    )
 
 
 def _all(found: Masks, answered: Masks) -> Masks:

@@ -11,7 +11,7 @@ from sam3_agent.answer import Status
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.strategies.box_text import LabelledBox, Layout, read_boxes
-from sam3_agent.evals.strategies.strategy import Account, Outcome
+from sam3_agent.evals.strategies.strategy import Account, Outcome, accounted
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
@@ -57,6 +57,10 @@ class BoxStrategy:
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Strategy.solve`; a planner that twice writes no boxes ends `out_of_budget`."""
         account = Account(self._planner)
+        with accounted(account.usage):
+            return self._solve(image, sample, account)
+
+    def _solve(self, image: Pixels, sample: Sample, account: Account) -> Outcome:
         scene = Scene(image, self._segmenter)
         size = (scene.height, scene.width)
         messages = [

@@ -28,7 +28,7 @@ from sam3_agent import load
 from sam3_agent.answer import Status
 from sam3_agent.errors import PromptError, ToolError
 from sam3_agent.evals.benchmark import Sample
-from sam3_agent.evals.strategies.strategy import Account, Outcome
+from sam3_agent.evals.strategies.strategy import Account, Outcome, accounted
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
@@ -52,7 +52,9 @@ class ReferenceStrategy:
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Strategy.solve`; a spent budget of turns ends `out_of_budget`, with no mask."""
-        return _Loop(self._planner, self._segmenter, image, sample.query).outcome()
+        loop = _Loop(self._planner, self._segmenter, image, sample.query)
+        with accounted(loop.account.usage):
+            return loop.outcome()
 
 
 class _Loop:

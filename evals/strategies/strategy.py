@@ -1,18 +1,20 @@
 """The seam to whatever answers a sample: an agent, or something to compare it with."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from sam3_agent.answer import Status
+from sam3_agent.errors import PlannerError, Sam3AgentError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Spent, Usage
+from sam3_agent.usage import Spent, Usage, spent_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +35,27 @@ class Strategy(Protocol):
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """The answer to `sample.query` about (H, W, 3) uint8 pixels.
 
-        Only the oracle may look at `sample.truth`. Raises Sam3AgentError when it cannot.
+        Only the oracle may look at `sample.truth`. Raises UnfinishedError when it cannot, or any
+        other error when nothing was spent.
         """
+
+
+class UnfinishedError(Exception):
+    """A sample that could not be answered, and what it had cost; its cause is what went wrong."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__("a sample could not be answered")
+        self.usage = usage
+
+
+@contextmanager
+def accounted(usage: Callable[[], Usage]) -> Iterator[None]:
+    """Whatever is raised inside comes out as UnfinishedError with the usage of that moment."""
+    try:
+        yield
+    except Exception as error:
+        known = error.usage if isinstance(error, Sam3AgentError) else None
+        raise UnfinishedError(known or usage()) from error
 
 
 class Account:
@@ -50,8 +71,13 @@ class Account:
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Message:
         """The planner's reply."""
         began = time.monotonic()
-        reply = self._planner.reply(tuple(messages), tuple(tools))
-        self.planner_seconds += time.monotonic() - began
+        try:
+            reply = self._planner.reply(tuple(messages), tuple(tools))
+        except PlannerError as error:
+            self.spent += spent_on(error)
+            raise
+        finally:
+            self.planner_seconds += time.monotonic() - began
         self.spent += reply.spent
         self.turns += 1
         return reply

@@ -148,6 +148,8 @@ class GeminiPlanner:
             try:
                 candidate, retries = self._line.send(self._request(payload, empty), self._diagnose)
             except PlannerError as error:
+                spent += sum(empty, sent.in_vain(error.tries))
+                error.spent = spent
                 refusal = _refusal(error.__cause__)
                 fewer = _count_pictures(economical(messages, 0)) < sent.images
                 if refusal == "context" and fewer:
@@ -155,7 +157,6 @@ class GeminiPlanner:
                     kept = 0
                 elif not self._learned(refusal, payload):
                     raise
-                spent += sum(empty, sent.in_vain(error.tries))
                 continue
             spent += sum(empty, sent.in_vain(retries)) + replace(sent, calls=1)
             return self._message(candidate, messages, tools, spent + self._tokens(candidate))
@@ -226,7 +227,9 @@ class GeminiPlanner:
         elif candidate.blocked or (candidate.reason in _BLOCKED and not native):
             why = candidate.said or candidate.blocked or candidate.reason
             advice = "Ask in other words, show another picture, or use another model"
-            raise self._line.error(Fault(f"it refused to answer: {why}", advice))
+            error = self._line.error(Fault(f"it refused to answer: {why}", advice))
+            error.spent = spent
+            raise error
         calls = native
         if not calls:
             read = text_protocol.read_calls(text, tools)

@@ -135,13 +135,14 @@ class OpenAIPlanner:
             try:
                 response, retries = self._line.send(self._request(payload), self._diagnose)
             except PlannerError as error:
+                spent += sent.in_vain(error.tries)
+                error.spent = spent
                 refusal = _refusal(error.__cause__)
                 if refusal == "context" and kept:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
                 elif not self._learned(refusal, payload) and self.profile is profile:
                     raise  # with a profile that another thread has changed, it may go well
-                spent += sent.in_vain(error.tries)
                 continue
             spent += sent.in_vain(retries) + replace(sent, calls=1)
             taken = {call.id for message in messages for call in message.tool_calls}
@@ -188,6 +189,7 @@ class OpenAIPlanner:
         self, response: Wire, taken: Collection[str], tools: Sequence[Tool], spent: Spent
     ) -> Message:
         """The reply as a Message; PlannerError when the model refused to answer."""
+        spent = self._with_tokens(spent, response.get("usage"))
         choice = response["choices"][0]
         text = said_in(choice["message"])
         calls = native_calls(choice["message"], taken)
@@ -195,14 +197,16 @@ class OpenAIPlanner:
         if not calls and (refused or choice.get("finish_reason") == "content_filter"):
             said = str(refused or "its content filter stopped the answer")
             advice = "Ask in other words, show another picture, or use another model"
-            raise self._line.error(Fault(f"it refused to answer: {said}", advice))
+            error = self._line.error(Fault(f"it refused to answer: {said}", advice))
+            error.spent = spent
+            raise error
         if not calls:
             calls = text_protocol.read_calls(text, tools)
         return Message(
             "assistant",
             text,
             tool_calls=tuple(calls),
-            spent=self._with_tokens(spent, response.get("usage")),
+            spent=spent,
         )
 
     def _with_tokens(self, spent: Spent, usage: Any) -> Spent:
