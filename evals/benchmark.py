@@ -105,7 +105,10 @@ class Benchmark(Protocol):
         """How well one row was answered, 0..1: its part in the benchmark's mean (an IoU, an F1)."""
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
-        """The benchmark's metrics over rows (any part of it) by their original names; `n` rows."""
+        """The benchmark's metrics over rows (any part of it) by their original names; `n` rows.
+
+        NaN for a metric none of whose samples is among the rows.
+        """
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
         """Bootstrap 95 % intervals of those metrics that have one."""

@@ -1,6 +1,7 @@
 """The numbers of a run: metrics in all and for every part that its samples' tags make."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,16 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
 def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     """Metrics, their intervals, metrics by tag, costs and errors, as JSON values.
 
+    A metric none of whose samples is there is None.
     A run that is not finished is scored on the rows that it has; `n` and `missing` tell.
     """
     rows = run.ordered
     return {
-        "metrics": benchmark.metrics(rows),
+        "metrics": defined(benchmark.metrics(rows)),
         "note": benchmark.note,
         "intervals": {name: list(ends) for name, ends in benchmark.intervals(rows).items()},
         "groups": {
-            tag: {value: benchmark.metrics(part) for value, part in parts.items()}
+            tag: {value: defined(benchmark.metrics(part)) for value, part in parts.items()}
             for tag, parts in groups(rows).items()
         },
         "missing": run.header.total - len(rows),
@@ -38,6 +40,11 @@ def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
             {"id": row.id, "query": row.query, "error": row.error} for row in rows if row.error
         ],
     }
+
+
+def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON values: None for NaN."""
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def usage(rows: Sequence[Row]) -> dict[str, Any]:

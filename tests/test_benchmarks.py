@@ -12,6 +12,8 @@ from pycocotools import mask as coco
 from sam3_agent.errors import InputError
 from sam3_agent.evals import benchmarks
 from sam3_agent.evals.benchmarks.reasonseg import rasterise, read_annotation
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.metrics import saco
 from sam3_agent.evals.shapes import coco_mask
 from sam3_agent.masks import Masks
 from tests.benchmark_folders import (
@@ -232,8 +234,43 @@ def test_saco_gold_scores_against_the_annotator_who_agrees_best(tmp_path: Path) 
     for x in (5, 9, 18):
         assert benchmark.score(answered(positive, packed(square(x=x)))) > 0.999
     assert benchmark.score(answered(positive, packed(square(x=0)))) < 0.1
-    unsure = Masks.from_dense(np.array([square()]), scores=[0.49])
-    assert benchmark.score(answered(negative, unsure)) == 1
+    assert benchmark.score(answered(negative, packed())) == 1
+
+
+def test_a_mask_that_was_answered_counts_in_saco_whatever_its_score(tmp_path: Path) -> None:
+    saco_gold(tmp_path)
+    benchmark = read("saco-gold", tmp_path)
+    positive, negative = benchmark.samples
+    chosen = Masks.from_dense(np.array([square()]), scores=[0.31])
+    assert benchmark.score(answered(positive, chosen)) > 0.999
+    assert benchmark.score(answered(negative, chosen)) == 0
+    rows = [answered(positive, chosen), answered(negative, packed())]
+    assert benchmark.metrics(rows)["cgf1"] == pytest.approx(100, abs=0.02)
+
+
+def test_the_predictions_file_of_saco_gives_the_authors_evaluator_the_same_numbers(
+    tmp_path: Path,
+) -> None:
+    saco_gold(tmp_path)
+    benchmark = read("saco-gold", tmp_path)
+    assert isinstance(benchmark, ScoredBenchmark)
+    assert benchmark.predictions is not None
+    positive, negative = benchmark.samples
+    masks = Masks.from_dense(np.array([square(x=11), square(x=0)]), scores=[0.31, 0.8])
+    rows = [answered(positive, masks), answered(negative, packed())]
+    written = benchmark.predictions(rows)
+    assert list(written) == ["predictions_toys.json"]
+    first, second = written["predictions_toys.json"]
+    assert (first["score"], first["raw_score"]) == (0.5, pytest.approx(0.31))
+    assert second["score"] == second["raw_score"] == pytest.approx(0.8)
+    assert first["bbox"] == pytest.approx([11 / 30, 5 / 20, 10 / 30, 10 / 20])
+    path = dump(tmp_path / "predictions.json", written["predictions_toys.json"])
+    theirs = saco(sorted(tmp_path.glob("gold_toys_*.json")), path)
+    ours = benchmark.metrics(rows)
+    assert 0.1 < ours["pmf1"] < 0.9
+    assert ours["pmf1"] == pytest.approx(theirs["cgF1_eval_segm_positive_micro_F1"], rel=1e-9)
+    assert ours["il_mcc"] == pytest.approx(theirs["cgF1_eval_segm_IL_MCC"], rel=1e-9)
+    assert ours["cgf1"] == pytest.approx(100 * theirs["cgF1_eval_segm_cgF1"], rel=1e-9)
 
 
 def test_subsets_of_saco_count_alike_whatever_their_size(tmp_path: Path) -> None:

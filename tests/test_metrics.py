@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +12,19 @@ from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.metrics import (
+    ConceptSample,
     DescribedPair,
     Overlap,
+    Tally,
+    TargetOverlap,
     average_precisions,
+    averaged,
+    concept_tally,
     counting,
+    counting_tally,
     difference,
     grefcoco,
+    grefcoco_tally,
     intervals,
     mask_overlap,
     omnilabel,
@@ -295,6 +303,77 @@ def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
     assert (same.value, same.interval, same.p) == (0, (0, 0), 1)
     with pytest.raises(ValueError, match="300 samples against 0"):
         difference(ours, reasonseg_tally([]))
+
+
+RARE: dict[str, tuple[Tally, str]] = {
+    "no target of gRefCOCO": (
+        grefcoco_tally(
+            [TargetOverlap(Overlap(0, 0), True, True)]
+            + [TargetOverlap(Overlap(8, 10), False, False)] * 60
+        ),
+        "n_acc",
+    ),
+    "targets of gRefCOCO": (
+        grefcoco_tally(
+            [TargetOverlap(Overlap(0, 0), True, True)] * 60
+            + [TargetOverlap(Overlap(10, 10), False, False)] * 2
+        ),
+        "pr@0.9",
+    ),
+    "unions of ReasonSeg": (reasonseg_tally([Overlap(0, 0)] * 50 + [Overlap(6, 6)]), "ciou"),
+    "positives of SA-Co": (
+        concept_tally(
+            [ConceptSample(np.ones((1, 1)))] * 2 + [ConceptSample(np.zeros((0, 0)))] * 60
+        ),
+        "pmf1",
+    ),
+    "negatives of SA-Co": (
+        concept_tally(
+            [ConceptSample(np.ones((1, 1)))] * 60 + [ConceptSample(np.zeros((0, 0)))] * 2
+        ),
+        "il_mcc",
+    ),
+    "a small subset": (
+        averaged(reasonseg_tally([Overlap(9, 9)] * 62), ["large"] * 60 + ["small"] * 2),
+        "giou",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tally", "name"), RARE.values(), ids=RARE.keys())
+def test_a_resample_without_the_rare_group_is_left_out_and_not_a_zero(
+    tally: Tally, name: str
+) -> None:
+    value = tally.value()[name]
+    assert value == pytest.approx(1, abs=1e-3)
+    low, high = intervals(tally)[name]
+    assert low > 0.99
+    assert high <= 1
+    change = difference(tally, tally)[name]
+    assert (change.value, change.interval, change.p) == (0, (0, 0), 1)
+
+
+def test_a_metric_without_any_of_its_samples_is_not_a_number_and_has_no_interval() -> None:
+    nothing = grefcoco_tally([TargetOverlap(Overlap(0, 0), True, True)] * 3)
+    values = nothing.value()
+    assert (values["n_acc"], values["giou"]) == (1, 1)
+    undefined = {"ciou", "t_acc", "pr@0.7", "pr@0.8", "pr@0.9"}
+    assert {name for name, value in values.items() if math.isnan(value)} == undefined
+    assert not undefined & intervals(nothing).keys()
+    assert not undefined & difference(nothing, nothing).keys()
+    some = grefcoco_tally([TargetOverlap(Overlap(8, 10), False, False)])
+    assert math.isnan(some.value()["n_acc"])
+    assert some.value()["t_acc"] == 1
+    absent = concept_tally([ConceptSample(np.zeros((0, 0)))] * 3)
+    assert all(math.isnan(absent.value()[name]) for name in ("pmf1", "il_mcc", "cgf1"))
+    assert math.isnan(counting_tally([]).value()["rmse"])
+
+
+def test_subsets_none_of_whose_resamples_holds_them_all_have_a_value_and_no_interval() -> None:
+    tally = averaged(reasonseg_tally([Overlap(5, 10)] * 24), list(range(24)))
+    assert tally.value()["giou"] == 0.5
+    assert intervals(tally) == {}
+    assert difference(tally, tally) == {}
 
 
 def test_intervals_of_an_average_precision_draw_whole_images() -> None:

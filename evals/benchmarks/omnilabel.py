@@ -44,7 +44,7 @@ class OmniLabel:
     """See `benchmark.Benchmark`."""
 
     name = "omnilabel"
-    note = "-1: no box is true in that group of texts"
+    note = ""
 
     def __init__(self, samples: Sequence[Sample], problems: Sequence[str]) -> None:
         self.samples = samples
@@ -55,9 +55,11 @@ class OmniLabel:
         return box_f1(described(row))
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
-        """OmniLabel's AP and AR (see `metrics.average_precisions`)."""
+        """OmniLabel's AP and AR (see `metrics.average_precisions`); NaN where that has -1."""
         in_order = sorted(rows, key=lambda row: int(row.about["image_id"]))
-        return {**average_precisions(described(row) for row in in_order), "n": len(rows)}
+        values = average_precisions(described(row) for row in in_order)
+        defined = {name: math.nan if value == -1 else value for name, value in values.items()}
+        return {**defined, "n": len(rows)}
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
         """Of AP, AP-categ, AP-descr and AP-descr-pos; whole images are drawn."""

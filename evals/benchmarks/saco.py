@@ -13,6 +13,11 @@ a pair of picture and phrase, boxes relative to the picture's size::
      "categories": [{"id": 1, "name": "object"}]}
 
 A pair that an annotator marked as not exhaustive is left out, as the authors do.
+
+The authors' evaluator drops predictions with a score below 0.5, since a detector gives a score to
+everything. An agent answers with the masks that it chose, some of them found at a lower threshold
+on purpose, so every answered mask counts: in the predictions for that evaluator such a mask has the
+score 0.5, and its own beside it as `raw_score`.
 """
 
 import re
@@ -22,10 +27,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import (
+    LEAST_SCORE,
     ConceptSample,
     Tally,
     averaged,
@@ -62,7 +70,6 @@ NAMES = {
     "gold": re.compile(r"gold_(?P<subset>.+)_merged_(?P<annotator>[abc])(_release)?_test\.json"),
     "silver": re.compile(r"silver_(?P<subset>.+)_merged(_release)?_test(?P<annotator>)\.json"),
 }
-LEAST_SCORE = 0.5
 
 
 def read(
@@ -86,7 +93,7 @@ def read(
         if split in (None, subset)
         for record in _samples(subset, paths, pictures)
     )
-    return ScoredBenchmark(name, samples, problems, tally, rate)
+    return ScoredBenchmark(name, samples, problems, tally, rate, predictions=predictions)
 
 
 def tally(rows: Sequence[Row]) -> Tally:
@@ -105,9 +112,34 @@ def concept(row: Row) -> ConceptSample:
     """The row against the annotator with whom it agrees best."""
     assert row.truth is not None
     size = row.truth.size
-    kept = row.pred[row.pred.scores >= LEAST_SCORE]
     truths = [row.truth, *(_unpacked(rles, size) for rles in row.about.get("others", ()))]
-    return best([ConceptSample(kept.overlap(truth)) for truth in truths])
+    return best([ConceptSample(row.pred.overlap(truth)) for truth in truths])
+
+
+def predictions(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
+    """What the authors' evaluator reads, a file for each subset; boxes relative, as in the truth.
+
+    A chosen mask has at least the score from which on that evaluator counts it.
+    """
+    out: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        own = out.setdefault(f"predictions_{row.tags['split']}.json", [])
+        height, width = row.pred.size
+        boxes = row.pred.boxes / np.array([width, height, width, height], np.float32)
+        columns = boxes.tolist(), row.pred.scores.tolist(), row.pred.rle()
+        for box, score, rle in zip(*columns, strict=True):
+            x0, y0, x1, y1 = box
+            own.append(
+                {
+                    "image_id": row.about["pair"],
+                    "category_id": row.about["category"],
+                    "segmentation": rle,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "score": max(score, LEAST_SCORE),
+                    "raw_score": score,
+                }
+            )
+    return out
 
 
 def _unpacked(rles: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
@@ -136,10 +168,14 @@ class _Pictures:
 
 @dataclass(frozen=True, eq=False)
 class _Annotator:
-    """One file: its pairs, and the annotations of each, crowds left out."""
+    """One file: its pairs, and the annotations of each; crowds and unknown categories are left out.
+
+    category: the first one; a phrase is told by its pair, and any category is as good.
+    """
 
     pairs: Mapping[Any, Any]
     truths: Mapping[Any, Sequence[Any]]
+    category: Any
 
     def complete(self, pair: Any) -> bool:
         record = self.pairs.get(pair)
@@ -159,9 +195,10 @@ def _annotator(path: Path) -> _Annotator:
     content = read_json(path)
     try:
         pairs = {one["id"]: one for one in field(content, "images", list)}
+        categories = [one["id"] for one in field(content, "categories", list)]
         truths: dict[Any, list[Any]] = {}
         for one in field(content, "annotations", list):
-            if not one.get("iscrowd"):
+            if not one.get("iscrowd") and one["category_id"] in categories:
                 truths.setdefault(one["image_id"], []).append(one)
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no SA-Co file: {error}") from error
@@ -169,7 +206,9 @@ def _annotator(path: Path) -> _Annotator:
         raise InputError(f"{path} has no images")
     if len(pairs) < len(content["images"]):
         raise InputError(f"{path}: the id of an image is there twice")
-    return _Annotator(pairs, truths)
+    if not categories:
+        raise InputError(f"{path} has no categories")
+    return _Annotator(pairs, truths, categories[0])
 
 
 def _samples(
@@ -197,5 +236,10 @@ def _sample(
         image=picture,
         truth=truth,
         tags={"split": subset, "kind": "positive" if len(truth) else "negative"},
-        about={"image": str(record["file_name"]), "others": [masks.rle() for masks in others]},
+        about={
+            "image": str(record["file_name"]),
+            "pair": pair,
+            "category": annotators[0].category,
+            "others": [masks.rle() for masks in others],
+        },
     )

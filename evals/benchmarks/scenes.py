@@ -19,6 +19,7 @@ from sam3_agent.evals.metrics import (
     Tally,
     intervals,
     mask_overlap,
+    ratio,
     reasonseg_tally,
 )
 from sam3_agent.evals.referring import held_out_scenes
@@ -81,7 +82,7 @@ class ScenesBenchmark:
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         """gIoU and cIoU as on ReasonSeg (LISA's), and how often a no-target query is seen as one.
 
-        no_target_accuracy: 0 where no query is one. seconds_per_ask: mean wall time of an answer.
+        seconds_per_ask: mean wall time of an answer.
         """
         return self.tally(rows).value()
 
@@ -94,14 +95,14 @@ class ScenesBenchmark:
         overlaps = [_overlap(row) for row in rows]
         base = reasonseg_tally(overlaps)
         others = [_others(row, overlap) for row, overlap in zip(rows, overlaps, strict=True)]
-        columns = np.array(others, np.float64).reshape(-1, 3)
+        columns = np.array(others, np.float64).reshape(-1, 4)
 
         def finish(sums: npt.NDArray[np.float64]) -> dict[str, float]:
-            right, no_target, seconds = (float(one) for one in sums[-3:])
+            right, no_target, seconds, asked = (float(one) for one in sums[-4:])
             return {
-                **base.finish(sums[:-3]),
-                "no_target_accuracy": right / no_target if no_target else 0.0,
-                "seconds_per_ask": seconds / max(len(rows), 1),
+                **base.finish(sums[:-4]),
+                "no_target_accuracy": ratio(right, no_target),
+                "seconds_per_ask": ratio(seconds, asked),
             }
 
         return Tally(np.concatenate([base.columns, columns], axis=1), finish)
@@ -112,10 +113,10 @@ def _overlap(row: Row) -> Overlap:
     return mask_overlap(row.pred, row.truth)
 
 
-def _others(row: Row, overlap: Overlap) -> tuple[bool, bool, float]:
-    """Whether it is a no-target query seen as one, whether it is one, and its seconds."""
+def _others(row: Row, overlap: Overlap) -> tuple[bool, bool, float, int]:
+    """Whether it is a no-target query seen as one, whether it is one, its seconds, and 1."""
     no_target = row.truth is not None and not len(row.truth)
-    return no_target and not overlap.union, no_target, float(row.usage.get("seconds", 0.0))
+    return no_target and not overlap.union, no_target, float(row.usage.get("seconds", 0.0)), 1
 
 
 def _targets(scene: SyntheticScene, targets: Sequence[int]) -> Masks:

@@ -1,7 +1,8 @@
 """Scored: samples out of files, with a metric that is a tally of their rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sam3_agent.evals.benchmark import Interval, Row, Sample
 from sam3_agent.evals.metrics import Tally, intervals
@@ -9,7 +10,10 @@ from sam3_agent.evals.metrics import Tally, intervals
 
 @dataclass(frozen=True, eq=False)
 class ScoredBenchmark:
-    """See `benchmark.Benchmark`; rows of one image (`about["image"]`) are drawn together."""
+    """See `benchmark.Benchmark`; rows of one image (`about["image"]`) are drawn together.
+
+    predictions: the rows as the files that the authors' own evaluator reads, by their names.
+    """
 
     name: str
     samples: Sequence[Sample]
@@ -17,6 +21,7 @@ class ScoredBenchmark:
     tally: Callable[[Sequence[Row]], Tally]
     rate: Callable[[Row], float]
     note: str = ""
+    predictions: Callable[[Sequence[Row]], Mapping[str, Any]] | None = None
 
     def score(self, row: Row) -> float:
         """How well one row was answered, 0..1."""

@@ -5,6 +5,7 @@ intervals and the paired difference of two runs.
 """
 
 from sam3_agent.evals.metrics.concepts import (
+    LEAST_SCORE,
     ConceptSample,
     best,
     cgf1,
@@ -37,9 +38,11 @@ from sam3_agent.evals.metrics.tallies import (
     difference,
     intervals,
     joined,
+    ratio,
 )
 
 __all__ = [
+    "LEAST_SCORE",
     "ConceptSample",
     "DescribedPair",
     "Difference",
@@ -65,6 +68,7 @@ __all__ = [
     "omnilabel",
     "pixel_overlap",
     "precision_intervals",
+    "ratio",
     "reasonseg",
     "reasonseg_tally",
     "refcoco",

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.metrics.tallies import Columns, Tally
+from sam3_agent.evals.metrics.tallies import Columns, Tally, as_original
 from sam3_agent.evals.records import read_json
 from sam3_agent.evals.shapes import coco_mask
 from sam3_agent.rle import RLE
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_SCORE = 0.5
+"""Predictions with a lower score are dropped."""
 
 Kind = Literal["segm", "bbox"]
 
@@ -38,17 +39,19 @@ def cgf1(samples: Iterable[ConceptSample]) -> dict[str, float]:
 
     pmf1: micro F1 over the pairs with at least one truth, after optimal matching, averaged over IoU
     .50:.05:.95. il_mcc: Matthews correlation of image-level presence (any prediction against any
-    truth).
+    truth), 0 as in the original where all pairs have a truth or none has.
     """
-    return concept_tally(samples).value()
+    return as_original(concept_tally(samples).value())
 
 
 def concept_tally(samples: Iterable[ConceptSample]) -> Tally:
-    """The same as a tally."""
+    """The same as a tally; pmf1 needs pairs with a truth, il_mcc also some without."""
 
     def finish(sums: Columns) -> dict[str, float]:
         out = _metrics(sums)
-        pmf1, il_mcc = float(out["positive_micro_F1"].mean()), float(out["IL_MCC"])
+        tp, fp, tn, fn = sums[-4:]
+        pmf1 = float(out["positive_micro_F1"].mean()) if tp + fn else math.nan
+        il_mcc = float(out["IL_MCC"]) if tp + fn and fp + tn else math.nan
         return {"cgf1": 100 * pmf1 * il_mcc, "pmf1": pmf1, "il_mcc": il_mcc}
 
     return Tally(_columns(samples), finish)

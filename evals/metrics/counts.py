@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sam3_agent.evals.metrics.tallies import Columns, Tally
+from sam3_agent.evals.metrics.tallies import Columns, Tally, as_original, ratio
 
 
 def counting(samples: Iterable[tuple[int, int]]) -> dict[str, float]:
@@ -13,7 +13,7 @@ def counting(samples: Iterable[tuple[int, int]]) -> dict[str, float]:
     accuracy: the share that is exact (0..1), and within_1 the share off by at most one; mae and
     rmse: the mean absolute and root mean square error, in things.
     """
-    return counting_tally(samples).value()
+    return as_original(counting_tally(samples).value())
 
 
 def counting_tally(samples: Iterable[tuple[int, int]]) -> Tally:
@@ -26,10 +26,9 @@ def counting_tally(samples: Iterable[tuple[int, int]]) -> Tally:
 
 def _finish(sums: Columns) -> dict[str, float]:
     exact, near, size, square, count = (float(one) for one in sums)
-    count = count or 1.0
     return {
-        "accuracy": exact / count,
-        "within_1": near / count,
-        "mae": size / count,
-        "rmse": (square / count) ** 0.5,
+        "accuracy": ratio(exact, count),
+        "within_1": ratio(near, count),
+        "mae": ratio(size, count),
+        "rmse": ratio(square, count) ** 0.5,
     }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, pixel_overlap
-from sam3_agent.evals.metrics.tallies import Columns, Tally
+from sam3_agent.evals.metrics.tallies import Columns, Tally, as_original, ratio
 from sam3_agent.rle import BoolArray
 
 REFCOCO_PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -20,11 +20,12 @@ def reasonseg(
 
     A sample is (pred, truth, ignore or None), each (H, W) bool; they are taken one at a time. The
     literature has two protocols: `lisa` leaves ignored pixels out and counts an empty union as IoU
-    1 (LISA, arXiv 2308.00692); `segzero` counts ignored pixels as target and an empty union as IoU
-    0 (Seg-Zero, arXiv 2503.06520, and VisionReasoner, arXiv 2505.12081).
+    1 (LISA, arXiv 2308.00692); `segzero`, the line of Seg-Zero, counts ignored pixels as target
+    and an empty union as IoU 0, as VisionReasoner (arXiv 2505.12081) does. Seg-Zero's own code
+    (arXiv 2503.06520) leaves such a sample out of both values.
     """
     overlaps = [pixel_overlap(pred, truth, ignore, protocol) for pred, truth, ignore in samples]
-    return reasonseg_tally(overlaps, protocol).value()
+    return as_original(reasonseg_tally(overlaps, protocol).value())
 
 
 def reasonseg_tally(overlaps: Sequence[Overlap], protocol: Protocol = "lisa") -> Tally:
@@ -32,7 +33,7 @@ def reasonseg_tally(overlaps: Sequence[Overlap], protocol: Protocol = "lisa") ->
     empty = 1.0 if protocol == "lisa" else 0.0
     return Tally(
         _columns([(overlap.iou(empty), *overlap, 1) for overlap in overlaps], 4),
-        lambda sums: {"giou": _ratio(sums[0], sums[3]), "ciou": _ratio(sums[1], sums[2])},
+        lambda sums: {"giou": ratio(sums[0], sums[3]), "ciou": ratio(sums[1], sums[2])},
     )
 
 
@@ -42,7 +43,8 @@ def refcoco(samples: Iterable[tuple[BoolArray, BoolArray]]) -> dict[str, float]:
     A sample is (pred, truth), each (H, W) bool. As LAVT (arXiv 2112.02244) and those after it: an
     empty union has IoU 0.
     """
-    return refcoco_tally([pixel_overlap(pred, truth) for pred, truth in samples]).value()
+    overlaps = [pixel_overlap(pred, truth) for pred, truth in samples]
+    return as_original(refcoco_tally(overlaps).value())
 
 
 def refcoco_tally(overlaps: Sequence[Overlap]) -> Tally:
@@ -50,10 +52,10 @@ def refcoco_tally(overlaps: Sequence[Overlap]) -> Tally:
 
     def finish(sums: Columns) -> dict[str, float]:
         return {
-            "ciou": _ratio(sums[0], sums[1]),
-            "miou": _ratio(sums[2], sums[3]),
+            "ciou": ratio(sums[0], sums[1]),
+            "miou": ratio(sums[2], sums[3]),
             **{
-                f"pr@{least}": _ratio(sums[4 + place], sums[3])
+                f"pr@{least}": ratio(sums[4 + place], sums[3])
                 for place, least in enumerate(REFCOCO_PRECISIONS)
             },
         }
@@ -87,21 +89,24 @@ def grefcoco(samples: Iterable[tuple[BoolArray, BoolArray, bool, bool]]) -> dict
         for pred, truth, pred_none, truth_none in samples
     ]
     tally = grefcoco_tally(overlaps)
-    return tally.finish(tally.columns.sum(axis=0))
+    out = as_original(tally.finish(tally.columns.sum(axis=0)))
+    if not any(one.truth_is_no_target for one in overlaps):
+        out["t_acc"] = 0.0
+    return out
 
 
 def grefcoco_tally(overlaps: Sequence[TargetOverlap]) -> Tally:
-    """The same from the overlaps."""
+    """The same from the overlaps; t_acc also where no sample is without a target."""
 
     def finish(sums: Columns) -> dict[str, float]:
         iou, intersection, union, count, absent, right_absent, present, right_present = sums[:8]
         return {
-            "giou": _ratio(iou, count),
-            "ciou": _ratio(intersection, union),
-            "n_acc": _ratio(right_absent, absent),
-            "t_acc": _ratio(right_present, present) if absent else 0.0,
+            "giou": ratio(iou, count),
+            "ciou": ratio(intersection, union),
+            "n_acc": ratio(right_absent, absent),
+            "t_acc": ratio(right_present, present),
             **{
-                f"pr@{least}": _ratio(sums[8 + place], present)
+                f"pr@{least}": ratio(sums[8 + place], present)
                 for place, least in enumerate(GREFCOCO_PRECISIONS)
             },
         }
@@ -121,7 +126,3 @@ def _target_row(one: TargetOverlap) -> tuple[float, ...]:
 
 def _columns(rows: Sequence[tuple[float, ...]], width: int) -> Columns:
     return np.array(rows, np.float64).reshape(-1, width)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0

@@ -4,7 +4,8 @@ Because only sums matter, a bootstrap resample is one weighted sum of the sample
 and cheap enough for 2000 resamples of ten thousand samples.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +24,8 @@ class Tally:
     """A metric over N samples.
 
     columns: (N, K) float64, what each sample adds to the K sums.
-    finish: from the (K,) sums to the metrics by name.
+    finish: from the (K,) sums to the metrics by name; NaN for a metric none of whose samples is
+        among those summed up.
     """
 
     columns: Columns
@@ -32,6 +34,16 @@ class Tally:
     def value(self) -> dict[str, float]:
         """The metrics over all samples; `n` is their number."""
         return {**self.finish(self.columns.sum(axis=0)), "n": len(self.columns)}
+
+
+def as_original(values: dict[str, float]) -> dict[str, float]:
+    """The metrics with 0, as the original implementations print it, where they are not defined."""
+    return {name: 0.0 if math.isnan(value) else value for name, value in values.items()}
+
+
+def ratio(part: float, whole: float) -> float:
+    """A part of a whole; NaN where there is no whole."""
+    return float(part / whole) if whole else math.nan
 
 
 def joined(parts: Sequence[tuple[str, Tally]]) -> Tally:
@@ -49,7 +61,10 @@ def joined(parts: Sequence[tuple[str, Tally]]) -> Tally:
 
 
 def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
-    """The unweighted mean of a tally's metrics over the subsets to which its samples belong."""
+    """The unweighted mean of a tally's metrics over the subsets to which its samples belong.
+
+    NaN where a metric is not defined in one of the subsets, so a resample must hold all of them.
+    """
     places = {subset: place for place, subset in enumerate(dict.fromkeys(subsets))}
     count, width = tally.columns.shape
     columns = np.zeros((count, len(places), width))
@@ -82,7 +97,10 @@ def intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Bootstrap 95 % percentile intervals of the metrics (Efron 1979); none without samples.
+    """Bootstrap 95 % percentile intervals of the metrics (Efron 1979) that have a value.
+
+    A resample in which a metric is not defined, such as one without any no-target sample, is left
+    out for it.
 
     groups: (N,) which samples belong together, such as the questions about one image; whole groups
         are drawn, since what belongs together is not independent.
@@ -91,7 +109,9 @@ def intervals(
         return {}
     columns = _grouped(tally.columns, groups)
     drawn = [tally.finish(weights @ columns) for weights in draws(len(columns), resamples, seed)]
-    return {name: interval([one[name] for one in drawn]) for name in drawn[0]}
+    whole = tally.finish(tally.columns.sum(axis=0))
+    values = {name: _defined(drawn, name) for name in whole if not math.isnan(whole[name])}
+    return {name: interval(own) for name, own in values.items() if len(own)}
 
 
 def difference(
@@ -104,6 +124,7 @@ def difference(
     """Ours minus theirs, metric by metric, over the same samples in the same order.
 
     Paired: both runs are drawn with the same samples, so that what is hard for both cancels out.
+    Metrics that are not defined are left out, and so are resamples in which one is not.
     """
     if len(ours.columns) != len(theirs.columns):
         raise ValueError(f"{len(ours.columns)} samples against {len(theirs.columns)}")
@@ -117,11 +138,18 @@ def difference(
     ]
     out = {}
     for name, value in above.items():
-        values = np.array([one[name] for one in drawn])
+        values = _defined(drawn, name)
+        if math.isnan(value) or not len(values):
+            continue
         tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
-        p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+        p = min(1.0, 2 * (tail + 1) / (len(values) + 1))
         out[name] = Difference(value, interval(values), p)
     return out
+
+
+def _defined(drawn: Sequence[Mapping[str, float]], name: str) -> Columns:
+    """The values of a metric over those resamples in which it has one."""
+    return np.array([one[name] for one in drawn if not math.isnan(one[name])], np.float64)
 
 
 def _above(ours: Tally, theirs: Tally, our_sums: Columns, their_sums: Columns) -> dict[str, float]:

@@ -84,7 +84,7 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
         "resumed": [dict(one) for one in header.resumed],
         "began": header.began,
         **summary(benchmark, run),
-        "score": float(np.mean(scores)) if scores else 0.0,
+        "score": float(np.mean(scores)) if scores else None,
         "ceiling": float(np.mean(ceilings)) if ceilings else None,
         "failures": {one: counts[one] for one in FAILURES if counts[one]},
         "distributions": {
@@ -158,6 +158,7 @@ def _difference(
         pairs = [tally(ours), tally(theirs)]
     groups = [row.about.get("image", row.id) for row in ours]
     above = difference(pairs[0], pairs[1], groups)
+    after, before = (one.value() for one in pairs)
     change = scores[:, 0] - scores[:, 1]
     places = sorted(range(len(shared)), key=lambda i: change[i])
     told = [
@@ -172,8 +173,8 @@ def _difference(
                 "value": one.value,
                 "interval": list(one.interval),
                 "p": one.p,
-                "before": pairs[1].value().get(metric),
-                "after": pairs[0].value().get(metric),
+                "before": before[metric],
+                "after": after[metric],
             }
             for metric, one in above.items()
         },

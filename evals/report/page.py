@@ -41,6 +41,7 @@ def page(content: Mapping[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(value=shown, duration=duration, dollars=dollars, bare=bare)
+    environment.filters.update(share=share)
     text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(text).render(
         report=content,
@@ -93,12 +94,17 @@ def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown(value: float | None, name: str = "") -> str:
-    """A metric's value as a person reads it: shares in percent, -1 (undefined) as a dash."""
-    if value is None or value == -1:
+    """A metric's value as a person reads it: shares in percent, a dash where there is none."""
+    if value is None:
         return DASH
     if name == "n":
         return str(int(value))
     return f"{value:.2f}" if bare(name) in NO_SHARES else f"{100 * value:.1f}"
+
+
+def share(value: float, name: str) -> float:
+    """How far a bar of 100 is filled by a metric; cgf1 counts to 100 already."""
+    return min(max(value if bare(name) in NO_SHARES else 100 * value, 0.0), 100.0)
 
 
 def bare(name: str) -> str:

@@ -1,5 +1,6 @@
 """`sam3-agent eval`: any strategy on a benchmark with known truth."""
 
+import json
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -34,7 +35,9 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.benchmarks.scenes import STYLES
+from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.concept_scenes import concept_report
+from sam3_agent.evals.report.page import DASH
 from sam3_agent.evals.run_file import Run, RunFile
 from sam3_agent.evals.runner import Progress, Shard, chosen, header
 from sam3_agent.evals.runner import run as run_samples
@@ -175,6 +178,7 @@ def evaluate(
             workers=workers or (1 if few else 8),
             max_usd=max_usd,
         )
+        _write_predictions(asked, finished)
         numbers = summary(asked, finished)
         out_of = f"{len(finished.rows)} of {finished.header.total}"
         say(f"{out_of} samples in {finished.path}; sam3-agent report {finished.path.parent}")
@@ -190,13 +194,17 @@ def evaluate(
         print_json(report)
         return
     for name, row in {"all": report["metrics"], **report.get("kinds", {})}.items():
-        values = "  ".join(
-            f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in row.items()
-        )
+        values = "  ".join(f"{key} {_printed(value)}" for key, value in row.items())
         typer.echo(f"{name:12} {values}")
     if report.get("note"):
         typer.echo(report["note"])
+
+
+def _printed(value: float | None) -> str:
+    """A metric, or a dash where none of its samples is there."""
+    if value is None:
+        return DASH
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _read(
@@ -271,6 +279,16 @@ def _run(
         except KeyboardInterrupt:
             say(f"stopped; go on with --out {folder} --resume")
             raise
+
+
+def _write_predictions(benchmark: Benchmark, run: Run) -> None:
+    """Write the answers as the benchmark's own evaluator reads them, where it reads a file."""
+    if not isinstance(benchmark, ScoredBenchmark) or benchmark.predictions is None:
+        return
+    for name, content in benchmark.predictions(run.ordered).items():
+        path = run.path.with_name(name)
+        path.write_text(json.dumps(content), encoding="utf-8")
+        say(f"wrote {path}")
 
 
 def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[str, Any]:
