@@ -1,5 +1,6 @@
 """Names into objects: the one module that knows where planners, segmenters and tools live."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -149,17 +150,21 @@ def tools(segmenter: Segmenter | None = None) -> list[Tool]:
     from sam3_agent.tools import closeups, concepts, conclusion, editing, measurement
 
     offered = prompts_of(segmenter)
-    by_example = [Tool.from_function(concepts.segment_like)] if "exemplars" in offered else []
-    by_place = [Tool.from_function(concepts.segment_at)] if "clicks" in offered else []
+    by_example = [_tool(concepts.segment_like)] if "exemplars" in offered else []
+    by_place = [_tool(concepts.segment_at)] if "clicks" in offered else []
     return [
-        Tool.from_function(concepts.segment, prepare=concepts.find_together),
+        _tool(concepts.segment, concepts.find_together),
         *by_example,
         *by_place,
-        Tool.from_function(closeups.look),
-        Tool.from_function(measurement.measure),
-        Tool.from_function(editing.edit),
-        Tool.from_function(conclusion.answer),
+        _tool(closeups.look),
+        _tool(measurement.measure),
+        _tool(editing.edit),
+        _tool(conclusion.answer),
     ]
+
+
+# a model of arguments takes a millisecond to make, and the functions are the same for every agent
+_tool = functools.cache(Tool.from_function)
 
 
 def prompt(name: str, **values: object) -> str:

@@ -1,26 +1,20 @@
-"""A tool: a plain function of (scene, ...) whose signature and docstring become a JSON schema."""
+"""A tool: a plain function of (scene, ...) whose signature becomes a model of its arguments."""
 
+import functools
 import inspect
 import json
 import re
-import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import (
-    Any,
-    Literal,
-    TypeAlias,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.mentions import Mention
 from sam3_agent.scene import Scene
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +50,14 @@ ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]
 class Tool:
     """A function that a planner may call by name.
 
-    parameters: the JSON schema of its arguments, made from the signature.
     description: the function's docstring.
+    arguments: the model of its arguments, made from the signature.
     prepare: does what several calls in one reply have in common, before they run one by one.
     """
 
     name: str
     description: str
-    parameters: Mapping[str, Any]
+    arguments: "type[BaseModel]"
     function: ToolFunction
     prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None
 
@@ -73,19 +67,18 @@ class Tool:
         function: ToolFunction,
         prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None,
     ) -> "Tool":
-        """The tool of `function(scene, ...)`.
+        """The tool of `function(scene, ...)`; see `arguments_model` for what it may take."""
+        from sam3_agent.tool_schema import arguments_model  # pydantic, of which the import is slow
 
-        Parameters are str, int, float, bool, a Literal of strings, a TypedDict of those, lists, or
-        one of several of these; "or None" needs a default of None.
-        """
-        hints = get_type_hints(function)
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        schema = {
-            "type": "object",
-            "properties": {p.name: _schema(hints[p.name]) for p in parameters},
-            "required": [p.name for p in parameters if p.default is p.empty],
-        }
-        return cls(function.__name__, inspect.getdoc(function) or "", schema, function, prepare)
+        model = arguments_model(function)
+        return cls(function.__name__, inspect.getdoc(function) or "", model, function, prepare)
+
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, Any]:
+        """The JSON schema of the arguments."""
+        from sam3_agent.tool_schema import json_schema
+
+        return json_schema(self.arguments)
 
     def run(self, scene: Scene, arguments: str) -> Observation | Conclusion:
         """Check the raw JSON `arguments` and run; raises ToolError with what is accepted."""
@@ -100,6 +93,8 @@ class Tool:
             )
         try:
             values = read_json(arguments or "{}")
+            if isinstance(values, str):  # JSON as a string of JSON
+                values = read_json(values)
         except (ValueError, RecursionError) as error:
             raise ToolError(
                 f"the arguments of {self.name} are not valid JSON ({error}); {self._usage()}"
@@ -123,13 +118,14 @@ class Tool:
                 raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
         # null for an argument that may be left out means that it is left out
         given = {k: v for k, v in values.items() if v is not None or k in required}
-        for name, value in given.items():
-            if not _fits(value, properties[name]):
-                raise ToolError(
-                    f"argument {name!r} of {self.name} is {_shown(value)}, "
-                    f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}"
-                    f"{_choices(properties[name])}; {self._usage()}"
-                )
+        from pydantic import ValidationError
+
+        try:
+            fitting = self.arguments.model_validate(given)
+        except ValidationError as error:
+            raise ToolError(f"{self._misfit(given, error)}; {self._usage()}") from error
+        checked = {name: getattr(fitting, name) for name in given}
+        for name, value in checked.items():
             for text in _texts(value):
                 found = _NO_TEXT.search(text)
                 if found:
@@ -137,7 +133,21 @@ class Tool:
                         f"argument {name!r} of {self.name} has the character "
                         f"U+{ord(found[0]):04X}, which is no text; {self._usage()}"
                     )
-        return given
+        return checked
+
+    def _misfit(self, given: Mapping[str, Any], error: "ValidationError") -> str:
+        """What is wrong with the first argument that does not fit."""
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0])
+        value, schema = given[name], self.parameters["properties"][name]
+        what = f"argument {name!r} of {self.name} is {_shown(value)}, "
+        what += f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}"
+        if "enum" in schema:
+            return f"{what}, not one of {', '.join(schema['enum'])}"
+        # of what is of another type pydantic says no more
+        if "anyOf" in schema or first["type"].endswith("_type"):
+            return what
+        return f"{what}: {first['msg'].removeprefix('Value error, ')}"
 
     def _usage(self) -> str:
         """One line that shows a right call."""
@@ -175,7 +185,6 @@ def read_json(text: str) -> Any:
     return json.loads(text, object_pairs_hook=once)
 
 
-_TYPES: dict[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _EXAMPLES: dict[str, Any] = {
     "phrases": ["red car", "dog"],
     "numbers": [1, 2],
@@ -185,52 +194,6 @@ _EXAMPLES: dict[str, Any] = {
 _ARTICLES = {"object": "an ", "null": ""}
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and halves of surrogate pairs."""
-
-
-def _schema(hint: Any) -> dict[str, Any]:
-    """The JSON schema of a type hint; a hint that is not supported is a bug in the tool."""
-    if get_origin(hint) in (Union, types.UnionType):
-        options = [_schema(one) for one in get_args(hint) if one is not types.NoneType]
-        return options[0] if len(options) == 1 else {"anyOf": options}
-    if get_origin(hint) is Literal:
-        return {"type": "string", "enum": list(get_args(hint))}
-    if get_origin(hint) is list:
-        return {"type": "array", "items": _schema(get_args(hint)[0])}
-    if is_typeddict(hint):
-        fields = get_type_hints(hint)
-        return {
-            "type": "object",
-            "properties": {name: _schema(one) for name, one in fields.items()},
-            "required": list(fields),
-        }
-    return {"type": _TYPES[hint]}
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    if "anyOf" in schema:
-        return any(_fits(value, option) for option in schema["anyOf"])
-    if "enum" in schema:
-        return value in schema["enum"]
-    if schema["type"] == "array":
-        return isinstance(value, list) and all(_fits(one, schema["items"]) for one in value)
-    if schema["type"] == "object":
-        fields = schema["properties"]
-        return (
-            isinstance(value, dict)
-            and set(schema["required"]) <= set(value)  # more is no harm
-            and all(_fits(value[name], one) for name, one in fields.items() if name in value)
-        )
-    if isinstance(value, bool):
-        return bool(schema["type"] == "boolean")
-    if schema["type"] == "number":
-        return isinstance(value, (int, float)) and abs(value) < 1e300
-    accepted = {"string": str, "integer": int, "boolean": bool}[schema["type"]]
-    return isinstance(value, accepted)
-
-
-def _choices(schema: Mapping[str, Any]) -> str:
-    """What an argument may be, where that is a list of words."""
-    return f", not one of {', '.join(schema['enum'])}" if "enum" in schema else ""
 
 
 def _texts(value: Any) -> Iterator[str]:

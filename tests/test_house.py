@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "model": {"sam3_agent"},
     "evals": {"sam3_agent", "model"},
 }
-CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "typer", "rich"}
+CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "pydantic", "typer", "rich"}
 
 
 def sources(room: str) -> list[Path]:
@@ -57,7 +57,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         assert rooms_of(imported(path, everywhere=True)) <= allowed, path
 
 
-def test_the_core_needs_three_libraries_and_the_command_line_two_more() -> None:
+def test_the_core_needs_four_libraries_and_the_command_line_two_more() -> None:
     for path in sources("sam3_agent"):
         if path.parent.name == "examples":
             continue  # programs of people who have an SDK

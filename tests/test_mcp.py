@@ -431,3 +431,20 @@ def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
             assert (await client.post("/mcp", json={}, headers=other)).status_code == 421
 
     run(work)
+
+
+def test_arguments_as_text_are_taken_over_mcp() -> None:
+    async def work() -> None:
+        eye = PlacedSegmenter({"dog": [(10, 10, 40, 40), (60, 20, 90, 60)]})
+        eyes = Eyes.of(
+            Agent(ScriptedPlanner([]), eye), images={"photo": np.zeros((100, 200, 3), np.uint8)}
+        )
+        async with Client(build(eyes, Gate())) as client:
+            text = {"image": "photo", "phrases": '["dog"]', "threshold": "0.4"}
+            found = await client.call_tool("segment", text)
+            handle = found.structured_content["image"]
+            for numbers in ("[1, 2]", ["1", "2"], [1.0, 2.0], "1,2"):
+                measured = await client.call_tool("measure", {"image": handle, "numbers": numbers})
+                assert said(measured).splitlines()[1].startswith("2 masks"), numbers
+
+    run(work)

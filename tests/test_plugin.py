@@ -152,7 +152,7 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
         ("read_file", {"path": "/etc/passwd"}, "there is no tool 'read_file'"),
         ("segment", '{"image": "photo"', "not valid JSON"),
         ("segment", {"image": "photo"}, "needs the argument 'phrases'"),
-        ("segment", {"image": "photo", "phrases": "dog"}, "argument 'phrases' of segment"),
+        ("segment", {"image": "photo", "phrases": 7}, "argument 'phrases' of segment"),
         ("segment", {"image": "photo", "phrases": [""]}, "a phrase is empty"),
         ("segment", {"image": "poto", "phrases": ["dog"]}, "no image 'poto'; there is: photo"),
         ("segment", {"image": "/etc/passwd", "phrases": ["dog"]}, "no image"),

@@ -334,7 +334,7 @@ def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Eyes, folder: Path
         ("segment", {}, "needs the argument 'image'"),
         ("segment", {"image": None, "phrases": None}, "argument 'image'"),
         ("segment", {"image": ["good.png"], "phrases": ["dog"]}, "argument 'image'"),
-        ("segment", {"image": "good.png", "phrases": "dog"}, "argument 'phrases'"),
+        ("segment", {"image": "good.png", "phrases": "dog; cat"}, "argument 'phrases'"),
         ("segment", {"image": "good.png", "phrases": [1]}, "argument 'phrases'"),
         ("segment", {"image": "good.png", "phrases": ["dog"] * 17}, "1 to 16 phrases"),
         ("segment", {"image": "good.png", "phrases": ["dog"], "self": 1}, "no argument 'self'"),

@@ -82,6 +82,16 @@ def test_an_image_is_opened_once_and_used_by_its_handle(client: httpx2.Client) -
     assert again.status_code == 422  # a field that the tool has not
 
 
+def test_arguments_as_text_are_taken_from_json_and_from_a_form(client: httpx2.Client) -> None:
+    files = {"image": ("a.png", RED_CARS.read_bytes(), "image/png")}
+    for phrases in ('["red car"]', "red car"):
+        body = {"image": "red_cars.png", "phrases": phrases, "threshold": "0.5"}
+        found = client.post("/segment", json=body).json()
+        assert len(found["masks"]) == 3
+        data = {"phrases": phrases, "threshold": "0.5"}
+        assert len(client.post("/segment", files=files, data=data).json()["masks"]) == 3
+
+
 def test_progress_comes_as_events_when_asked_for(client: httpx2.Client) -> None:
     body = {"image": "red_cars.png", "query": "the leftmost red car"}
     events: list[tuple[str, Any]] = []

@@ -5,10 +5,11 @@ is better.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
 from sam3_agent.checks import Candidate, Completeness, Verdict
 from sam3_agent.consultation import Opinion, consult

@@ -33,6 +33,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
+from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Observation, Tool, tool_named
 
@@ -78,7 +79,6 @@ class _Loop:
         """Everything that was said; a planner sees only a part of it."""
 
     def outcome(self) -> Outcome:
-        tools = [_tool(*described) for described in _TOOLS]
         opening = (
             Message("system", load.prompt("reference")),
             Message("user", self.query, pictures=(self.image,)),
@@ -86,11 +86,11 @@ class _Loop:
         self.trace += opening
         since: list[Message] = []
         while self.ended is None and self.account.turns < MAX_TURNS:
-            reply = self.account.reply([opening[0], self._question(since), *since], tools)
+            reply = self.account.reply([opening[0], self._question(since), *since], _TOOLS)
             reply = replace(reply, tool_calls=reply.tool_calls[:1])
             if any(call.name == "segment_phrase" for call in reply.tool_calls):
                 since = []  # all that came before is forgotten
-            told = self._told(reply, tools, since)
+            told = self._told(reply, since)
             since += [reply, told]
             self.trace += [reply, told]
         status, masks = self.ended or ("out_of_budget", Masks.empty(self.found.size))
@@ -108,14 +108,14 @@ class _Loop:
             )
         return Message("user", text, pictures=(self.image,))
 
-    def _told(self, reply: Message, tools: Sequence[Tool], since: list[Message]) -> Message:
+    def _told(self, reply: Message, since: list[Message]) -> Message:
         """What the planner gets back for a reply."""
         if not reply.tool_calls:
             return Message("user", NO_CALL)
         call = reply.tool_calls[0]
         self.account.tool_calls += 1
         try:
-            by_name = {tool.name: tool for tool in tools}
+            by_name = {tool.name: tool for tool in _TOOLS}
             name = tool_named(call.name, by_name)
             if name is None:
                 raise ToolError(
@@ -217,31 +217,28 @@ def _close_up(drawn: Pixels, masks: Masks, index: int) -> Pixels:
     return np.ascontiguousarray(drawn[top:bottom, left:right])
 
 
-def _tool(name: str, description: str, arguments: Mapping[str, Any]) -> Tool:
-    schema = {
-        "type": "object",
-        "properties": dict(arguments),
-        "required": list(arguments),
-        "additionalProperties": False,
-    }
-    return Tool(name, description, schema, _not_run)
+def segment_phrase(scene: Scene, text_prompt: str) -> Observation:
+    """Segment every instance of one simple noun phrase; earlier masks are lost."""
+    raise NotImplementedError
 
 
-def _not_run(*_: Any, **__: Any) -> Observation:
-    raise AssertionError("the loop runs these tools itself")
+def examine_each_mask(scene: Scene) -> Observation:
+    """Check every available mask by itself; wrong ones are removed."""
+    raise NotImplementedError
 
 
-_TOOLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    (
-        "segment_phrase",
-        "Segment every instance of one simple noun phrase; earlier masks are lost.",
-        {"text_prompt": {"type": "string"}},
-    ),
-    ("examine_each_mask", "Check every available mask by itself; wrong ones are removed.", {}),
-    (
-        "select_masks_and_return",
-        "End with the masks that are meant, by their numbers in the latest picture.",
-        {"final_answer_masks": {"type": "array", "items": {"type": "integer"}}},
-    ),
-    ("report_no_mask", "End: nothing in the image is meant.", {}),
+def select_masks_and_return(scene: Scene, final_answer_masks: list[int]) -> Observation:
+    """End with the masks that are meant, by their numbers in the latest picture."""
+    raise NotImplementedError
+
+
+def report_no_mask(scene: Scene) -> Observation:
+    """End: nothing in the image is meant."""
+    raise NotImplementedError
+
+
+# the loop runs these itself: they are here for their schemas and checks
+_TOOLS = tuple(
+    Tool.from_function(function)
+    for function in (segment_phrase, examine_each_mask, select_masks_and_return, report_no_mask)
 )

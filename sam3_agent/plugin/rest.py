@@ -223,33 +223,24 @@ class _Desk:
     def _run(self, tool: Tool, given: "bytes | dict[str, Any]", tell: Tell) -> dict[str, Any]:
         """Run a tool; the result as JSON values, with the masks as COCO RLE."""
         eyes = replace(self._eyes, watch=tell)
-        values = _values(given, tool)
+        values = _values(given)
         if isinstance(values.get("image"), bytes):
             values["image"] = eyes.study(values["image"]).handle
         sight: Sight = getattr(eyes, tool.name)(**tool.fitting(values))
         return sight.to_dict(segmentations=True)
 
 
-def _values(given: "bytes | dict[str, Any]", tool: Tool | None = None) -> dict[str, Any]:
-    """The arguments in a body; in a form, all that is no text is written as JSON."""
-    if isinstance(given, bytes):
-        try:
-            values = read_json(given.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ToolError("the body is not valid JSON") from error
-        if not isinstance(values, dict):
-            raise ToolError("the body must be a JSON object")
-        return values
-    kinds = tool.parameters["properties"] if tool else {}
-    out: dict[str, Any] = {}
-    for name, value in given.items():
-        out[name] = value
-        if isinstance(value, str) and kinds.get(name, {}).get("type", "string") != "string":
-            try:
-                out[name] = read_json(value)
-            except (ValueError, RecursionError) as error:
-                raise ToolError(f"the field {name!r} is not valid JSON") from error
-    return out
+def _values(given: "bytes | dict[str, Any]") -> dict[str, Any]:
+    """The arguments in a body; in a form, what is no text is written as text."""
+    if isinstance(given, dict):
+        return given
+    try:
+        values = read_json(given.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ToolError("the body is not valid JSON") from error
+    if not isinstance(values, dict):
+        raise ToolError("the body must be a JSON object")
+    return values
 
 
 async def _events(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncIterator[str]:

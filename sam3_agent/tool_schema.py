@@ -1,0 +1,184 @@
+"""The arguments of a tool: a pydantic model made from a signature, and its JSON schema.
+
+Models send whole numbers as `"[1, 2]"`, `["1"]`, `[1.0]` or `1`. What can mean only one thing is
+taken, on top of what pydantic's lax mode takes:
+
+- a list as text: JSON, Python, or numbers with commas between them ("1, 2"); text without a comma
+  is a list of one phrase, text with one is refused: "a large, red car" is one, "car, dog" two;
+- one value for a list of such values, one point for a list of points;
+- "", "null" and "none" for an argument that may be left out and is no text.
+
+True is no number, 1.5 no whole number, and a number no text.
+"""
+
+import ast
+import inspect
+import json
+import re
+import types
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
+
+_CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
+_NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:[\s,]+{_NUMBER})*")
+
+
+def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
+    """The model of a function's parameters but the first, which is the scene.
+
+    Parameters are str, int, float, bool, a Literal of strings, a TypedDict of those, lists, or one
+    of several of these, each with `Annotated[..., Field(...)]` where more is to be said; "or None"
+    needs a default of None.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            _lax(hints[parameter.name]),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+    }
+    return create_model(function.__name__, __config__=_CONFIG, **fields)
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a model, as short as providers take it.
+
+    No titles, defaults or references; null is not offered for what may be left out.
+    """
+    schema = model.model_json_schema()
+    return _compact(schema, schema.get("$defs", {}))
+
+
+def _compact(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:  # the docstring of a class is no description of this argument
+        referred = definitions[schema["$ref"].rpartition("/")[2]]
+        schema = {**referred, "description": None, **schema}
+    rest = {
+        name: value
+        for name, value in schema.items()
+        if name not in ("$defs", "$ref", "title", "default", "type", "anyOf") and value is not None
+    }
+    options = [_compact(one, definitions) for one in schema.get("anyOf", ())]
+    options = [one for one in options if one != {"type": "null"}]
+    if len(options) == 1:
+        return {**options[0], **rest}
+    compact: dict[str, Any] = {"anyOf": options} if options else {"type": schema["type"]}
+    compact |= rest
+    if "items" in rest:
+        compact["items"] = _compact(rest["items"], definitions)
+    if schema.get("type") == "object":
+        properties = schema.get("properties", {})
+        compact |= {
+            "properties": {name: _compact(one, definitions) for name, one in properties.items()},
+            "required": list(schema.get("required", ())),
+        }
+    if "const" in compact:  # a Literal of one word, for providers that know only enum
+        compact["enum"] = [compact.pop("const")]
+    return compact
+
+
+def _lax(hint: Any, inner: bool = False) -> Any:
+    """A type hint that takes more than pydantic's lax mode; inner: of an item of a list."""
+    said: list[Any] = []
+    if get_origin(hint) is Annotated:
+        hint, *said = get_args(hint)
+    origin, args = get_origin(hint), get_args(hint)
+    validators: list[Any] = []
+    if origin in (Union, types.UnionType):
+        if types.NoneType in args and str not in args:
+            validators.append(BeforeValidator(_nothing))
+        hint = Union[tuple(_lax(one, inner) for one in args)]  # noqa: UP007
+    elif origin is list:
+        validators.append(BeforeValidator(partial(_listed, item=args[0], inner=inner)))
+        hint = types.GenericAlias(list, (_lax(args[0], inner=True),))
+    elif hint in (int, float):
+        validators.append(BeforeValidator(_no_truth))
+        validators += [AfterValidator(_bounded)] if hint is float else []
+    elif is_typeddict(hint):
+        validators.append(BeforeValidator(_from_json))
+    # what a Field says comes first: pydantic writes limits behind a validator under other names
+    return Annotated[(hint, *said, *validators)] if said or validators else hint
+
+
+def _nothing(value: Any) -> Any:
+    """None for words that say that nothing is given."""
+    return (
+        None if isinstance(value, str) and value.strip() in ("", "null", "none", "None") else value
+    )
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+def _bounded(value: float) -> float:
+    if abs(value) >= 1e300:
+        raise ValueError("it is too large")
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _listed(value: Any, item: Any, inner: bool) -> Any:
+    """What stands for a list, as a list.
+
+    item: the hint of its items. inner: it is itself an item. One value is then no list: else a list
+    of numbers would be a list of lists.
+    """
+    of_lists = get_origin(item) is list
+    if isinstance(value, str):
+        return _list_in(value.strip(), item, inner)
+    if inner:
+        return value
+    if isinstance(value, (int, float, dict)) and not of_lists:
+        return [value]
+    if isinstance(value, list) and value:
+        if of_lists and not any(isinstance(one, (list, str)) for one in value):
+            return [value]  # one point
+        first = value[0]
+        if item is str and len(value) == 1 and isinstance(first, str) and first.startswith("["):
+            return _list_in(first, item, inner)
+    return value
+
+
+def _list_in(text: str, item: Any, inner: bool) -> Any:
+    """The list that a text stands for; ValueError where that is open."""
+    if text.startswith(("[", "(")):
+        value = _literal(text)
+        return _listed(list(value) if isinstance(value, tuple) else value, item, inner)
+    if text.startswith(('"', "'")):
+        return _literal(f"[{text}]")
+    if text.startswith("{") and item is not str:
+        return [_from_json(text)]
+    if item is str:
+        if re.search(r"[,;\n{]", text):
+            raise ValueError("it may be one or several: give a list")
+        return [text]
+    if not _NUMBERS.fullmatch(text or "0"):
+        raise ValueError("it is no list")
+    numbers = re.split(r"[\s,]+", text) if text else []
+    return [numbers] if get_origin(item) is list and not inner else numbers
+
+
+def _literal(text: str) -> Any:
+    """The value of a text that begins like a list, in JSON or in Python."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError("it begins like a list and cannot be read as one") from None
