@@ -1,28 +1,54 @@
 """Reading pictures: whatever a caller hands over becomes one (H, W, 3) uint8 array."""
 
 import io
+import logging
 import os
 import threading
-import urllib.error
-import urllib.request
-from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from sam3_agent.bit_depth import eight_bit_image
 from sam3_agent.errors import ImageError
+from sam3_agent.extras import available
+from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
+from sam3_agent.image_limits import MIN_SIDE, check_size
+from sam3_agent.image_source import read_source
+from sam3_agent.tiff import (
+    PHOTOMETRIC,
+    WHITE_IS_ZERO,
+    is_deep,
+    is_tiff,
+    read_tiff,
+    without_false_opacity,
+)
+
+logger = logging.getLogger(__name__)
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]"
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
 
-MAX_MEGAPIXELS = 100.0
-MAX_DOWNLOAD_BYTES = 200_000_000
-MIN_SIDE = 2
-_DOWNLOAD_SECONDS = 60
+ARRAY_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""The mode of an (H, W, C) array by its C."""
+
+PNG_MODES = {2: "RGB", 4: "LA", 6: "RGBA"}
+"""The mode of a PNG by its color type, where it has more than one band and no palette."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of EXIF."""
+
 _PILLOW_LIMIT = threading.Lock()
 
 
@@ -34,23 +60,25 @@ def load_image(
 ) -> Pixels:
     """Read a picture as RGB pixels.
 
-    `source` is a path, an http(s) URL, the bytes of a file, a PIL image or an (H, W, 3), (H, W, 4)
-    or (H, W) uint8 array. EXIF rotation is applied, transparency is laid on white, 16-bit samples
-    are scaled to 8 bits, and of an animation the first frame is taken. `formats` are the file
-    formats that are tried, by Pillow's names; all by default.
+    `source` is a path (`~` is the home folder), an http(s), file: or data: URL, the bytes of a
+    file, a PIL image, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA, of
+    bools, integers or floats. EXIF rotation is applied, transparency is laid on white, samples of
+    more than 8 bits are scaled (see `bit_depth`), and of an animation the first frame is taken.
+    `formats` are the file formats that are tried, by Pillow's names; all by default.
 
     Returns a read-only (H, W, 3) uint8 array. Raises ImageError with what was wrong.
     """
     if isinstance(source, np.ndarray):
-        picture, name = _from_array(source), "the array"
+        name = "the array"
+        picture = _from_array(source, name, max_megapixels)
     elif isinstance(source, Image.Image):
         picture, name = source, "the image"
     else:
-        data, name = _read(source)
+        data, name = read_source(source)
         picture = _open(data, name, max_megapixels, formats)
-    _check_size(picture.size, name, max_megapixels)
+    check_size(picture.size, name, max_megapixels)
     try:
-        pixels = np.asarray(_to_rgb(ImageOps.exif_transpose(picture)))
+        pixels = np.asarray(_to_rgb(_turned(picture, name), name))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
     pixels = np.ascontiguousarray(pixels)
@@ -58,52 +86,29 @@ def load_image(
     return pixels
 
 
-def _read(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
-    if isinstance(source, bytes):
-        return source, "the image data"
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        return _download(source), source
-    if not isinstance(source, (str, os.PathLike)):
-        raise ImageError(
-            f"cannot read an image from {type(source).__name__}; "
-            "pass a path, a URL, bytes, a PIL image or a uint8 array"
-        )
-    path = Path(source)
-    try:
-        return path.read_bytes(), str(path)
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot read {path}: {reason}") from error
-
-
-def _download(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "sam3-agent"})
-    try:
-        with urllib.request.urlopen(request, timeout=_DOWNLOAD_SECONDS) as response:
-            data: bytes = response.read(MAX_DOWNLOAD_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ImageError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
-    if len(data) > MAX_DOWNLOAD_BYTES:
-        raise ImageError(f"{url} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
-    return data
-
-
 def _open(
     data: bytes, name: str, max_megapixels: float, formats: tuple[str, ...] | None
 ) -> Image.Image:
+    may_be_tiff = is_tiff(data) and (formats is None or "TIFF" in formats)
     try:
         picture = _open_header(data, formats)
-        _check_size(picture.size, name, max_megapixels)
-        _check_size(_tile(picture), name, max_megapixels)
+        check_size(picture.size, name, max_megapixels)
+        check_size(_tile(picture), name, max_megapixels)
+        if may_be_tiff and is_deep(picture) and available("tifffile", "imagecodecs"):
+            return read_tiff(data, name, max_megapixels)
+        if _is_deep_color_png(data):
+            deep = _deep_png(data, name)
+            if deep is not None:
+                return deep
         picture.load()
     except UnidentifiedImageError as error:
+        if may_be_tiff:
+            return read_tiff(data, name, max_megapixels)
         what = "is empty" if not data else "is not an image that Pillow can read"
         raise ImageError(f"{name} {what}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
-    return picture
+    return without_false_opacity(picture, name) if may_be_tiff else picture
 
 
 def _tile(picture: Image.Image) -> tuple[int, int]:
@@ -125,39 +130,62 @@ def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None:
-    width, height = size
-    if min(size) < MIN_SIDE:
-        raise ImageError(
-            f"{name} is {width}x{height} pixels; each side needs at least {MIN_SIDE} pixels"
-        )
-    if width * height > max_megapixels * 1e6:
-        raise ImageError(
-            f"{name} has {width * height / 1e6:.0f} megapixels, the limit is {max_megapixels:g}; "
-            "make it smaller or raise the limit (max_megapixels, --max-megapixels)"
-        )
+def _is_deep_color_png(data: bytes) -> bool:
+    """Whether these are the bytes of a PNG with 16 bits and more than one band.
+
+    Pillow reads only the upper 8 bits of those, which are dark when 12 are used.
+    """
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10" and data[25] in PNG_MODES
 
 
-def _from_array(array: npt.NDArray[np.uint8]) -> Image.Image:
-    if array.dtype != np.uint8 or not (
-        array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    ):
+def _deep_png(data: bytes, name: str) -> Image.Image | None:
+    """The picture in a PNG of 16 bits with all of them; None where that cannot be done."""
+    if not available("imagecodecs"):
+        logger.warning(
+            "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'", name
+        )
+        return None
+    import imagecodecs
+
+    try:
+        samples = imagecodecs.png_decode(data)
+    except (imagecodecs.PngError, ValueError):
+        return None
+    return eight_bit_image(samples, PNG_MODES[data[25]], name)
+
+
+def _from_array(array: npt.NDArray[Any], name: str, max_megapixels: float) -> Image.Image:
+    bands = 1 if array.ndim == 2 else array.shape[-1]
+    if array.dtype.kind not in "biuf" or array.ndim not in (2, 3) or bands not in ARRAY_MODES:
         raise ImageError(
-            f"an image array must be uint8 of shape (H, W, 3), not {array.dtype} {array.shape}"
+            "an image array must be (H, W), (H, W, 3) or (H, W, 4) of bools, integers or floats, "
+            f"not {array.dtype} {array.shape}"
         )
     if 0 in array.shape:
         raise ImageError(f"the array is empty: {array.shape}")
-    return Image.fromarray(np.ascontiguousarray(array))
+    check_size((array.shape[1], array.shape[0]), name, max_megapixels)
+    return eight_bit_image(array, ARRAY_MODES[bands], name)
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16") or picture.mode == "I":
-        samples = np.asarray(picture).astype(np.float64) / 257
-        return Image.fromarray(np.clip(samples.round(), 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        samples = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        scale = 255.0 if samples.max(initial=0.0) <= 1.0 else 1.0
-        return Image.fromarray(np.clip(samples * scale, 0, 255).astype(np.uint8)).convert("RGB")
+def _turned(picture: Image.Image, name: str) -> Image.Image:
+    """The picture as its EXIF says that it is to be seen; where that is broken, as it is stored."""
+    picture.load()
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # what broken EXIF or XMP makes Pillow raise is open-ended
+        logger.warning("the EXIF data of %s is broken and left out: %s", name, error)
+        return picture
+    turn = TURNS.get(orientation)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        inverted = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO
+        grey = eight_bit_image(np.asarray(picture), "L", name)
+        return (ImageOps.invert(grey) if inverted else grey).convert("RGB")
+    if picture.mode == "La":
+        picture = picture.convert("LA")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, "white")

@@ -1,15 +1,18 @@
 """Every kind of picture that people have, good and bad."""
 
+import base64
 import http.server
 import io
+import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sam3_agent import ImageError, load_image
 from sam3_agent.images import Pixels
@@ -79,7 +82,7 @@ def test_sixteen_bit_and_grey_pictures_keep_their_brightness() -> None:
     deep = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
     assert (load_image(file_of(deep, "PNG")) == 128).all()
     assert (load_image(np.full((4, 4), 77, np.uint8)) == 77).all()
-    assert (load_image(Image.fromarray(np.full((4, 4), 0.5, np.float32))) == 127).all()
+    assert (load_image(Image.fromarray(np.full((4, 4), 0.5, np.float32))) == 128).all()
 
 
 def test_of_an_animation_the_first_frame_is_taken(colors: Image.Image) -> None:
@@ -104,8 +107,11 @@ def broken_sources(tmp_path: Path) -> dict[str, tuple[Any, str]]:
         "truncated": (good[: len(good) // 2], "damaged"),
         "tiny": (np.zeros((1, 1, 3), np.uint8), "1x1 pixels"),
         "flat": (np.zeros((0, 0, 3), np.uint8), "empty"),
-        "floats": (np.zeros((4, 4, 3)), "must be uint8"),
-        "two channels": (np.zeros((4, 4, 2), np.uint8), "must be uint8 of shape"),
+        "complex numbers": (np.zeros((4, 4, 3), complex), "must be .* not complex128"),
+        "words": (np.full((4, 4), "red"), "must be"),
+        "two channels": (np.zeros((4, 4, 2), np.uint8), "must be .H, W."),
+        "channels first": (np.zeros((3, 40, 50), np.uint8), "must be .H, W."),
+        "many channels": (np.zeros((40, 50, 8), np.uint16), "must be .H, W."),
         "number": (7, "cannot read an image from int"),
         "none": (None, "cannot read an image from NoneType"),
     }
@@ -114,8 +120,9 @@ def broken_sources(tmp_path: Path) -> dict[str, tuple[Any, str]]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("text", "empty", "folder", "missing", "nul", "truncated"),
-        *("tiny", "flat", "floats", "two channels", "number", "none"),
+        *("text", "empty", "folder", "missing", "nul", "truncated", "tiny", "flat"),
+        *("complex numbers", "words", "two channels", "channels first", "many channels"),
+        *("number", "none"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
@@ -167,3 +174,90 @@ def test_a_url_that_fails_is_an_image_error(server: str) -> None:
         load_image(f"{server}/other.png")
     with pytest.raises(ImageError, match="cannot download"):
         load_image("http://no-such-host.invalid/x.png")
+
+
+def test_a_home_folder_and_a_file_url_are_paths(
+    colors: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "my colors é.png"
+    path.write_bytes(file_of(colors, "PNG"))
+    for source in (
+        "~/my colors é.png",
+        Path("~/my colors é.png"),
+        path.as_uri(),
+        path.as_uri().replace("file://", "FILE://localhost"),
+    ):
+        assert_red_then_blue(load_image(source), tolerance=0)
+    with pytest.raises(ImageError, match=r"there is no file .*none\.png"):
+        load_image("file:///none.png")
+    with pytest.raises(ImageError, match="has three slashes, such as file:///"):
+        load_image("file://home/me/photo.png")
+
+
+def spellings(data: bytes) -> dict[str, str]:
+    """The ways in which people and programs write bytes as a data: URL."""
+    plain = base64.b64encode(data).decode()
+    return {
+        "plain": f"data:image/png;base64,{plain}",
+        "without type": f"data:;base64,{plain}",
+        "in capitals": f"DATA:image/PNG;charset=utf-8;BASE64,{plain}",
+        "wrapped": "data:image/png;base64,\n" + base64.encodebytes(data).decode(),
+        "wrapped as on Windows": "data:image/png;base64," + "\r\n ".join(textwrap.wrap(plain, 64)),
+        "unpadded": f"data:image/png;base64,{plain.rstrip('=')}",
+        "for URLs": f"data:image/png;base64,{base64.urlsafe_b64encode(data).decode()}",
+        "for URLs, unpadded": "data:image/png;base64,"
+        + base64.urlsafe_b64encode(data).decode().rstrip("="),
+        "percent-encoded base64": f"data:image/png;base64,{quote(plain, safe='')}",
+        "no base64": f"data:image/png,{quote(data)}",
+    }
+
+
+@pytest.mark.parametrize("name", spellings(b""))
+def test_a_data_url_is_read_in_every_spelling(name: str) -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (31, 29, 3), np.uint8)
+    url = spellings(file_of(Image.fromarray(noise), "PNG") + b"!")[name]  # a length to be padded
+    assert (load_image(url) == noise).all()
+
+
+def test_a_data_url_that_is_broken_is_refused_without_its_content(colors: Image.Image) -> None:
+    plain = base64.b64encode(file_of(colors, "PNG")).decode()
+    for source, reason in {
+        "data:image/png;base64" + plain: "must look like data:image/png;base64,",
+        f"data:image/png;base64,{plain[:21]}": "cut short",
+        f"data:image/png;base64,{plain}é": "a letter that base64 does not have",
+        plain: "put data:image/png;base64, before it",
+        plain * 200: "put data:image/png;base64, before it",
+        "no/such/folder/" + "x" * 5000: "cannot read",
+        f"https://no-such-host.invalid/{'x' * 500}": "cannot download",
+    }.items():
+        with pytest.raises(ImageError, match=reason) as caught:
+            load_image(source)
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"Exif\0\0garbage!!", b"\0" * 30, b"Exif\0\0II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0"],
+    ids=["noise", "zeros", "cut short"],
+)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_does_not_refuse_fine_pixels(
+    colors: Image.Image, kind: str, exif: bytes
+) -> None:
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {"lossless": True}
+    pixels = load_image(file_of(colors, kind, exif=exif, **options))
+    if pixels.shape[:2] == (6, 4):  # the orientation stood before the cut
+        pixels = np.rot90(pixels)
+    assert_red_then_blue(pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(7).integers(0, 256, (5, 7, 3), np.uint8)
+    data = file_of(Image.fromarray(noise), "PNG", exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert (load_image(data) == np.asarray(turned)).all()

@@ -94,13 +94,29 @@ def file_of(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def tile_bomb(side: int) -> bytes:
+def tiff(tags: dict[int, int], data: bytes, place: int, size: int) -> bytes:
+    """A TIFF with these tags, and those that tell where its data lie and how large they are."""
+    tags = tags | {place: 8 + 2 + 12 * (len(tags) + 2) + 4, size: len(data)}
+    head = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + head + bytes(4) + data
+
+
+def tile_bomb(side: int, bits: int = 8) -> bytes:
     """A TIFF of 16 x 16 pixels in one tile of side x side."""
-    tile = zlib.compress(bytes(side * 8), 9)
-    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side}
-    tags |= {324: 8 + 2 + 12 * 10 + 4, 325: len(tile)}
-    head = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + head + bytes(4) + tile
+    tags = {256: 16, 257: 16, 258: bits, 259: 8, 262: 1, 277: 1, 322: side, 323: side}
+    return tiff(tags, zlib.compress(bytes(side * 8), 9), 324, 325)
+
+
+def band_bomb(bands: int) -> bytes:
+    """A small TIFF of 1000 x 1000 pixels that has so many bands."""
+    tags = {256: 1000, 257: 1000, 258: 8, 259: 8, 262: 1, 277: bands, 278: 1000}
+    return tiff(tags, zlib.compress(bytes(9999), 9), 273, 279)
+
+
+def deflate_bomb() -> bytes:
+    """A TIFF of 16 x 16 pixels of 16 bits whose strip unpacks to 200 MB."""
+    tags = {256: 16, 257: 16, 258: 16, 259: 8, 262: 1, 277: 1, 278: 16}
+    return tiff(tags, zlib.compress(bytes(200_000_000), 9), 273, 279)
 
 
 def scan_bomb() -> bytes:
@@ -146,7 +162,12 @@ IMAGES: list[tuple[str, str, str]] = [
     ("a port that is none", "https://93.184.216.34:99999/", "cannot be read"),
     ("a line break", "https://93.184.216.34/a\r\nX-Evil: 1", "cannot be read"),
     ("a bad name", "https://" + "a" * 300 + ".example/", "cannot be read"),
-    ("a file URL", "file:///etc/passwd", "a handle, an https URL"),
+    ("a file URL", "file:///etc/passwd", "no such picture in the folders"),
+    ("a file URL of another host", "file://evil.example/share/a.png", "has three slashes"),
+    ("a file URL, encoded", "file:///%2e%2e/%65tc/passwd", "no such picture in the folders"),
+    ("a file URL with a NUL", "file:///a%00.png", "no such picture in the folders"),
+    ("the home folder", "~/secret.png", "no such picture in the folders"),
+    ("the home of another", "~root/.profile", "no such picture in the folders"),
     ("FTP", "ftp://93.184.216.34/a.png", "a handle, an https URL"),
     ("gopher", "gopher://127.0.0.1:6379/_INFO", "a handle, an https URL"),
     ("a script", "javascript:alert(1)", "a handle, an https URL"),
@@ -164,7 +185,11 @@ IMAGES: list[tuple[str, str, str]] = [
     ("a file that is text", "notes.png", "not an image"),
     ("a guessed handle", "img_" + "0" * 24, "no image with this handle"),
     ("a short handle", "img_", "no such picture in the folders"),
-    ("a data URI of text", "data:text/plain,hello", "data:image/png;base64"),
+    ("a data URI of text", "data:text/plain,hello", "not an image"),
+    ("a data URI without a comma", "data:image/png;base64", "data:image/png;base64,"),
+    ("base64 that was cut", "data:image/png;base64,iVBOR", "cut short"),
+    ("bare base64", data_uri(png()).partition(",")[2], "put data:image/png;base64, before it"),
+    ("long bare base64", base64.b64encode(png() + bytes(9000)).decode(), "put data:image/png"),
     ("broken base64", "data:image/png;base64,@@@@", "not proper base64"),
     ("an empty data URI", "data:image/png;base64,", "is empty"),
     ("a PNG that is text", data_uri(b"not a png"), "not an image"),
@@ -179,6 +204,11 @@ IMAGES: list[tuple[str, str, str]] = [
     ("a scan bomb", data_uri(scan_bomb(), "image/jpeg"), "at most 100 scans"),
     ("too large a file", "large.png", "larger than 1 MB"),
     ("too large a data URI", data_uri(bytes(1_100_000)), "larger than 1 MB"),
+    ("too large, and wrapped", "data:image/png;base64," + "A A\n" * 1_000_000, "larger than 1 MB"),
+    ("too large, not base64", "data:image/png," + "a" * 1_100_000, "larger than 1 MB"),
+    ("a deep tile bomb", data_uri(tile_bomb(20_000, 16)), "400 megapixels, the limit is 50"),
+    ("a band bomb", data_uri(band_bomb(60_000)), "MB in memory, the limit is 800"),
+    ("a deflate bomb", data_uri(deflate_bomb()), "damaged"),
     ("right to left", "\u202egnp.drac", "no such picture in the folders"),
     ("half a letter", "a\ud800.png", "U+D800"),
     ("a letter with many marks", "e" + "\u0301" * 300, "no such picture in the folders"),

@@ -1,7 +1,5 @@
 """Pictures from someone who is not trusted: what may be read at all, and how much of it."""
 
-import base64
-import binascii
 import os
 import re
 import stat
@@ -9,6 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam3_agent.errors import ImageError
+from sam3_agent.image_source import (
+    BARE_BASE64,
+    data_url_content,
+    local_path,
+    looks_like_base64,
+    too_large,
+)
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.plugin.download import Downloader
 
@@ -21,7 +26,6 @@ MAX_SOURCE = 8_000
 MAX_SCANS = 100
 """Scans of a progressive JPEG: each costs a pass over all pixels, and no more than 75 bytes."""
 
-_DATA_URI = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.I)
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 _NOT_THERE = "there is no such picture in the folders that may be read"
@@ -58,40 +62,35 @@ class Intake:
             return self._not_too_large(source)
         source = source.strip()
         if source[:5].lower() == "data:":
-            return self._data_uri(source)
+            return self._not_too_large(data_url_content(source, self.max_bytes))
         if not source or len(source) > MAX_SOURCE:
+            if looks_like_base64(source):
+                raise ImageError(BARE_BASE64)
             raise ImageError(f"an image source has 1 to {MAX_SOURCE} characters")
         if source.lower().startswith(("https:", "http:")):
             if self.downloads is None:
                 raise ImageError("URLs are not fetched here")
             return self._not_too_large(self.downloads.fetch(source))
-        if _SCHEME.match(source) and not Path(source).drive:
+        is_file_url = source.lower().startswith("file:")
+        if _SCHEME.match(source) and not is_file_url and not Path(source).drive:
             raise ImageError("an image is a handle, an https URL, a data URI, or a path")
         return self._file(source)
 
-    def _data_uri(self, source: str) -> bytes:
-        head = _DATA_URI.match(source[:MAX_SOURCE])
-        if head is None:
-            raise ImageError("a data URI must look like data:image/png;base64,...")
-        if len(source) - head.end() > self.max_bytes * 4 // 3 + 4:
-            raise self._too_large()
-        try:
-            return self._not_too_large(base64.b64decode(source[head.end() :], validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise ImageError("the data URI is not proper base64") from error
-
     def _file(self, source: str) -> bytes:
         if not self.roots:
+            if looks_like_base64(source):
+                raise ImageError(BARE_BASE64)
             raise ImageError("files are not read here; give a handle, an https URL or a data URI")
+        place = local_path(source)
         for root in self.roots:
             try:
                 base = root.resolve(strict=True)
-                path = (base / source).resolve(strict=True)
+                path = (base / place).resolve(strict=True)
                 if path.is_relative_to(base):
                     return self._content(base, path)
             except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
                 continue
-        raise ImageError(_NOT_THERE)
+        raise ImageError(BARE_BASE64 if looks_like_base64(source) else _NOT_THERE)
 
     def _content(self, base: Path, path: Path) -> bytes:
         with open(path, "rb", opener=lambda *_: _opened(base, path)) as file:
@@ -99,16 +98,13 @@ class Intake:
             if not stat.S_ISREG(state.st_mode):
                 raise ImageError(_NOT_THERE)
             if state.st_size > self.max_bytes:
-                raise self._too_large()
+                raise too_large(self.max_bytes)
             return self._not_too_large(file.read(self.max_bytes + 1))
 
     def _not_too_large(self, data: bytes) -> bytes:
         if len(data) > self.max_bytes:
-            raise self._too_large()
+            raise too_large(self.max_bytes)
         return data
-
-    def _too_large(self) -> ImageError:
-        return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")
 
 
 def _opened(base: Path, path: Path) -> int:

@@ -1,0 +1,20 @@
+"""The limits that a picture must keep before it is decoded."""
+
+from sam3_agent.errors import ImageError
+
+MAX_MEGAPIXELS = 100.0
+MIN_SIDE = 2
+
+
+def check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None:
+    """Raises ImageError for a (width, height) that is too small or too large."""
+    width, height = size
+    if min(size) < MIN_SIDE:
+        raise ImageError(
+            f"{name} is {width}x{height} pixels; each side needs at least {MIN_SIDE} pixels"
+        )
+    if width * height > max_megapixels * 1e6:
+        raise ImageError(
+            f"{name} has {width * height / 1e6:.0f} megapixels, the limit is {max_megapixels:g}; "
+            "make it smaller or raise the limit (max_megapixels, --max-megapixels)"
+        )

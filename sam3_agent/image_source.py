@@ -1,0 +1,143 @@
+"""Where a picture comes from: paths, web addresses, file: and data: URLs."""
+
+import base64
+import binascii
+import os
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from sam3_agent.errors import ImageError
+
+MAX_DOWNLOAD_BYTES = 200_000_000
+DOWNLOAD_SECONDS = 60
+
+SHOWN = 80
+"""Characters of a source that an error shows; a data: URL may have millions."""
+
+_DATA_URL = re.compile(
+    r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE
+)
+_MAGIC = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM....\0{4}|II\*\0|MM\0\*|....ftyp", re.DOTALL
+)
+"""How the files of PNG, JPEG, GIF, WebP, BMP, TIFF and AVIF begin."""
+
+BARE_BASE64 = (
+    "the image looks like base64 without its head: put data:image/png;base64, before it "
+    "(or image/jpeg, image/webp)"
+)
+
+
+def read_source(source: object) -> tuple[bytes, str]:
+    """The content of a path, URL or bytes, and what to call it. Raises ImageError."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), "the image data"
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(
+            f"cannot read an image from {type(source).__name__}; "
+            "pass a path, a URL, bytes, a PIL image or an array"
+        )
+    if isinstance(source, str):
+        scheme = source.partition(":")[0].strip().lower()
+        if scheme == "data":
+            return data_url_content(source.strip()), "the data: URL"
+        if scheme in ("http", "https"):
+            return _download(source), shown(source)
+    path = local_path(source)
+    try:
+        return path.read_bytes(), shown(path)
+    except (OSError, ValueError) as error:
+        if looks_like_base64(str(source)):
+            raise ImageError(BARE_BASE64) from error
+        if isinstance(error, FileNotFoundError):
+            raise ImageError(f"there is no file {shown(path)}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot read {shown(path)}: {reason}") from error
+
+
+def data_url_content(url: str, max_bytes: float = float("inf")) -> bytes:
+    """The bytes in a data: URL.
+
+    Base64 may be wrapped, unpadded, percent-encoded, or in the alphabet for URLs. Raises ImageError
+    for what cannot be decoded, or is larger than `max_bytes`.
+    """
+    head = _DATA_URL.match(url[:1000])
+    if head is None:
+        raise ImageError("a data: URL must look like data:image/png;base64,...")
+    body = url[head.end() :]
+    # the limit comes first: each step below makes a copy
+    if len(body) > max_bytes * 4:
+        raise too_large(max_bytes)
+    if "%" in body or not head["base64"]:
+        content = unquote_to_bytes(body)
+        if not head["base64"]:
+            return content
+        body = content.decode("latin-1")
+    letters = "".join(body.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    if len(letters) > max_bytes * 4 // 3 + 4:
+        raise too_large(max_bytes)
+    try:
+        return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(
+            "the data: URL is not proper base64: it has a letter that base64 does not have, or was "
+            "cut short"
+        ) from error
+
+
+def too_large(max_bytes: float) -> ImageError:
+    """The error for a picture that takes more than so many bytes."""
+    return ImageError(f"the picture is larger than {max_bytes / 1e6:g} MB")
+
+
+def local_path(source: str | os.PathLike[str]) -> Path:
+    """The path in a path or file: URL, with `~` as the home folder. Raises ImageError."""
+    text = os.fspath(source)
+    if isinstance(source, str) and text[:5].lower() == "file:":
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:
+            raise ImageError(f"cannot read {shown(text)}: {error}") from error
+        if parts.netloc.lower() not in ("", "localhost"):
+            raise ImageError(
+                f"cannot read {shown(text)}: a file: URL of this machine has three slashes, such "
+                "as file:///home/me/photo.jpg"
+            )
+        return Path(urllib.request.url2pathname(parts.path))
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user, so it is a name that begins with ~
+        return Path(text)
+
+
+def looks_like_base64(text: str) -> bool:
+    """Whether a text that names no file is the base64 of a picture."""
+    start = "".join(text[:40].split()).replace("-", "+").replace("_", "/")
+    try:
+        content = base64.b64decode(start[: len(start) // 4 * 4], validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return _MAGIC.match(content) is not None
+
+
+def shown(source: str | os.PathLike[str]) -> str:
+    """A path or URL as an error shows it."""
+    text = os.fspath(source)
+    text = text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 2 :]}"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": "sam3-agent"})
+    try:
+        with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
+            data: bytes = response.read(MAX_DOWNLOAD_BYTES + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ImageError(f"cannot download {shown(url)}: {reason}") from error
+    if len(data) > MAX_DOWNLOAD_BYTES:
+        raise ImageError(f"{shown(url)} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")
+    return data
