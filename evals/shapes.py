@@ -13,6 +13,9 @@ from sam3_agent.errors import InputError
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, run_lengths, tight_boxes
 
+LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
+"""Formats of pictures that need not keep every value."""
+
 FARTHEST = 1e6
 """Coordinates beyond this many pixels are taken for an error."""
 
@@ -22,6 +25,16 @@ def masks_of(rles: Sequence[RLE], size: tuple[int, int]) -> Masks:
     count = len(rles)
     ones = np.ones(count, np.float32)
     return Masks(size, tight_boxes(rles), ones, ("",) * count, tuple(rles))
+
+
+def instance(rle: RLE) -> RLE:
+    """The mask of an instance; InputError for one without a pixel, which nobody could find."""
+    if not coco.area(rle):
+        raise InputError(
+            "it marks no pixel of the image (a polygon without area or outside of the image, or a "
+            "black picture); where a query means nothing, leave the list of masks empty"
+        )
+    return rle
 
 
 def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
@@ -91,11 +104,17 @@ def polygon(points: Any) -> npt.NDArray[np.float64]:
 
 
 def png_mask(path: Path, size: tuple[int, int]) -> RLE:
-    """A picture of the image's size whose pixels other than black are the mask."""
+    """A picture of the image's size whose pixels other than black are the mask.
+
+    Any depth; of a palette the indexes count. InputError where the edge of the mask is not known:
+    a lossy file, or grey values between black and white.
+    """
     try:
         with Image.open(path) as picture:
-            # a palette's indexes are what counts, not its colours
-            pixels = np.asarray(picture if picture.mode == "P" else picture.convert("RGB"))
+            lossy = picture.format in LOSSY
+            one_band = len(picture.getbands()) == 1
+            palette = picture.mode == "P"
+            pixels = np.asarray(picture if one_band else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise InputError(f"there is no mask {path}") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -104,5 +123,26 @@ def png_mask(path: Path, size: tuple[int, int]) -> RLE:
     if dense.shape != size:
         height, width = dense.shape
         raise InputError(f"{path} is {width}x{height} pixels, the image {size[1]}x{size[0]}")
+    if not palette and (between := _between(pixels, lossy)):
+        raise InputError(
+            f"{path} has {between} pixels between black and the mask (JPEG artefacts or soft "
+            "edges), so where the mask ends is not known: save it as a PNG with two values"
+        )
     packed: RLE = coco.encode(np.asfortranarray(dense, dtype=np.uint8))
     return packed
+
+
+def _between(pixels: npt.NDArray[Any], lossy: bool) -> int:
+    """How many pixels of a mask are neither black nor its brightest value, where that is a fault.
+
+    Of a lossless file it is none where the values may be the numbers or colours of instances: where
+    white is not among them.
+    """
+    if pixels.ndim == 3:
+        grey = not lossy and bool((pixels == pixels[..., :1]).all())
+        pixels = pixels.max(axis=2) if lossy or grey else (pixels != 0).any(axis=2)
+    top = pixels.max(initial=0)
+    white = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else top
+    if not lossy and (top != white or pixels.dtype.kind == "i"):
+        return 0
+    return int(np.count_nonzero((pixels != 0) & (pixels != top)))

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sam3_agent.errors import InputError
 from tests.benchmark_folders import (
+    FLAT,
     FOLDERS,
     INSTANCES,
+    SIZE,
     answered,
     dump,
     packed,
@@ -60,6 +63,28 @@ def text(name: str, content: str) -> Break:
     return lambda root: (root / name).write_text(content)
 
 
+def masked(name: str, pixels: Any, **options: Any) -> Break:
+    """Put a line into the user's own file whose mask is a picture of these values."""
+
+    def apply(root: Path) -> None:
+        Image.fromarray(pixels).save(root / name, **options)
+        line(masks=[name])(root)
+
+    return apply
+
+
+def soft(dtype: Any = np.uint8) -> Any:
+    """The square, its outline half as bright."""
+    out = np.zeros(SIZE, dtype)
+    out[4:16, 4:16] = np.iinfo(dtype).max // 2
+    out[square()] = np.iinfo(dtype).max
+    return out
+
+
+def two_valued(dtype: Any = np.uint8) -> Any:
+    return square().astype(dtype) * np.iinfo(dtype).max
+
+
 def second(root: Path, name: str, source: str) -> None:
     (root / name).write_bytes((root / source).read_bytes())
 
@@ -84,6 +109,20 @@ PROBLEMS: list[tuple[str, Break, str]] = [
     ("jsonl", line(masks=[{"size": [20, 30], "counts": [700, -100]}]), r"runs that are no whole"),
     ("jsonl", line(masks=["gone.png"]), r"masks\[0\]: there is no mask .*gone.png"),
     ("jsonl", line(masks=[7]), r"masks\[0\]: it is neither an RLE, nor a polygon"),
+    ("jsonl", masked("black.png", np.zeros(SIZE, np.uint8)), r"masks\[0\]: it marks no pixel"),
+    ("jsonl", line(masks=[rle(square() & False)]), r"masks\[0\]: it marks no pixel of the image"),
+    ("jsonl", line(masks=[[50, 5, 60, 5, 60, 15]]), r"masks\[0\]: it marks no pixel"),
+    ("jsonl", line(masks=[[5, -30, 15, -30, 15, -9]]), r"masks\[0\]: it marks no pixel"),
+    ("jsonl", line(masks=[[5, 5, 10, 5, 25, 5]]), r"masks\[0\]: it marks no pixel"),
+    ("jsonl", line(masks=[FLAT, [3, 3, 9, 9, 15, 15]]), r"masks\[1\]: it marks no pixel"),
+    ("jsonl", line(masks=[[[5, 5], [5, 5], [5, 5]]]), r"a polygon without area or outside"),
+    ("jsonl", masked("m.jpg", two_valued()), r"m.jpg has \d+ pixels between black and the mask"),
+    ("jsonl", masked("m.webp", two_valued(), quality=30), r"m.webp has \d+ pixels between"),
+    ("jsonl", masked("soft.png", soft()), r"soft.png has 44 pixels between black and the mask"),
+    ("jsonl", masked("deep.png", soft(np.uint16)), r"deep.png has 44 pixels between"),
+    ("jsonl", masked("rgb.png", np.stack([soft()] * 3, 2)), r"rgb.png has 44 pixels between"),
+    ("jsonl", masked("float.tiff", soft().astype(np.float32)), r"float.tiff has 44 pixels"),
+    ("jsonl", masked("size.png", two_valued()[:, :29]), r"size.png is 29x20 pixels, the image"),
     ("jsonl", line(id=3), r"own.jsonl:5: the id '3' is there twice"),
     (
         "reasonseg",
@@ -113,6 +152,22 @@ PROBLEMS: list[tuple[str, Break, str]] = [
         "reasonseg",
         lambda root: (picture(root / "val/b.jpg"), (root / "val/b.json").write_text("")),
         r"b.json is empty",
+    ),
+    (
+        "reasonseg",
+        lambda root: (
+            picture(root / "val/b.jpg"),
+            dump(root / "val/b.json", {"text": ["x"], "is_sentence": True, "shapes": [
+                {"label": "target", "points": [[40, 1], [50, 1], [50, 9]]},
+                {"label": "ignore", "points": [[1, 1], [9, 1], [9, 9]]}]}),
+        ),
+        r"b.json: its target is outside the 30x20 pixels of the image",
+    ),
+    (
+        "grefcoco",
+        edit("grefcoco/instances.json",
+             lambda whole: whole["annotations"][1].update(segmentation=[[3, 3, 9, 9, 15, 15]])),
+        r"\[1\].sentences\[0\]: annotation 4: it marks no pixel of the image",
     ),
     (
         "grefcoco",
@@ -152,6 +207,20 @@ PROBLEMS: list[tuple[str, Break, str]] = [
              lambda whole: whole["annotations"].append(
                  {"id": 5, "image_id": 2, "category_id": 1, "segmentation": [[1, 2, 3, 4]]})),
         r"image 2: annotation 5: a polygon has 2 points",
+    ),
+    (
+        "saco-silver",
+        edit("annotations/silver_toys_merged_test.json",
+             lambda whole: whole["annotations"].append(
+                 {"id": 5, "image_id": 2, "category_id": 1,
+                  "segmentation": [[40, 2, 50, 2, 50, 9]]})),
+        r"image 2: annotation 5: it marks no pixel of the image",
+    ),
+    (
+        "omnilabel",
+        edit("dataset_all_val_v0.1.3.json",
+             lambda whole: whole["annotations"][0].update(bbox=[1, 1, 9, 0])),
+        r"descriptions\[0\] of image 7: annotation 1: its box is \[1, 1, 9, 0\], without an area",
     ),
     (
         "omnilabel",
@@ -212,6 +281,13 @@ REFUSED: list[tuple[str, Break, str]] = [
     ("grefcoco", text("grefcoco/grefs(unc).json", "{}"), r"holds no list of references"),
     ("saco-silver", text("annotations/silver_toys_merged_test.json", "[]"), r"is no SA-Co file"),
     ("omnilabel", text("dataset_all_val_v0.1.3.json", json.dumps(INSTANCES)), "is no OmniLabel"),
+    (
+        "omnilabel",
+        edit(
+            "dataset_all_val_v0.1.3.json", lambda whole: whole["images"].append(whole["images"][0])
+        ),
+        r"the id of an image is there twice",
+    ),
     (
         "omnilabel",
         edit("dataset_all_val_v0.1.3.json", lambda whole: whole.pop("annotations")),

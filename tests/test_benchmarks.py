@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
@@ -14,7 +15,7 @@ from sam3_agent.evals import benchmarks
 from sam3_agent.evals.benchmarks.reasonseg import rasterise, read_annotation
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import saco
-from sam3_agent.evals.shapes import coco_mask
+from sam3_agent.evals.shapes import coco_mask, png_mask
 from sam3_agent.masks import Masks
 from tests.benchmark_folders import (
     FOLDERS,
@@ -335,6 +336,84 @@ def test_countbench_tables_have_their_pictures_inside(tmp_path: Path) -> None:
     assert (sample.query, sample.about["count"]) == ("How many cats?", 3)
     assert callable(sample.image)
     assert sample.image().shape == (20, 30, 3)
+
+
+def test_rows_of_countbench_without_a_picture_are_left_out_and_counted(tmp_path: Path) -> None:
+    table = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    raw = picture(tmp_path / "a.png").read_bytes()
+    whole = {"image": {"bytes": raw, "path": None}, "text": "three cats", "number": 3}
+    gone = [{**whole, "image": None}, {**whole, "image": {"bytes": None, "path": "b.png"}}]
+    path = tmp_path / "train.parquet"
+    rows = [whole, gone[0], whole, whole, gone[1]]
+    parquet.write_table(table.Table.from_pylist(rows), path, row_group_size=2)
+    benchmark = read("counting", path)
+    assert benchmark.note == "2 of 5 rows have no picture and are left out"
+    assert not benchmark.problems
+    assert [sample.id for sample in benchmark.samples] == ["train-0", "train-2", "train-3"]
+    for sample in benchmark.samples:
+        assert callable(sample.image)
+        assert sample.image().shape == (20, 30, 3)
+    schema = table.Table.from_pylist([whole]).schema
+    parquet.write_table(table.Table.from_pylist([gone[0]], schema=schema), path)
+    with pytest.raises(InputError, match=r"none of 1 rows in .* has a picture"):
+        read("counting", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("bit.png", lambda mask: Image.fromarray(mask)),
+        ("grey.png", lambda mask: Image.fromarray(mask * np.uint8(255))),
+        ("one.png", lambda mask: Image.fromarray(mask * np.uint8(1))),
+        ("deep.png", lambda mask: Image.fromarray(mask * np.uint16(256))),
+        ("deepest.png", lambda mask: Image.fromarray(mask * np.uint16(65535))),
+        ("numbers.png", lambda mask: Image.fromarray(np.tril(mask) * np.uint8(1) + mask)),
+        (
+            "colours.png",
+            lambda mask: Image.fromarray(mask[..., None] * np.array([9, 0, 250], np.uint8)),
+        ),
+        ("float.tiff", lambda mask: Image.fromarray(mask * np.float32(0.5))),
+        ("lossless.webp", lambda mask: Image.fromarray(np.stack([mask * np.uint8(255)] * 3, 2))),
+    ],
+)
+def test_a_mask_may_be_a_picture_of_any_depth(tmp_path: Path, name: str, made: Any) -> None:
+    options = {"lossless": True} if name.endswith("webp") else {}
+    made(square()).save(tmp_path / name, **options)
+    assert (coco.decode(png_mask(tmp_path / name, SIZE)) == square()).all()
+
+
+def test_the_indexes_of_a_palette_are_the_mask_whatever_their_colours(tmp_path: Path) -> None:
+    indexes = Image.fromarray(square() * np.uint8(2))
+    indexes.putpalette([255, 255, 255, 9, 9, 9, 0, 0, 0])
+    indexes.save(tmp_path / "m.png")
+    assert (coco.decode(png_mask(tmp_path / "m.png", SIZE)) == square()).all()
+
+
+@pytest.mark.parametrize("name", ["refcoco", "grefcoco"])
+def test_masks_are_compared_at_another_size_where_that_is_asked(tmp_path: Path, name: str) -> None:
+    FOLDERS[name](tmp_path)
+    resized = benchmarks.read(name, tmp_path, score_size=480)
+    assert "480x480" in resized.note
+    sample = resized.samples[0]
+    pred = packed(square(x=8))
+    row = answered(sample, pred)
+    truth = np.asarray(Image.fromarray(square()).resize((480, 480), Image.Resampling.NEAREST))
+    found = np.asarray(Image.fromarray(square(x=8)).resize((480, 480), Image.Resampling.NEAREST))
+    expected = (truth & found).sum() / (truth | found).sum()
+    assert resized.metrics([row])["ciou"] == expected
+    assert resized.score(row) == expected
+    odd = benchmarks.read(name, tmp_path, score_size=7)
+    assert odd.score(row) != read(name, tmp_path).score(row) == 7 / 13
+    assert "--score-size 480" in read(name, tmp_path).note
+    nothing = answered(resized.samples[-1], packed())
+    assert resized.score(nothing) == (1 if name == "grefcoco" else 0)
+
+
+def test_a_benchmark_with_one_size_refuses_another(tmp_path: Path) -> None:
+    jsonl(tmp_path)
+    with pytest.raises(InputError, match="--score-size is for refcoco"):
+        benchmarks.read("jsonl", tmp_path, score_size=480)
 
 
 def test_every_form_of_ones_own_masks_means_the_same(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ MODULES: dict[str, str] = {
 }
 """The name of a benchmark to the module here whose `read(data, split, **options)` makes it."""
 
+RESIZABLE = ("refcoco", "grefcoco")
+"""The modules whose `read` takes a score_size."""
+
 VARIANTS: dict[str, dict[str, str]] = {
     "refcoco+": {"dataset": "refcoco+"},
     "refcocog": {"dataset": "refcocog", "by": "umd"},
@@ -41,6 +44,11 @@ def read(
     """
     if name not in MODULES:
         raise InputError(f"there is no benchmark {name!r}; choose one of {', '.join(MODULES)}")
+    if "score_size" in options and MODULES[name] not in RESIZABLE:
+        raise InputError(
+            f"{name} has one size at which masks are compared; --score-size is for refcoco, "
+            "refcoco+, refcocog and grefcoco"
+        )
     module = import_module(f"sam3_agent.evals.benchmarks.{MODULES[name]}")
     benchmark: Benchmark = module.read(data, split, **VARIANTS.get(name, {}), **options)
     return benchmark

@@ -2,7 +2,8 @@
 
 CountBench (arXiv 2302.12066) as CountBenchQA, a table (parquet) with `image`, `question` ("How many
 headsets are there in the image?") and `number` (10); or the table nielsr/countbench, whose `text`
-is a caption that names the number. PixMo-Count (arXiv 2409.17146), a table without pictures::
+is a caption that names the number. Rows whose picture is gone are left out, as everybody does, and
+counted in the note. PixMo-Count (arXiv 2409.17146), a table without pictures::
 
     {"image_url": "https://...", "image_sha256": "60bd...", "label": "people", "count": 4}
 
@@ -40,14 +41,23 @@ SOURCE = (
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     """The table or file in the folder; a split (PixMo has validation, test) names tables."""
     root = folder(data, "counting", SOURCE)
+    note = ""
     if tables := find_tables(root, split):
-        records = _table_samples(tables, root)
+        rows = list(table_rows(tables, (), SOURCE))
+        whole = [row for row in rows if row.has_image is not False]
+        if not whole:
+            raise InputError(
+                f"counting: none of {len(rows)} rows in {root} has a picture. {SOURCE}"
+            )
+        if len(whole) < len(rows):
+            note = f"{len(rows) - len(whole)} of {len(rows)} rows have no picture and are left out"
+        records = _table_samples(whole, root)
     else:
         if split is not None:
             raise InputError(f"counting: {root} has no tables, and so no split {split!r}")
         records = _file_samples(_file(root))
     samples, problems = collect(records)
-    return ScoredBenchmark("counting", samples, problems, tally, rate)
+    return ScoredBenchmark("counting", samples, problems, tally, rate, note)
 
 
 def tally(rows: Sequence[Row]) -> Tally:
@@ -72,10 +82,10 @@ def _file(root: Path) -> Path:
 
 
 def _table_samples(
-    tables: Sequence[Path], root: Path
+    rows: Sequence[TableRow], root: Path
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
     folders = [place / "images" for place in (root, root.parent)]
-    for row in table_rows(tables, (), SOURCE):
+    for row in rows:
         yield row.where, partial(_table_sample, row, folders)
 
 

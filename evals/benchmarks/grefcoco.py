@@ -16,9 +16,9 @@ from typing import Any
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
-from sam3_agent.evals.benchmarks.refcoco import of_split, sentences
+from sam3_agent.evals.benchmarks.refcoco import of_split, overlap, sentences, size_note
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally, mask_overlap
+from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally
 from sam3_agent.evals.records import collect, field, folder, read_json, text
 
 SOURCE = (
@@ -30,8 +30,10 @@ REFS = "grefs(unc).json"
 NO_TARGET = -1
 
 
-def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
-    """A split: val unless told; testA, testB."""
+def read(
+    data: Path | None = None, split: str | None = None, *, score_size: int | None = None
+) -> ScoredBenchmark:
+    """A split: val unless told; testA, testB. score_size: see `refcoco.size_note`."""
     root = folder(data, "grefcoco", SOURCE)
     place = next((p for p in (root / "grefcoco", root) if (p / REFS).exists()), None)
     if place is None:
@@ -43,26 +45,32 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     chosen = of_split(refs, split or "val", path)
     make = partial(_sample, Instances(place), split or "val")
     samples, problems = collect(sentences(chosen, path, make))
-    return ScoredBenchmark("grefcoco", samples, problems, tally, rate)
+    return ScoredBenchmark(
+        "grefcoco",
+        samples,
+        problems,
+        partial(tally, score_size=score_size),
+        partial(rate, score_size=score_size),
+        size_note(score_size),
+    )
 
 
-def tally(rows: Sequence[Row]) -> Tally:
+def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
     """gIoU, cIoU, n_acc, t_acc and pr@X; an answer without a pixel says "no target"."""
-    return grefcoco_tally([target_overlap(row) for row in rows])
+    return grefcoco_tally([target_overlap(row, score_size) for row in rows])
 
 
-def rate(row: Row) -> float:
+def rate(row: Row, score_size: int | None = None) -> float:
     """The row's part in gIoU: the IoU, or whether "no target" was said rightly."""
-    one = target_overlap(row)
+    one = target_overlap(row, score_size)
     return float(one.pred_is_no_target) if one.truth_is_no_target else one.overlap.iou()
 
 
-def target_overlap(row: Row) -> TargetOverlap:
+def target_overlap(row: Row, score_size: int | None = None) -> TargetOverlap:
     """The overlap of what was answered and what is true, and which of them is nothing."""
     assert row.truth is not None
     answered_nothing = not row.pred.areas().any()
-    overlap = mask_overlap(row.pred, row.truth, row.ignore)
-    return TargetOverlap(overlap, answered_nothing, not len(row.truth))
+    return TargetOverlap(overlap(row, score_size), answered_nothing, not len(row.truth))
 
 
 def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.records import check_size, field, picture_size, read_json
-from sam3_agent.evals.shapes import coco_mask, masks_of
+from sam3_agent.evals.shapes import coco_mask, instance, masks_of
 from sam3_agent.masks import Masks
 
 PICTURES = (
@@ -57,7 +57,7 @@ class Instances:
             if record.get("image_id") != image_id:
                 raise InputError(f"annotation {number} belongs to image {record.get('image_id')}")
             try:
-                rles.append(coco_mask(record.get("segmentation"), size))
+                rles.append(instance(coco_mask(record.get("segmentation"), size)))
             except InputError as error:
                 raise InputError(f"annotation {number}: {error}") from error
         return masks_of(rles, size)

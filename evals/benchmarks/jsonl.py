@@ -8,8 +8,9 @@
     ], "id": "soup", "ignore": "blur.png", "tags": {"kind": "function"}}
 
 Each entry of `masks` is one instance; an empty list says that the query means nothing in the
-picture. `id` ("line 12" unless told), `ignore` (one such mask) and `tags` may be left
-out. Paths are relative to the file. Nothing needs to be downloaded from anywhere.
+picture. An instance without a pixel, such as a black picture, is an error, and so is a picture with
+grey values between black and white (a JPEG). `id` ("line 12" unless told), `ignore` (one such mask)
+and `tags` may be left out. Paths are relative to the file. Nothing needs to be downloaded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,14 @@ from sam3_agent.evals.records import (
     picture_size,
     text,
 )
-from sam3_agent.evals.shapes import coco_mask, masks_of, png_mask, polygon_mask, rle_mask
+from sam3_agent.evals.shapes import (
+    coco_mask,
+    instance,
+    masks_of,
+    png_mask,
+    polygon_mask,
+    rle_mask,
+)
 from sam3_agent.rle import RLE
 
 SOURCE = (
@@ -98,7 +106,7 @@ def _sample(
     rles = []
     for place, one in enumerate(field(record, "masks", list)):
         try:
-            rles.append(_mask(one, shape, path.parent))
+            rles.append(instance(_mask(one, shape, path.parent)))
         except InputError as error:
             raise InputError(f"masks[{place}]: {error}") from error
     tags = field(record, "tags", dict) if "tags" in record else {}

@@ -111,6 +111,8 @@ def _annotations(root: Path, split: str | None) -> Path:
 def _samples(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Sample]]]:
     try:
         images = {field(one, "id", int): one for one in field(content, "images", list)}
+        if len(images) < len(content["images"]):
+            raise InputError("the id of an image is there twice")
         boxes: dict[tuple[int, int], list[Any]] = {}
         for one in field(content, "annotations", list):
             for description in field(one, "description_ids", list):
@@ -160,6 +162,6 @@ def _box(record: Any) -> list[float]:
     box = field(record, "bbox", list)
     if len(box) != 4 or not all(isinstance(side, int | float) for side in box):
         raise InputError(f"annotation {record.get('id')}: its box is {box}, not [x, y, w, h]")
-    if not all(math.isfinite(side) for side in box) or min(box[2:]) < 0:
-        raise InputError(f"annotation {record.get('id')}: its box is {box}")
+    if not all(math.isfinite(side) for side in box) or min(box[2:]) <= 0:
+        raise InputError(f"annotation {record.get('id')}: its box is {box}, without an area")
     return box

@@ -19,7 +19,7 @@ sj9909/ReasonSegX_val and _test, whose reasoning types become tags.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ PROTOCOLS: tuple[Protocol, ...] = ("lisa", "segzero")
 NOTE = (
     "two scorings are in the literature, by the papers' own code: lisa (ignored pixels left out, "
     "nothing for nothing is 1) in LISA, X-SAM and EVOL-SAM3; segzero (ignored pixels are target, "
-    "nothing for nothing is 0) in Seg-Zero and VisionReasoner; StAR has Seg-Zero's pixels with "
-    "LISA's 1; the code behind SAM 3's numbers is not public"
+    "nothing for nothing is 0) in VisionReasoner; Seg-Zero has the same pixels and leaves nothing "
+    "for nothing out; StAR has them with LISA's 1; the code behind SAM 3's numbers is not public"
 )
 
 
@@ -162,6 +162,9 @@ def _file_sample(path: Path, picture: Path, split: str) -> Sample:
     annotation = read_annotation(path)
     size = picture_size(picture)
     target, ignored = rasterise(annotation, size)
+    meant = replace(annotation, shapes=[shape for shape in annotation.shapes if not shape[0]])
+    if meant.shapes and not target.any() and not rasterise(meant, size)[0].any():
+        raise InputError(f"its target is outside the {size[1]}x{size[0]} pixels of the image")
     return Sample(
         id=path.stem,
         query=annotation.question,
@@ -185,6 +188,8 @@ def _table_samples(
 
 
 def _table_sample(row: TableRow, split: str) -> Sample:
+    if not row.has_image:
+        raise InputError("it has no picture")
     size = row.number_of("img_height"), row.number_of("img_width")
     target = row.mask("mask", size)
     ids = [str(row.get(name)) for name in ("image_id", "ann_id") if row.get(name) is not None]

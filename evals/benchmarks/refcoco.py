@@ -21,7 +21,13 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.metrics import Overlap, Tally, mask_overlap, refcoco_tally
+from sam3_agent.evals.metrics import (
+    Overlap,
+    Tally,
+    mask_overlap,
+    refcoco_tally,
+    resized_overlap,
+)
 from sam3_agent.evals.records import collect, field, folder, text
 
 SOURCE = (
@@ -37,8 +43,12 @@ def read(
     *,
     dataset: str = "refcoco",
     by: str = "unc",
+    score_size: int | None = None,
 ) -> ScoredBenchmark:
-    """A split (val unless told; testA, testB or test) of a dataset, as split `by` these people."""
+    """A split (val unless told; testA, testB or test) of a dataset, as split `by` these people.
+
+    score_size: the side to which masks are resized before they are compared; see `size_note`.
+    """
     name = f"{dataset}-google" if by == "google" else dataset
     root = folder(data, name, SOURCE)
     place = next((p for p in (root / dataset, root) if (p / f"refs({by}).p").exists()), None)
@@ -49,23 +59,46 @@ def read(
     chosen = of_split(refs, split or "val", path)
     make = partial(_sample, Instances(place), split or "val")
     samples, problems = collect(sentences(chosen, path, make))
-    return ScoredBenchmark(name, samples, problems, tally, rate)
+    return ScoredBenchmark(
+        name,
+        samples,
+        problems,
+        partial(tally, score_size=score_size),
+        partial(rate, score_size=score_size),
+        size_note(score_size),
+    )
 
 
-def tally(rows: Sequence[Row]) -> Tally:
+def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
     """cIoU, mIoU and pr@X of the unions."""
-    return refcoco_tally([overlap(row) for row in rows])
+    return refcoco_tally([overlap(row, score_size) for row in rows])
 
 
-def rate(row: Row) -> float:
+def rate(row: Row, score_size: int | None = None) -> float:
     """The IoU of the unions."""
-    return overlap(row).iou()
+    return overlap(row, score_size).iou()
 
 
-def overlap(row: Row) -> Overlap:
+def overlap(row: Row, score_size: int | None = None) -> Overlap:
     """The overlap of what was answered and what is true."""
     assert row.truth is not None
-    return mask_overlap(row.pred, row.truth)
+    if score_size is None:
+        return mask_overlap(row.pred, row.truth, row.ignore)
+    return resized_overlap(row.pred.union(), row.truth.union(), score_size)
+
+
+def size_note(score_size: int | None) -> str:
+    """At which size masks are compared, and who does otherwise."""
+    if score_size is None:
+        return (
+            "masks are compared at the size of the picture; LAVT, ReLA and what builds on their "
+            "code compare them at 480x480 (--score-size 480): do not mix the two in one table"
+        )
+    return (
+        f"masks are resized to {score_size}x{score_size} (nearest pixel) before they are compared, "
+        "as LAVT does at 480 (arXiv 2112.02244); ReLA (arXiv 2306.00968) draws the truth's "
+        "polygons at 480x480; most MLLM papers since LISA compare at the size of the picture"
+    )
 
 
 class _PlainUnpickler(pickle.Unpickler):

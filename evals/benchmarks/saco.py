@@ -50,7 +50,7 @@ from sam3_agent.evals.records import (
     read_json,
     text,
 )
-from sam3_agent.evals.shapes import coco_mask, masks_of
+from sam3_agent.evals.shapes import coco_mask, instance, masks_of
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE
 
@@ -185,7 +185,7 @@ class _Annotator:
         out = []
         for annotation in self.truths.get(pair, ()):
             try:
-                out.append(coco_mask(annotation.get("segmentation"), size))
+                out.append(instance(coco_mask(annotation.get("segmentation"), size)))
             except InputError as error:
                 raise InputError(f"annotation {annotation.get('id')}: {error}") from error
         return out

@@ -20,12 +20,15 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """One row: its columns but the picture, and where it stands."""
+    """One row: its columns but the picture, and where it stands.
+
+    has_image: whether it holds a picture; None where the table has no column of them.
+    """
 
     path: Path
     number: int
     columns: Mapping[str, Any]
-    has_image: bool
+    has_image: bool | None
 
     @property
     def where(self) -> str:
@@ -85,11 +88,33 @@ def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> It
             raise InputError(f"{path} is empty")
         number = 0
         columns = sorted(names - {"image"})
+        pictured = _pictured(table) if "image" in names else None
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
             for place in range(batch.num_rows):
                 row = {name: batch.column(name)[place] for name in columns}
-                yield TableRow(path, number, row, "image" in names)
+                has_image = None if pictured is None else bool(pictured[number])
+                yield TableRow(path, number, row, has_image)
                 number += 1
+
+
+def _pictured(table: Any) -> BoolArray:
+    """(N,) whether each row holds the bytes of a picture; read only where some do not."""
+    from pyarrow import compute
+
+    parts = []
+    for group in range(table.num_row_groups):
+        about = table.metadata.row_group(group)
+        leaves = [about.column(place) for place in range(about.num_columns)]
+        held = [leaf for leaf in leaves if leaf.path_in_schema in ("image", "image.bytes")]
+        counts = [leaf.statistics.null_count if leaf.statistics else None for leaf in held]
+        if held and not any(count is None or count for count in counts):
+            parts.append(np.ones(about.num_rows, np.bool_))
+            continue
+        cells = table.read_row_group(group, columns=["image"]).column("image")
+        if hasattr(cells.type, "fields") and cells.type.get_field_index("bytes") >= 0:
+            cells = compute.struct_field(cells, "bytes")
+        parts.append(np.asarray(compute.is_valid(cells).to_numpy(), np.bool_))
+    return np.concatenate([np.zeros(0, np.bool_), *parts])
 
 
 def _picture(path: Path, number: int) -> Pixels:

@@ -21,7 +21,13 @@ from sam3_agent.evals.metrics.descriptions import (
     omnilabel,
     precision_intervals,
 )
-from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, mask_overlap, pixel_overlap
+from sam3_agent.evals.metrics.overlaps import (
+    Overlap,
+    Protocol,
+    mask_overlap,
+    pixel_overlap,
+    resized_overlap,
+)
 from sam3_agent.evals.metrics.referring import (
     TargetOverlap,
     grefcoco,
@@ -73,5 +79,6 @@ __all__ = [
     "reasonseg_tally",
     "refcoco",
     "refcoco_tally",
+    "resized_overlap",
     "saco",
 ]

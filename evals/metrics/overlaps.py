@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.masks import Masks
@@ -56,6 +57,19 @@ def mask_overlap(
         intersection -= _area(both and _common(both, ignore))
         union -= _area(_common(either, ignore))
     return Overlap(intersection, union)
+
+
+def resized_overlap(pred: BoolArray, truth: BoolArray, side: int) -> Overlap:
+    """The overlap of two (H, W) masks, each resized to (side, side), the nearest pixel each.
+
+    So LAVT (arXiv 2112.02244) resizes the truth, with PIL; its predictions have that size.
+    """
+
+    def resized(mask: BoolArray) -> BoolArray:
+        picture = Image.fromarray(mask.astype(np.uint8))
+        return np.asarray(picture.resize((side, side), Image.Resampling.NEAREST), np.bool_)
+
+    return pixel_overlap(resized(pred), resized(truth))
 
 
 def _merged(rles: Sequence[RLE]) -> RLE | None:

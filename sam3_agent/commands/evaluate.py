@@ -90,6 +90,14 @@ def evaluate(
     tool_calls: ToolCallsOption = None,
     price: PriceOption = None,
     verifier_price: VerifierPriceOption = None,
+    score_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Referring benchmarks: resize masks to this side before they are compared, such "
+            "as 480 for LAVT's and ReLA's protocol (not resized unless told).",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Samples at a time (1 for offline, else 8).")
     ] = None,
@@ -124,11 +132,13 @@ def evaluate(
     def run() -> dict[str, Any]:
         if concepts:
             return _concepts(seed, limit or 200, style.value, segmenter)
-        asked = _read(benchmark, data, split, seed, style.value, limit, skip_bad)
+        options = _benchmark_options(benchmark, seed, style.value, limit, score_size)
+        asked = _read(benchmark, data, split, options, skip_bad)
         eye = load.segmenter(segmenter)
         name = baseline.value if baseline else "agent"
-        options = planner_options(tool_calls, price)
-        brain = None if name == "segmenter" else load.planner(planner, **options)
+        brain = None
+        if name != "segmenter":
+            brain = load.planner(planner, **planner_options(tool_calls, price))
         asks = name in ("agent", "oracle")
         checker: Planner | str | None = None
         if brain is not None and asks:
@@ -145,7 +155,7 @@ def evaluate(
             "data": None if data is None else str(data.resolve()),
             "split": split,
             "seed": seed,
-            "options": _benchmark_options(benchmark, seed, style.value, limit),
+            "options": options,
             "limit": limit,
             "shard": shard,
             "skip_bad": skip_bad,
@@ -211,13 +221,11 @@ def _read(
     name: str,
     data: Path | None,
     split: str | None,
-    seed: int,
-    style: str,
-    limit: int | None,
+    options: dict[str, Any],
     skip_bad: bool,
 ) -> Benchmark:
     """The benchmark; its problems are told, and refused unless they are to be skipped."""
-    benchmark = read(name, data, split, **_benchmark_options(name, seed, style, limit))
+    benchmark = read(name, data, split, **options)
     for problem in benchmark.problems:
         say(f"bad data: {problem}")
     if benchmark.problems and not skip_bad:
@@ -230,8 +238,15 @@ def _read(
     return benchmark
 
 
-def _benchmark_options(name: str, seed: int, style: str, limit: int | None) -> dict[str, Any]:
-    return {"seed": seed, "style": style, "limit": limit} if name == "scenes" else {}
+def _benchmark_options(
+    name: str, seed: int, style: str, limit: int | None, score_size: int | None
+) -> dict[str, Any]:
+    """What `read` takes for this benchmark beside data and split."""
+    if name == "scenes":
+        options: dict[str, Any] = {"seed": seed, "style": style, "limit": limit}
+    else:
+        options = {}
+    return options if score_size is None else {**options, "score_size": score_size}
 
 
 def _run(
