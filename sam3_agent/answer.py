@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -85,9 +86,12 @@ class Answer:
             for stale in target.glob("mask_*.png"):
                 stale.unlink()
             Image.fromarray(self.overlay()).save(target / "overlay.png")
-            for number, mask in zip(self.numbers, self.masks, strict=True):
-                pixels = mask.dense()[0].astype(np.uint8) * 255
-                Image.fromarray(pixels).save(target / f"mask_{number}.png")
+            for index, number in enumerate(self.numbers):
+                pixels = np.zeros(self.masks.size, np.uint8)
+                crop, (x, y) = self.masks.crop(index)
+                pixels[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = 255
+                picture = Image.fromarray(pixels)
+                picture.save(target / f"mask_{number}.png", compress_type=zlib.Z_RLE)
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
             (target / "answer.json").write_text(text + "\n", encoding="utf-8")
         except OSError as error:

@@ -88,10 +88,11 @@ class Masks:
         return len(self.rles)
 
     def __getitem__(self, index: int | slice | Sequence[int] | npt.NDArray[Any]) -> "Masks":
-        """A selection by index, slice, list of indexes or (N,) bool array."""
-        if isinstance(index, Sequence):
-            index = np.asarray(index, dtype=int)
-        chosen = np.atleast_1d(np.arange(len(self))[index])
+        """A selection by index, slice, indexes in a list or array, or N bools in a list or array.
+
+        Raises IndexError for an index that is not there, and for bools that are not N.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[_checked_index(index, len(self))])
         return Masks(
             self.size,
             self.boxes[chosen],
@@ -123,7 +124,8 @@ class Masks:
 
     def areas(self) -> npt.NDArray[np.int64]:
         """(N,) pixels that each mask covers."""
-        return np.asarray(coco.area(list(self.rles)), dtype=np.int64).reshape(-1)
+        # one by one: with numpy 2, pycocotools 2.0.11 counts a list of masks in an uint8
+        return np.array([coco.area(rle) for rle in self.rles], dtype=np.int64)
 
     def centroids(self) -> FloatArray:
         """(N, 2) float32: x y of the centre of gravity of each mask, in pixels; NaN if empty."""
@@ -202,3 +204,23 @@ class Masks:
             {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
             for rle in self.rles
         ]
+
+
+def _checked_index(
+    index: int | slice | Sequence[int] | npt.NDArray[Any], count: int
+) -> slice | npt.NDArray[Any]:
+    """What numpy is to select from `count` masks with: bools are a mask, never indexes 0 and 1."""
+    if isinstance(index, slice):
+        return index
+    chosen = np.asarray(index)
+    if isinstance(index, Sequence):
+        if not index:
+            return np.zeros(0, np.int64)
+        mixed = len({isinstance(one, bool | np.bool_) for one in index}) > 1
+    else:
+        mixed = chosen.ndim == 0 and chosen.dtype == np.bool_
+    if mixed or chosen.ndim > 1 or chosen.dtype.kind not in "biu":
+        raise IndexError(f"select masks by indexes, a slice or {count} bools, not {index!r}")
+    if chosen.dtype == np.bool_ and len(chosen) != count:
+        raise IndexError(f"{len(chosen)} bools cannot select from {count} masks")
+    return chosen

@@ -1,6 +1,7 @@
 """The seam to the eye: what the agent needs of a segmentation model."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
@@ -127,12 +128,13 @@ def prompts_of(segmenter: Segmenter | None) -> frozenset[str]:
 def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 
-    White space is folded and boxes are clipped to the image. Raises PromptError for a prompt with
-    neither phrase nor exemplar, and for a box without area, with NaN, or outside the image.
+    White space is folded, punctuation around the phrase is dropped, and boxes are clipped to the
+    image. Raises PromptError for a prompt with neither phrase nor exemplar, and for a box without
+    area, with NaN, or outside the image.
     """
     if isinstance(prompt, str):
         prompt = ConceptPrompt(prompt)
-    phrase = " ".join(prompt.phrase.split())
+    phrase = _bare(prompt.phrase)
     if not phrase and not prompt.positive:
         what = "there are only negative exemplars" if prompt.negative else "a phrase is empty"
         raise PromptError(
@@ -144,6 +146,17 @@ def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
         positive=tuple(checked_box(box, size) for box in prompt.positive),
         negative=tuple(checked_box(box, size) for box in prompt.negative),
     )
+
+
+def _bare(phrase: str) -> str:
+    """A phrase without the quotes, brackets and full stops that people and models put around it.
+
+    They are tokens to SAM 3, which finds less with them, or nothing. Marks that carry a meaning
+    ("#7", "50%") stay.
+    """
+    words = " ".join(phrase.split())
+    around = {c for c in words if unicodedata.category(c)[0] == "P" and c not in "#%&@"}
+    return words.strip("".join(around) + "`´ ")  # noqa: RUF001
 
 
 def checked_object(prompt: ObjectPrompt, size: tuple[int, int]) -> ObjectPrompt:

@@ -40,7 +40,7 @@ class Conclusion:
     unable: bool = False
 
 
-MAX_ARGUMENTS = 20_000
+MAX_ARGUMENTS = 100_000
 """Characters of the raw arguments of one call; more are refused."""
 
 ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]

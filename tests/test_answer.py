@@ -69,3 +69,24 @@ def test_saving_where_a_file_stands_says_so(answer: Answer, tmp_path: Path) -> N
     (tmp_path / "out").touch()
     with pytest.raises(InputError, match="cannot write to"):
         answer.save(tmp_path / "out")
+
+
+@pytest.mark.parametrize("count", [256, 300, 5000])
+def test_an_answer_may_have_any_number_of_masks(count: int, tmp_path: Path) -> None:
+    columns = 100
+    boxes = [(2 * (i % columns), 2 * (i // columns), 2 * (i % columns) + 1, 2 * (i // columns) + 1)
+             for i in range(count)]  # fmt: skip
+    numbers = list(range(1, count + 1))
+    replies = [
+        calling(("segment", {"phrases": ["dot"]})),
+        calling(("look", {"numbers": numbers[-25:]}), ("measure", {"numbers": numbers[-60:]})),
+        calling(("answer", {"text": "Dots.", "numbers": numbers})),
+    ]
+    picture = np.full((100, 200, 3), 128, np.uint8)
+
+    answer = Agent(ScriptedPlanner(replies), PlacedSegmenter({"dot": boxes})).ask(picture, "dots")
+
+    assert (answer.status, answer.usage.tool_errors) == ("answered", 0)
+    assert [one["area"] for one in answer.to_dict()["instances"]] == [1] * count
+    names = {path.name for path in answer.save(tmp_path).iterdir()}
+    assert names == {"answer.json", "overlay.png", *(f"mask_{n}.png" for n in numbers)}

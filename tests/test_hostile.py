@@ -106,7 +106,7 @@ TOLD: dict[str, tuple[Wire, str]] = {
         "not valid JSON",
     ),
     "arguments with a tail": (calls(call("segment", '{"phrases": ["dog"]}}}')), "not valid JSON"),
-    "arguments of 1 MB": (calls(call("segment", LONG)), "more than 20000 characters"),
+    "arguments of 1 MB": (calls(call("segment", LONG)), "more than 100000 characters"),
     "arguments of 20,000 brackets": (calls(call("segment", "[" * 20_000)), "not valid JSON"),
     "arguments of 900 levels": (
         calls(call("segment", '{"phrases": ' + "[" * 900 + "]" * 900 + "}")),

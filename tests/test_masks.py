@@ -1,5 +1,7 @@
 """Masks as columns: checked, compact, and equal to what pycocotools says."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +40,59 @@ def test_masks_are_selected_and_joined(two: Masks) -> None:
     assert [one.phrases[0] for one in two] == ["dog", "cat"]
     with pytest.raises(IndexError):
         two[5]
+
+
+@pytest.mark.parametrize(
+    ("index", "phrases"),
+    [
+        ([True, False], ("dog",)),
+        ((False, True), ("cat",)),
+        ([np.True_, np.True_], ("dog", "cat")),
+        (np.array([False, False]), ()),
+        (np.int64(1), ("cat",)),
+        (np.array([1, 1, 0]), ("cat", "cat", "dog")),
+        ([-1], ("cat",)),
+        (slice(1, None), ("cat",)),
+        ((), ()),
+    ],
+)
+def test_bools_select_and_numbers_index(two: Masks, index: Any, phrases: tuple[str, ...]) -> None:
+    assert two[index].phrases == phrases
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [True],
+        [True, False, True],
+        np.array([True]),
+        np.zeros(0, np.bool_),
+        [True, 1],
+        [0.0, 1.0],
+        np.array([0.5]),
+        [[0], [1]],
+        np.eye(2, dtype=np.bool_),
+        True,
+        ["0"],
+        [2],
+        -3,
+    ],
+    ids=str,
+)
+def test_what_is_no_index_of_masks_is_refused(two: Masks, index: Any) -> None:
+    with pytest.raises(IndexError):
+        two[index]
+
+
+@pytest.mark.parametrize("count", [255, 256, 300, 5000])
+def test_any_number_of_masks_is_measured(count: int) -> None:
+    masks = Masks.concatenate([
+        Masks.from_dense(np.pad(np.ones((1, 3, 4 + i), np.bool_), ((0, 0), (2, 5), (1, 5 - i))))
+        for i in range(5)
+    ])[np.arange(count) % 5]  # fmt: skip
+    assert masks.areas().tolist() == [3 * (4 + i % 5) for i in range(count)]
+    assert masks.union().sum() == 24
+    assert masks.overlap(masks[:2])[-1, 0] == masks.overlap(masks[:2])[(count - 1) % 5, 0]
 
 
 def test_boxes_that_leave_the_image_are_clipped(two: Masks) -> None:

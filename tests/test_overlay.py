@@ -93,7 +93,7 @@ def test_a_planner_sees_every_number_at_any_size(count: int, width: int, height:
     assert len(placed) == count
 
 
-@pytest.mark.parametrize("count", [30, 200])
+@pytest.mark.parametrize("count", [30, 200, 5000])
 def test_labels_never_overlap_and_never_leave_the_picture(count: int) -> None:
     rng = np.random.default_rng(0)
     labels = []

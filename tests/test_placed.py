@@ -61,3 +61,26 @@ def test_a_phrase_that_is_too_long_is_refused_before_anything_is_noted() -> None
 def test_a_thing_that_does_not_fit_the_picture_is_an_error(thing: object) -> None:
     with pytest.raises(SegmenterError):
         PlacedSegmenter({"dog": thing}).detect((80, 100), ["dog"])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    ["red car.", '"red car"', "“Red car”,".lower(), "«red car»", " (red  car)…", "- red car!"],
+)
+def test_marks_around_a_phrase_do_not_matter(phrase: str) -> None:
+    (found,) = PlacedSegmenter({"red car": [(0, 0, 9, 9)]}).detect((80, 100), [phrase])
+
+    assert (found.phrase, len(found.masks)) == ("red car", 1)
+
+
+@pytest.mark.parametrize("phrase", ["#7 jersey", '12" ruler', "C++ book", "50%", "children's toy"])
+def test_marks_that_mean_something_stay(phrase: str) -> None:
+    (found,) = PlacedSegmenter({phrase: [(0, 0, 9, 9)]}).detect((80, 100), [phrase])
+
+    assert (found.phrase, len(found.masks)) == (phrase, 1)
+
+
+@pytest.mark.parametrize("phrase", ["...", "''", " “” "])
+def test_marks_alone_are_no_phrase(phrase: str) -> None:
+    with pytest.raises(PromptError, match="a phrase is empty"):
+        PlacedSegmenter({}).detect((80, 100), [phrase])

@@ -18,6 +18,9 @@ Centres: TypeAlias = npt.NDArray[np.float64]
 SMALLEST, LARGEST = (12, 1 / 45), (14, 1 / 22)
 """Pixels of a label's font: at least so many, and this share of the picture's shorter side."""
 
+RINGS = 8
+"""How far around its mask a label looks for a place, in halves of its height."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -59,27 +62,33 @@ def draw_labels(picture: Image.Image, labels: Sequence[Label], thickness: int) -
 def place_labels(
     labels: Sequence[Label], size: tuple[int, int]
 ) -> list[tuple[Label, tuple[int, int, int, int], int]]:
-    """Each label that finds a place in a picture of (width, height), its box, and its font size."""
+    """Each label that finds a place in a picture of (width, height), its box, and its font size.
+
+    First each label, those of large masks first, looks for a free place in or around its mask.
+    Those that find none share what is left of the picture, each as near to its mask as it can.
+    """
     smallest, largest = (max(least, min(size) * share) for least, share in (SMALLEST, LARGEST))
-    taken = np.empty((0, 4), np.int64)
-    placed = []
+    taken = np.empty((len(labels), 4), np.int64)
+    placed: list[tuple[Label, tuple[int, int, int, int], int]] = []
+    crowded: list[Label] = []
     for label in sorted(labels, key=lambda label: -label.reach):
         points = round(float(np.clip(label.reach * 0.75, smallest, largest)))
-        box = _free_box(label, _extent(points, len(label.text)), taken, size)
-        if box is not None:
-            taken = np.vstack([taken, box])
-            x0, y0, x1, y1 = (int(v) for v in box)
-            placed.append((label, (x0, y0, x1, y1), points))
-    return placed
+        box = _free_box(label, _extent(points, len(label.text)), taken[: len(placed)], size)
+        if box is None:
+            crowded.append(label)
+        else:
+            taken[len(placed)] = box
+            placed.append((label, box, points))
+    return placed + _squeezed(crowded, round(smallest), taken[: len(placed)], size)
 
 
 def _free_box(
     label: Label, extent: tuple[int, int], taken: Boxes, size: tuple[int, int]
-) -> npt.NDArray[np.int64] | None:
-    """The best free place of a label of (width, height) in a picture, if there is one.
+) -> tuple[int, int, int, int] | None:
+    """The best free place of a label of (width, height) in or around its mask, if there is one.
 
     It is the pole when the mask is large enough, else above, below or beside the mask, else the
-    nearest free place around, else any.
+    nearest free place around.
     """
     width, height = extent
     if width > size[0] or height > size[1]:
@@ -94,17 +103,55 @@ def _free_box(
         first = [start, (x, below), (left, y), (right, y)]
     tries: list[Callable[[], Centres]] = [
         lambda: np.array(first, np.float64),
-        lambda: np.array(start) + _rings(1, 8) * height / 2,
-        lambda: np.array(start) + _rings(9, 40) * height / 2,
-        lambda: _grid(extent, size, label.pole),
+        lambda: np.array(start) + _rings(1, RINGS) * height / 2,
     ]
     for centres in tries:
         boxes = _boxes_at(centres(), extent, size)
-        free = np.flatnonzero(~_overlaps(boxes, taken).any(axis=1))
+        around = np.array([[*boxes[:, :2].min(axis=0), *boxes[:, 2:].max(axis=0)]])
+        near = taken[_overlaps(around, taken)[0]]
+        free = np.flatnonzero(~_overlaps(boxes, near).any(axis=1))
         if len(free):
-            box: npt.NDArray[np.int64] = boxes[free[0]]
-            return box
+            left, top, right, bottom = (int(v) for v in boxes[free[0]])
+            return left, top, right, bottom
     return None
+
+
+def _squeezed(
+    labels: Sequence[Label], points: int, taken: Boxes, size: tuple[int, int]
+) -> list[tuple[Label, tuple[int, int, int, int], int]]:
+    """Labels in what is left of a picture, each in the place that is nearest to its pole.
+
+    The places are a grid at a quarter of a label's size, so that a label that is set takes all
+    places less than four steps away. Without any place left, the other labels are left out.
+    """
+    if not labels:
+        return []
+    width, height = _extent(points, max(len(label.text) for label in labels))
+    step_x, step_y = max(1, width // 4), max(1, height // 4)
+    left = np.arange(0, size[0] - width + 1, step_x)
+    top = np.arange(0, size[1] - height + 1, step_y)
+    free = np.ones((len(top), len(left)), np.bool_)
+    reach_x, reach_y = -(-width // step_x), -(-height // step_y)
+    for x0, y0, x1, y1 in taken:
+        rows = slice(*np.searchsorted(top, [y0 - height + 1, y1]))
+        free[rows, slice(*np.searchsorted(left, [x0 - width + 1, x1]))] = False
+    placed = []
+    for label in labels:
+        rows_left, columns_left = np.nonzero(free)
+        if not len(rows_left):
+            break
+        away = np.hypot(
+            left[columns_left] + width / 2 - label.pole[0],
+            top[rows_left] + height / 2 - label.pole[1],
+        )
+        row, column = rows_left[away.argmin()], columns_left[away.argmin()]
+        x0, y0 = int(left[column]), int(top[row])
+        placed.append((label, (x0, y0, x0 + width, y0 + height), points))
+        free[
+            max(0, row - reach_y + 1) : row + reach_y,
+            max(0, column - reach_x + 1) : column + reach_x,
+        ] = False
+    return placed
 
 
 @lru_cache
@@ -115,15 +162,6 @@ def _rings(first: int, last: int) -> Centres:
         angles = np.linspace(0, 2 * np.pi, 8 + 4 * ring, endpoint=False)
         around.append(ring * np.stack([np.cos(angles), np.sin(angles)], axis=1))
     return np.concatenate(around).astype(np.float64)
-
-
-def _grid(extent: tuple[int, int], size: tuple[int, int], start: tuple[int, int]) -> Centres:
-    """(N, 2) x y all over the picture, the nearest to `start` first."""
-    columns = np.arange(0, size[0] - extent[0] + 1, max(1, extent[0] // 4)) + extent[0] / 2
-    rows = np.arange(0, size[1] - extent[1] + 1, max(1, extent[1] // 4)) + extent[1] / 2
-    places = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    nearest: Centres = places[np.hypot(*(places - start).T).argsort(kind="stable")]
-    return nearest
 
 
 def _boxes_at(centres: Centres, extent: tuple[int, int], size: tuple[int, int]) -> Boxes:
