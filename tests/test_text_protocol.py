@@ -154,7 +154,9 @@ UNREPAIRABLE = {
 def test_a_repair_that_would_be_a_guess_is_left_to_the_check_of_the_arguments(text: str) -> None:
     (call,) = read_calls(text, TOOLS)
     tool = SEGMENT if call.name == "segment" else ANSWER
-    with pytest.raises(ToolError, match=r"not valid JSON|more than 100000|argument 'numbers'"):
+    with pytest.raises(
+        ToolError, match=r"not valid JSON|more than 100000|argument 'numbers'|argument 'unable'"
+    ):
         tool.run(scene(), call.arguments)
 
 
