@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,6 +33,43 @@ def png(width: int = 200, height: int = 100, shade: int = 128) -> bytes:
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+_NUMBER = r"-?[\d.]+(?:e-?\d+)?"
+_BOX = rf"{_NUMBER}(?:,{_NUMBER}){{3}}"
+_ROW = re.compile(
+    rf'(\d+) ("(?:[^"\\]|\\.)*") ({_NUMBER}) \| ({_BOX}) \| ({_BOX}) \| (\d+) \| ({_NUMBER})'
+)
+
+
+def read_report(text: str) -> dict[str, Any]:
+    """What a model can read in the text of a result: the values that structured content has."""
+    head = re.match(r"image (img_[0-9a-f]{24}) \((\d+)x(\d+)\)\n", text)
+    assert head, text
+    words, _, rest = text[head.end() :].partition("\nstatus: ")
+    status, *lines = rest.split("\n")
+    details = [line for line in lines if line.startswith("details: ")]
+    return {
+        "image": head[1],
+        "width": int(head[2]),
+        "height": int(head[3]),
+        "text": words,
+        "status": status,
+        "details": json.loads(details[0].removeprefix("details: ")) if details else {},
+        "masks": [
+            {
+                "number": int(row[1]),
+                "phrase": json.loads(row[2]),
+                "score": float(row[3]),
+                "box": [float(value) for value in row[4].split(",")],
+                "box_percent": [float(value) for value in row[5].split(",")],
+                "area": int(row[6]),
+                "area_percent": float(row[7]),
+            }
+            for row in map(_ROW.fullmatch, lines)
+            if row
+        ],
+    }
 
 
 def environment(**more: str) -> dict[str, str]:

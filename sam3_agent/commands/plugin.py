@@ -46,6 +46,14 @@ TokenOption = Annotated[
     typer.Option(envvar="SAM3_AGENT_TOKEN", help="The bearer token that callers must show."),
 ]
 UrlsOption = Annotated[bool, typer.Option("--urls/--no-urls", help="Fetch https URLs.")]
+StructuredOption = Annotated[
+    bool,
+    typer.Option(
+        "--structured",
+        help="Send structured content too, for programs; many assistants then hide the pictures "
+        "from their model.",
+    ),
+]
 HostOption = Annotated[
     list[str] | None,
     typer.Option(help="A host name under which the server is reached, besides loopback's."),
@@ -80,6 +88,7 @@ def mcp(
     ] = None,
     token: TokenOption = None,
     host: HostOption = None,
+    structured: StructuredOption = False,
     config: Annotated[
         str | None,
         typer.Option(
@@ -107,14 +116,15 @@ def mcp(
             "--verifier-price": verifier_price,
             "--max-usd": max_usd,
         }
-        or_exit(lambda: _print_config(config, given, root or [], urls))
+        flags = ["--no-urls"] * (not urls) + ["--structured"] * structured
+        or_exit(lambda: _print_config(config, given, root or [], flags))
         return
     address = or_exit(lambda: _address(http)) if http else None
 
     def run() -> None:
         import anyio
 
-        from sam3_agent.plugin import mcp_server
+        from sam3_agent.plugin import mcp_server, stdio
         from sam3_agent.plugin.gate import Gate
 
         limits = (max_memory, max_megabytes, max_megapixels)
@@ -122,9 +132,10 @@ def mcp(
         checker = chosen_verifier(verifier, brain, verifier_price)
         agent = _agent(brain, checker, segmenter, effort, timeout, max_usd, max_megapixels)
         eyes = _eyes(agent, root or [], urls, limits)
-        server = mcp_server.build(eyes, Gate(running, waiting, timeout))
+        server = mcp_server.build(eyes, Gate(running, waiting, timeout), structured)
         if address is None:
-            anyio.run(mcp_server.serve_stdio, server)
+            # a message may hold a picture that is too large, and is then told so
+            anyio.run(stdio.serve_stdio, server, int(max_megabytes * 4e6) + 1_000_000)
             return
         rules = _rules(address[0], token, host or [], max_megabytes)
         _serve(mcp_server.http_app(server, rules), address, mcp_server.PATH, timeout)
@@ -253,7 +264,9 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _print_config(client: str, given: Mapping[str, object], root: list[Path], urls: bool) -> None:
+def _print_config(
+    client: str, given: Mapping[str, object], root: list[Path], flags: list[str]
+) -> None:
     """The snippet for a client; given: options with their values, None where not given."""
     from sam3_agent.plugin.clients import snippet
 
@@ -262,7 +275,7 @@ def _print_config(client: str, given: Mapping[str, object], root: list[Path], ur
         command += [] if value is None else [option, str(value)]
     for folder in root:
         command += ["--root", str(folder.resolve())]
-    command += [] if urls else ["--no-urls"]
+    command += flags
     made = snippet(client, command)
     say(f"{client}: {made.where}")
     typer.echo(made.text)

@@ -91,7 +91,7 @@ class Eyes:
                     "usage": {name: usage[name] for name in told},
                     "mentions": values["mentions"],
                 },
-                picture=answer.overlay(),
+                pictures=(answer.overlay(),),
             )
 
     def segment(
@@ -176,7 +176,7 @@ class Eyes:
                 study.scene.select(numbers),
                 numbers,
                 details={key: value for key, value in result.data.items() if key not in found},
-                picture=result.pictures[0] if result.pictures else None,
+                pictures=result.pictures,
             )
 
     def study(self, image: str | bytes) -> Study:

@@ -54,23 +54,19 @@ def content(sight: Sight, format: Format) -> Any:  # noqa: A002
     `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
     later read the picture in it). anthropic: the `content` of a tool_result.
     """
-    text = f"{sight}\n{json.dumps(sight.details)}" if sight.details else str(sight)
-    data = None
-    if sight.picture is not None:
-        data = base64.b64encode(picture_file(sight.picture)).decode("ascii")
+    text = sight.report()
     if format == "openai":
         return text
+    files = [base64.b64encode(picture_file(one)).decode("ascii") for one in sight.pictures]
     if format == "openai-responses":
-        url = f"data:image/jpeg;base64,{data}"
-        picture = [{"type": "input_image", "image_url": url, "detail": "auto"}] if data else []
-        return [{"type": "input_text", "text": text}, *picture]
+        urls = [f"data:image/jpeg;base64,{data}" for data in files]
+        pictures = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]
+        return [{"type": "input_text", "text": text}, *pictures]
     if format == "gemini":
-        blob = {"mime_type": "image/jpeg", "data": data}
-        parts = {"parts": [{"inline_data": blob}]} if data else {}
-        return {"response": {"result": text}, **parts}
-    source = {"type": "base64", "media_type": "image/jpeg", "data": data}
-    block = [{"type": "image", "source": source}] if data else []
-    return [{"type": "text", "text": text}, *block]
+        blobs = [{"inline_data": {"mime_type": "image/jpeg", "data": data}} for data in files]
+        return {"response": {"result": text}, **({"parts": blobs} if blobs else {})}
+    sources = [{"type": "base64", "media_type": "image/jpeg", "data": data} for data in files]
+    return [{"type": "text", "text": text}, *({"type": "image", "source": s} for s in sources)]
 
 
 def _described(tool: Tool, parameters: str) -> dict[str, Any]:

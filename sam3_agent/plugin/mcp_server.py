@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,9 +17,11 @@ from sam3_agent.plugin.door import Door, Rules
 from sam3_agent.plugin.eyes import Eyes
 from sam3_agent.plugin.formats import TOOLS
 from sam3_agent.plugin.gate import Gate, Tell
-from sam3_agent.plugin.sight import SCHEMA, Sight, picture_file
+from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, fit, fit_text
+from sam3_agent.plugin.sight import SCHEMA, Sight
 from sam3_agent.plugin.studies import sweep
 from sam3_agent.plugin.words import progress, refusal
+from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
 MAX_LINKS = 40
-"""Masks that a result links to one by one; the others are in masks.json."""
+"""Masks that a result links to one by one; of more it links only to masks.json."""
 
 PATH = "/mcp"
 
@@ -36,11 +39,33 @@ PROMPTS = {
     "compare": "Compare things in an image by measuring them.",
 }
 
+STRUCTURED_CLIENTS = frozenset({"mcp-inspector", "inspector-cli"})
+"""Clients, by the name they give, that show structured content beside pictures.
+
+Others (Codex, opencode, Copilot) give a model nothing but the structured content where there is
+any, and so hide the pictures from it.
+"""
+
+FILE = {
+    "type": "object",
+    "description": "A file that a person attached, as ChatGPT hands it over.",
+    "properties": {
+        "download_url": {"type": "string", "description": "An https URL."},
+        "file_id": {"type": "string"},
+        "mime_type": {"type": "string"},
+        "file_name": {"type": "string"},
+    },
+    "required": ["download_url", "file_id"],
+}
+
 _URI = re.compile(r"sam3://(img_[0-9a-f]+)/(.+)")
 
 
-def build(eyes: Eyes, gate: Gate) -> "Server[Any]":
-    """The server; requests that come without HTTP belong to the owner of `eyes`."""
+def build(eyes: Eyes, gate: Gate, structured: bool = False) -> "Server[Any]":
+    """The server; requests that come without HTTP belong to the owner of `eyes`.
+
+    structured: send structured content, and declare its schema, to every client.
+    """
     from mcp.server.lowlevel import Server
 
     @contextlib.asynccontextmanager
@@ -49,7 +74,7 @@ def build(eyes: Eyes, gate: Gate) -> "Server[Any]":
         yield {}
         sweeping.cancel()
 
-    desk = _Desk(eyes, gate)
+    desk = _Desk(eyes, gate, structured)
     return Server(
         "sam3-agent",
         title="sam3-agent",
@@ -64,14 +89,6 @@ def build(eyes: Eyes, gate: Gate) -> "Server[Any]":
         on_list_prompts=desk.list_prompts,
         on_get_prompt=desk.get_prompt,
     )
-
-
-async def serve_stdio(server: "Server[Any]") -> None:
-    """Serve one client on stdin and stdout until it closes them."""
-    from mcp.server.stdio import stdio_server
-
-    async with stdio_server() as (incoming, outgoing):
-        await server.run(incoming, outgoing, server.create_initialization_options())
 
 
 def http_app(server: "Server[Any]", rules: Rules) -> Door:
@@ -91,22 +108,28 @@ def http_app(server: "Server[Any]", rules: Rules) -> Door:
 class _Desk:
     """Answers the requests of MCP clients."""
 
-    def __init__(self, eyes: Eyes, gate: Gate) -> None:
+    def __init__(self, eyes: Eyes, gate: Gate, structured: bool) -> None:
         self._eyes = eyes
         self._gate = gate
+        self._structured = structured
 
-    async def list_tools(self, context: Any, params: Any) -> "types.ListToolsResult":
+    async def list_tools(
+        self, context: "ServerRequestContext[Any, Any]", params: Any
+    ) -> "types.ListToolsResult":
         import mcp_types as types
 
-        hints = types.ToolAnnotations(read_only_hint=True, destructive_hint=False)
+        # clients refuse a result without structured content from a tool that declares a schema
+        schema = SCHEMA if self._sends_structured(context) else None
+        limits = _limits(self._eyes, self._gate)
         return types.ListToolsResult(
             tools=[
                 types.Tool(
                     name=tool.name,
-                    description=tool.description,
-                    input_schema=dict(tool.parameters),
-                    output_schema=SCHEMA,
-                    annotations=hints,
+                    description=f"{tool.description}\n\n{limits}",
+                    input_schema=_input_schema(tool),
+                    output_schema=schema,
+                    annotations=_annotations(tool.name),
+                    _meta={"openai/fileParams": ["image"]},
                 )
                 for tool in TOOLS.values()
             ]
@@ -117,33 +140,33 @@ class _Desk:
     ) -> "types.CallToolResult":
         import mcp_types as types
 
-        eyes = self._eyes_of(context)
+        eyes, structured = self._eyes_of(context), self._sends_structured(context)
 
-        def work(tell: Tell) -> Sight:
+        def work(tell: Tell) -> "types.CallToolResult":
             tool = TOOLS.get(params.name)
             if tool is None:
                 raise ToolError(
                     f"there is no tool {params.name[:80]!r}; the tools are: {', '.join(TOOLS)}"
                 )
-            given = tool.fitting(params.arguments or {})
+            given = tool.fitting(_with_url(params.arguments or {}))
             sight: Sight = getattr(replace(eyes, watch=tell), tool.name)(**given)
-            return sight
+            return _result(sight, structured)
 
         try:
             steps = 0
             async with contextlib.aclosing(self._gate.stream(work)) as stream:
                 async for step in stream:
-                    if isinstance(step, Sight):
-                        return _result(step)
+                    if isinstance(step, types.CallToolResult):
+                        return step
                     line = progress(step)
                     if line is not None:
                         steps += 1
                         await context.session.report_progress(steps, None, line)
         except Exception as error:
             _, _, told = refusal(error)
-            text = types.TextContent(text=told)
+            text = types.TextContent(text=fit_text(told))
             return types.CallToolResult(content=[text], is_error=True)
-        raise AssertionError("work ends with a sight")
+        raise AssertionError("work ends with a result")
 
     async def list_resources(self, context: Any, params: Any) -> "types.ListResourcesResult":
         import mcp_types as types
@@ -228,6 +251,13 @@ class _Desk:
             messages=[types.PromptMessage(role="user", content=text)],
         )
 
+    def _sends_structured(self, context: "ServerRequestContext[Any, Any]") -> bool:
+        """Whether a client gets structured content: when asked for, or if known to show it."""
+        client = context.session.client_params
+        return self._structured or (
+            client is not None and client.client_info.name in STRUCTURED_CLIENTS
+        )
+
     def _eyes_of(self, context: "ServerRequestContext[Any, Any]") -> Eyes:
         """The eyes of whoever sent this request.
 
@@ -244,18 +274,64 @@ class _Desk:
         return replace(self._eyes, owner=session and f"mcp {session}")
 
 
-def _result(sight: Sight) -> "types.CallToolResult":
-    """A sight as words, a picture, links to masks, and values."""
+def _result(sight: Sight, structured: bool) -> "types.CallToolResult":
+    """A sight as words, pictures, links to masks, and values if they are asked for."""
     import mcp_types as types
 
-    content: list[Any] = [types.TextContent(text=str(sight))]
-    if sight.picture is not None:
-        data = base64.b64encode(picture_file(sight.picture)).decode("ascii")
-        content.append(types.ImageContent(data=data, mime_type="image/jpeg"))
-    if sight.masks:
-        content.append(_link(sight.image, "masks.json"))
-    content += [_link(sight.image, "masks/{number}.png", m.number) for m in sight.masks[:MAX_LINKS]]
-    return types.CallToolResult(content=content, structured_content=sight.to_dict())
+    links = [_link(sight.image, "masks.json")] if sight.masks else []
+    if len(sight.masks) <= MAX_LINKS:
+        links += [_link(sight.image, "masks/{number}.png", mark.number) for mark in sight.masks]
+    sized = fit(
+        sight, [link.model_dump(by_alias=True, exclude_none=True) for link in links], structured
+    )
+    pictures = [
+        types.ImageContent(data=base64.b64encode(file).decode("ascii"), mime_type="image/jpeg")
+        for file in sized.pictures
+    ]
+    return types.CallToolResult(
+        content=[types.TextContent(text=sized.text), *pictures, *links],
+        structured_content=sized.structured,
+    )
+
+
+def _input_schema(tool: Tool) -> dict[str, Any]:
+    """The schema of a tool's arguments; over MCP an image may also be an attached file."""
+    schema = json.loads(json.dumps(tool.parameters))
+    image = schema["properties"]["image"]
+    schema["properties"]["image"] = {"anyOf": [image, FILE]}
+    return schema  # type: ignore[no-any-return]
+
+
+def _with_url(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the URL of an attached file as the image."""
+    image = arguments.get("image")
+    url = image.get("download_url") if isinstance(image, dict) else None
+    return arguments if url is None else {**arguments, "image": url}
+
+
+def _annotations(tool: str) -> "types.ToolAnnotations":
+    """What a client may tell a person of a tool before it runs."""
+    import mcp_types as types
+
+    return types.ToolAnnotations(
+        read_only_hint=True,
+        destructive_hint=False,
+        # asked again, a model may answer otherwise, and the question joins the image's chat
+        idempotent_hint=tool != "ask_image",
+        # an image may come from the web, and a question may go to a model elsewhere
+        open_world_hint=True,
+    )
+
+
+def _limits(eyes: Eyes, gate: Gate) -> str:
+    """The limits of every tool in one paragraph."""
+    intake = eyes.intake
+    pixels = min(intake.max_megapixels, eyes.agent.max_megapixels)
+    return (
+        f"Limits: an image of at most {intake.max_bytes / 1e6:g} MB and {pixels:g} megapixels; "
+        f"{gate.seconds:g} seconds a call; a result of at most {MAX_RESULT_BYTES / 1e3:g} kB and "
+        f"{MAX_RESULT_TOKENS:,} tokens (pictures are made smaller, rows of masks are left out)."
+    )
 
 
 def _link(image: str, name: str, number: int | None = None) -> "types.ResourceLink":

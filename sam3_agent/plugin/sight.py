@@ -1,6 +1,7 @@
-"""A sight: what a tool of the plugin shows its caller, in words, numbers and one picture."""
+"""A sight: what a tool of the plugin shows its caller, in words, numbers and pictures."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -41,7 +42,7 @@ class Sight:
     text: what a model should read. status: how an ask ended, else "done".
     masks: those that the call is about; details: more numbers of some tools.
     segmentations: the masks themselves, as compressed COCO RLE, in the order of `masks`.
-    picture: (H, W, 3) uint8, the image with the masks or close-ups of it; None if there is none.
+    pictures: each (H, W, 3) uint8, the image with the masks or close-ups of it.
     """
 
     image: str
@@ -52,15 +53,30 @@ class Sight:
     masks: tuple[Mark, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     segmentations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
-    picture: Pixels | None = field(default=None, compare=False, repr=False)
+    pictures: tuple[Pixels, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def picture(self) -> Pixels | None:
+        """The first picture; None if there is none."""
+        return self.pictures[0] if self.pictures else None
 
     def __str__(self) -> str:
         head = f"image {self.image} ({self.width}x{self.height})\n" if self.image else ""
         return head + self.text
 
+    def report(self) -> str:
+        """All that `to_dict` holds as words, for a model that reads no structured content."""
+        details = dict(self.details)
+        omitted = details.pop("omitted", None)
+        lines = [str(self), f"status: {self.status}"]
+        lines += [f"details: {json.dumps(details, ensure_ascii=False)}"] if details else []
+        lines += [omitted] if omitted else []
+        lines += [ROWS_TITLE, *map(_row, self.masks)] if self.masks else []
+        return "\n".join(lines)
+
     def to_dict(self, segmentations: bool = False) -> dict[str, Any]:
-        """The sight as JSON values, without its picture; masks with their pixels if asked for."""
-        hidden = ("picture", "segmentations")
+        """The sight as JSON values, without pictures; masks with their pixels if asked for."""
+        hidden = ("pictures", "segmentations")
         values = {name: value for name, value in vars(self).items() if name not in hidden}
         masks = [asdict(mark) for mark in self.masks]
         masks = [
@@ -70,6 +86,25 @@ class Sight:
             pairs = zip(masks, self.segmentations, strict=True)
             masks = [{**mask, "segmentation": rle} for mask, rle in pairs]
         return {**values, "masks": masks}
+
+
+ROWS_TITLE = (
+    "masks: number phrase score | box x0,y0,x1,y1 in pixels | in percent | area in pixels | "
+    "in percent"
+)
+
+
+def _row(mark: Mark) -> str:
+    """A mask in one line, as ROWS_TITLE says."""
+    box, percent = (",".join(map(_plain, one)) for one in (mark.box, mark.box_percent))
+    phrase = json.dumps(mark.phrase, ensure_ascii=False)
+    area = f"{mark.area} | {_plain(mark.area_percent)}"
+    return f"{mark.number} {phrase} {_plain(mark.score)} | {box} | {percent} | {area}"
+
+
+def _plain(value: float) -> str:
+    """A number with all its digits, without a ".0"."""
+    return repr(value).removesuffix(".0")
 
 
 _BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
@@ -130,11 +165,19 @@ def mask_file(scene: Scene, number: int) -> bytes:
     return _file(Image.fromarray(dense), "PNG")
 
 
-def picture_file(picture: Pixels, side: int = PICTURE_SIDE) -> bytes:
+def picture_size(picture: Pixels, side: int = PICTURE_SIDE) -> tuple[int, int]:
+    """Width and height of a picture that is no longer than `side` pixels."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def picture_file(picture: Pixels, side: int = PICTURE_SIDE, quality: int = 90) -> bytes:
     """A picture as JPEG, no longer than `side` pixels."""
     shown = Image.fromarray(picture)
-    shown.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return _file(shown, "JPEG", quality=90)
+    if shown.size != (size := picture_size(picture, side)):
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+    return _file(shown, "JPEG", quality=quality)
 
 
 def _file(picture: Image.Image, kind: str, **options: Any) -> bytes:

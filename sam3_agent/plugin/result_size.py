@@ -1,0 +1,189 @@
+"""Keeps the result of a tool call within what MCP clients accept.
+
+Claude Desktop refuses a result over 1,048,576 bytes; Claude Code cuts one over 25,000 tokens. The
+words are shortened first where they alone are too much, then the pictures are recompressed, then
+made smaller, until both limits hold.
+"""
+
+import bisect
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sam3_agent.images import Pixels
+from sam3_agent.plugin.sight import PICTURE_SIDE, Sight, picture_file, picture_size
+from sam3_agent.replies import cut, sendable
+
+MAX_RESULT_BYTES = 900_000
+"""Bytes of a serialized result; the rest to 1,048,576 is for clients that serialize otherwise."""
+
+MAX_RESULT_TOKENS = 25_000
+"""Tokens of a result, those of pictures included, as Claude Code counts them."""
+
+ENVELOPE_BYTES = 4_000
+"""Kept free for the JSON-RPC message around the content, and the keys of the content's blocks."""
+
+ENVELOPE_TOKENS = 200
+
+LEAST_ROW = 20
+"""Tokens that a mask's row takes at least."""
+
+LEAST_WORDS = 10_000
+"""Tokens that words may take however many pictures there are; the pictures give way."""
+
+PATCH = 28
+"""A picture costs a token for each patch of so many pixels squared."""
+
+QUALITIES = (90, 80, 70, 60, 50)
+"""JPEG qualities, tried one after the other at full size."""
+
+SHRINK, LEAST_SIDE = 0.85, 56
+"""Below the lowest quality the longest side shrinks by this factor, down to so many pixels."""
+
+_PIECE = re.compile(r"[A-Za-z]+|[^\x00-\x7f]|\s+|.", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SizedResult:
+    """What fits: text, structured content (None when it was not asked for), JPEG files."""
+
+    text: str
+    structured: dict[str, Any] | None
+    pictures: tuple[bytes, ...]
+
+
+def tokens(text: str) -> int:
+    """How many tokens a text takes at most, as a rule; tokenizers of clients are not known here.
+
+    One for each two letters of a word, for each digit, sign and white space but the single space
+    between words, and for each byte in UTF-8 of any other character. GPT-4's tokenizer makes about
+    half as many of prose, numbers and JSON.
+    """
+    total = 0
+    for piece in _PIECE.findall(text):
+        if piece[0] > "\x7f":
+            total += len(piece.encode())
+        elif piece.isalpha():
+            total += math.ceil(len(piece) / 2)
+        else:
+            total += len(piece) - piece.startswith(" ")
+    return total
+
+
+def picture_tokens(width: int, height: int) -> int:
+    """How many tokens a picture of so many pixels takes."""
+    return math.ceil(width / PATCH) * math.ceil(height / PATCH)
+
+
+def text_bytes(value: Any) -> int:
+    """How many bytes a JSON value takes where all that is not ASCII is escaped."""
+    return len(json.dumps(value))
+
+
+def fit(sight: Sight, links: Sequence[Any], structured: bool) -> SizedResult:
+    """The parts of a result that stay within MAX_RESULT_BYTES and MAX_RESULT_TOKENS.
+
+    links: the JSON values of the blocks that go along unchanged. structured: whether structured
+    content is sent too, and counts.
+    """
+    sight = replace(sight, text=sendable(sight.text))
+    linked = tokens(json.dumps(links)) + ENVELOPE_TOKENS
+    sizes = [picture_size(picture) for picture in sight.pictures]
+    wanted = sum(picture_tokens(*size) for size in sizes)
+    room = MAX_RESULT_TOKENS - linked
+    text, values = _words(sight, structured, max(room - wanted, LEAST_WORDS))
+    room -= _cost(text, values)
+    free = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, (links, text, values)))
+    files = compressed(sight.pictures, room, free)
+    if files is None:
+        files = ()
+        text += "\nThe pictures are left out: they do not fit into one result; use look."
+    return SizedResult(text, values, files)
+
+
+def fit_text(text: str) -> str:
+    """A text without anything else, such as an error, cut in its middle if it is too long."""
+    return _longest(sendable(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
+
+
+def _words(sight: Sight, structured: bool, room: int) -> tuple[str, dict[str, Any] | None]:
+    """The text and structured content within `room` tokens.
+
+    Masks lose their rows first, last ones first; then details go, then the middle of the text.
+    """
+
+    def rendered(rows: int, details: bool = True, words: str = sight.text) -> Any:
+        shown = _shortened(sight, rows, details, words)
+        return shown.report(), shown.to_dict() if structured else None
+
+    def cost(rows: int) -> int:
+        return _cost(*rendered(rows))
+
+    rows = len(sight.masks)
+    if cost(rows) > room:
+        # more rows cost more: the largest number that fits is found by halving
+        rows = bisect.bisect_right(range(min(rows, room // LEAST_ROW)), room, key=cost) - 1
+    if rows >= 0:
+        return rendered(rows)  # type: ignore[no-any-return]
+    without = _cost(*rendered(0, details=False, words=""))
+    words = _longest(sight.text, lambda t: _cost(*rendered(0, False, t)), max(room, without))
+    return rendered(0, details=False, words=words)  # type: ignore[no-any-return]
+
+
+def _shortened(sight: Sight, rows: int, details: bool, words: str) -> Sight:
+    """The sight with its first `rows` masks and these words; it says what is left out."""
+    left = sight.masks[rows:]
+    omitted = []
+    if left:
+        omitted.append(
+            f"masks {left[0].number} to {left[-1].number} ({len(left)} of {len(sight.masks)}) have "
+            f"no row here: call measure with up to 60 of their numbers at a time, or read "
+            f"sam3://{sight.image}/masks.json"
+        )
+    if not details and sight.details:
+        omitted.append(f"details are left out: read sam3://{sight.image}/conversation.json")
+    if words != sight.text:
+        omitted.append(
+            f"the middle of the text is left out: read sam3://{sight.image}/conversation.json"
+        )
+    kept = dict(sight.details) if details else {}
+    if omitted:
+        kept["omitted"] = "; ".join(omitted)
+    return replace(sight, masks=sight.masks[:rows], details=kept, text=words)
+
+
+def _cost(text: str, values: dict[str, Any] | None) -> int:
+    return tokens(text) + (0 if values is None else tokens(json.dumps(values)))
+
+
+def _longest(text: str, cost: Callable[[str], int], room: int) -> str:
+    """The text, its middle cut as far as its cost needs."""
+    text = cut(text, 3 * room)
+    if cost(text) <= room:
+        return text
+    length = bisect.bisect_right(range(len(text)), room, key=lambda n: cost(cut(text, n))) - 1
+    return cut(text, max(0, length))
+
+
+def compressed(
+    pictures: Sequence[Pixels],
+    room: int = MAX_RESULT_TOKENS,
+    free: int = MAX_RESULT_BYTES - ENVELOPE_BYTES,
+) -> tuple[bytes, ...] | None:
+    """The pictures as JPEG files that take at most `room` tokens and `free` bytes in base64.
+
+    None when that would need pictures smaller than LEAST_SIDE.
+    """
+    side, qualities = float(PICTURE_SIDE), list(QUALITIES)
+    while side >= LEAST_SIDE:
+        sizes = [picture_size(picture, int(side)) for picture in pictures]
+        if sum(picture_tokens(*size) for size in sizes) <= room:
+            for quality in qualities:
+                files = tuple(picture_file(one, int(side), quality) for one in pictures)
+                if sum(4 * math.ceil(len(file) / 3) for file in files) <= free:
+                    return files
+        side, qualities = side * SHRINK, [QUALITIES[-1]]
+    return None

@@ -1,0 +1,134 @@
+"""The stdio transport: a line that is no MCP message gets an error reply, and the server goes on.
+
+The MCP library's own reader logs such a line and stays silent, so that a client waits until its
+timeout; an escaped half of a surrogate pair ("\\ud800") in a question is enough for that.
+"""
+
+import io
+import json
+import logging
+import re
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sam3_agent.replies import sendable
+
+if TYPE_CHECKING:
+    import mcp_types as types
+    from mcp.server.lowlevel import Server
+    from pydantic import ValidationError
+
+logger = logging.getLogger(__name__)
+
+MAX_LINE_BYTES = 256_000_000
+
+_PEEK = 1_000
+"""Bytes at the head and at the tail of an unreadable line where its id is looked for."""
+
+# An id before any nested value, or right before the brace that ends the line, is the message's own.
+_ID = rb'"id"\s*:\s*(-?\d{1,18}|"[^"\\]{0,100}")'
+_ID_IN_HEAD = re.compile(rb'\s*\{(?:[^{}\[\]"]|"[^"\\]{0,100}")*?' + _ID)
+_ID_IN_TAIL = re.compile(rb"," + _ID + rb"\s*\}\s*$")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+async def serve_stdio(server: "Server[Any]", max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    """Serve one client on stdin and stdout until it closes them.
+
+    max_line_bytes: a longer line is answered with an error and not kept in memory.
+    """
+    import anyio
+    from mcp.server.stdio import stdio_server
+    from mcp.shared.message import SessionMessage
+
+    # the library's reader gets nothing to read; its writer keeps stray prints off the wire
+    nothing = anyio.wrap_file(io.StringIO())
+    async with stdio_server(stdin=nothing) as (_, outgoing), anyio.create_task_group() as tasks:
+        given, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, given, outgoing)
+        await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+async def _read(lines: BinaryIO, limit: int, given: Any, outgoing: Any) -> None:
+    """Hand messages on, one a line, and answer what is none, until the input ends."""
+    import anyio
+    from mcp.shared.message import SessionMessage
+
+    async with given:
+        while line := await anyio.to_thread.run_sync(_next_line, lines, limit):
+            message, error = _parsed(line, limit)
+            if message is not None:
+                await given.send(SessionMessage(message))
+            if error is not None:
+                logger.warning("a line is no MCP message: %r", line[:200])
+                await outgoing.send(SessionMessage(error))
+
+
+def _next_line(lines: BinaryIO, limit: int) -> bytes:
+    """The next line; of one over `limit` bytes the head and tail, which together are longer."""
+    line = lines.readline(limit + 1)
+    if len(line) <= limit:
+        return line
+    tail = line
+    while not tail.endswith(b"\n") and (more := lines.readline(limit + 1)):
+        tail = tail[-_PEEK:] + more
+    return line if tail is line else line + tail[-_PEEK:]
+
+
+def _parsed(line: bytes, limit: int) -> "tuple[Any, types.JSONRPCError | None]":
+    """The message in a line, or the error to answer; neither where the protocol wants silence."""
+    import mcp_types as types
+    from pydantic import ValidationError
+
+    if not line.strip():
+        return None, None
+    if len(line) > limit:
+        told = f"a message has at most {limit / 1e6:g} MB"
+        return None, _error(types.INVALID_REQUEST, told, _id_in(line))
+    try:
+        message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError as error:
+        return None, _reply(line, error)
+    # what has a method and no usable id passes for a notification
+    if isinstance(message, types.JSONRPCNotification) and "id" in json.loads(line):
+        told = "an id is a string or a whole number"
+        return None, _error(types.INVALID_REQUEST, told, None)
+    return message, None
+
+
+def _reply(line: bytes, error: "ValidationError") -> "types.JSONRPCError | None":
+    """The answer to a line that is no message; None where the protocol wants none."""
+    import mcp_types as types
+
+    problem = error.errors(include_input=False, include_url=False)[0]
+    told = problem["msg"]
+    try:
+        value = json.loads(str(line, "utf-8"))
+    except (ValueError, RecursionError):
+        return _error(types.PARSE_ERROR, told, _id_in(line))
+    if not isinstance(value, dict):
+        told = "send one JSON object a line; lists of messages (batches) are not taken"
+        return _error(types.INVALID_REQUEST, told, None)
+    if ("method" in value and "id" not in value) or value.keys() & {"result", "error"}:
+        return None  # notifications and responses are not answered
+    if field := ".".join(map(str, problem["loc"][1:])):
+        told = f"{field}: {told}"
+    elif _SURROGATE.search(line):
+        told = f"half of a surrogate pair, such as \\ud800, is no text ({told})"
+    given = value.get("id")
+    usable = isinstance(given, str | int) and not isinstance(given, bool)
+    usable = usable and sendable(str(given)) == str(given)
+    return _error(types.INVALID_REQUEST, told, given if usable else None)
+
+
+def _error(code: int, told: str, to: str | int | None) -> "types.JSONRPCError":
+    import mcp_types as types
+
+    return types.JSONRPCError(jsonrpc="2.0", id=to, error=types.ErrorData(code=code, message=told))
+
+
+def _id_in(line: bytes) -> str | int | None:
+    """The id of a message that cannot be read as JSON, where it stands out all the same."""
+    found = _ID_IN_HEAD.match(line[:_PEEK]) or _ID_IN_TAIL.search(line[-_PEEK:])
+    id_: str | int | None = json.loads(found[1]) if found else None
+    return id_

