@@ -23,15 +23,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sam3_agent import Agent, Message
+from sam3_agent.agent import MAX_QUERY_CHARACTERS
 from sam3_agent.cli import app
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin import Eyes
+from sam3_agent.plugin import Eyes, Intake
 from sam3_agent.plugin.gate import Gate
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.result_size import fit, fit_text, tokens
 from sam3_agent.plugin.sight import SCHEMA, Mark, Sight
+from sam3_agent.tools import closeups, concepts, measurement
 from tests.plugin_stage import ROOT, data_uri, environment, png, read_report, running
 
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
@@ -323,6 +325,70 @@ def test_an_endless_error_is_cut() -> None:
 def test_tokens_are_never_counted_too_low(text: str) -> None:
     exact = len(tiktoken.get_encoding(ENCODING).encode(text, disallowed_special=()))
     assert exact <= tokens(text) <= 4 * exact
+
+
+def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: PlacedSegmenter) -> None:
+    async def work() -> None:
+        intake = Intake(max_bytes=7_000_000, max_megapixels=9.0)
+        server = build(Eyes.of(Agent(ScriptedPlanner([]), eye), intake=intake), Gate(seconds=77))
+        async with Client(server) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        limits = {
+            "ask_image": [f"{MAX_QUERY_CHARACTERS:,} characters"],
+            "segment": [f"up to {concepts.MAX_PHRASES} short noun phrases", "32 tokens"],
+            "refine": [f"up to {concepts.MAX_PLACES} examples", "up to 16 points"],
+            "look": [f"up to {closeups.MAX_CLOSEUPS} masks"],
+            "measure": [f"up to {measurement.MAX_MEASURED} masks", "up to 8"],
+        }
+        assert set(tools) == set(limits) == NAMES
+        for name, tool in tools.items():
+            common = ("7 MB", "9 megapixels", "77 seconds", "900 kB", "25,000 tokens")
+            assert tool.description
+            assert all(words in tool.description for words in (*limits[name], *common))
+            hints = tool.annotations
+            assert hints is not None
+            assert (hints.read_only_hint, hints.destructive_hint) == (True, False)
+            assert (hints.open_world_hint, hints.idempotent_hint) == (True, name != "ask_image")
+
+    run(work)
+
+
+def test_an_attached_file_is_taken_by_its_url_wherever_an_image_is(eye: PlacedSegmenter) -> None:
+    async def work() -> None:
+        server = build(
+            Eyes.of(Agent(ScriptedPlanner([]), eye), intake=Intake(downloads=None)), Gate()
+        )
+        async with Client(server) as client:
+            for tool in (await client.list_tools()).tools:
+                assert tool.meta is not None
+                (named,) = tool.meta["openai/fileParams"]
+                text, file = tool.input_schema["properties"][named]["anyOf"]
+                assert text["type"] == "string"
+                assert set(file["properties"]) == {
+                    "download_url",
+                    "file_id",
+                    "mime_type",
+                    "file_name",
+                }
+                assert file["required"] == ["download_url", "file_id"]
+            attached = {
+                "download_url": data_uri(png()),
+                "file_id": "file_1",
+                "mime_type": "image/png",
+            }
+            result = await called(client, "segment", image=attached, phrases=["dog"])
+            assert len(read_report(text_of(result))["masks"]) == 2
+            for wrong in (
+                {"file_id": "file_1"},
+                {"download_url": 7},
+                {"download_url": "https://x/"},
+            ):
+                arguments = {"image": wrong, "phrases": ["dog"]}
+                refused = await client.call_tool("segment", arguments)
+                assert refused.is_error
+                assert "image" in text_of(refused) or "URLs are not fetched" in text_of(refused)
+
+    run(work)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class Eyes:
         image: an https URL, a data URI, a file's path where that is allowed, or the handle that an
         earlier result names: then the question may refer to what was asked before ("now only those
         on the left").
-        query: the question, in plain words.
+        query: the question, in plain words, up to 4,000 characters.
         """
         study = self.study(image)
         with study.lock:
@@ -104,8 +104,8 @@ class Eyes:
         """Find every instance of each concept in an image; numbered masks, no reasoning.
 
         image: as for ask_image.
-        phrases: short noun phrases, singular, with at most two visual attributes, such as
-        "red car". A mask keeps its number for good.
+        phrases: up to 16 short noun phrases (32 tokens each), singular, with at most two visual
+        attributes, such as "red car". A mask keeps its number for good.
         threshold: least score from 0 to 1, 0.5 if left out; lower finds more.
         region: x0,y0,x1,y1 in percent of the image; look only there, at full resolution.
         """
@@ -123,9 +123,9 @@ class Eyes:
         """Find what words missed: all that looks like examples, or the one object at a place.
 
         image: as for ask_image. All places are in percent of the image's width and height.
-        like, unlike: examples and counterexamples: numbers of masks, or boxes x0,y0,x1,y1; with
-        `phrase` they work better than alone.
-        points, box: points x,y on one object, or a box around it.
+        like, unlike: up to 16 examples and counterexamples: numbers of masks, or boxes x0,y0,x1,y1;
+        with `phrase` they work better than alone.
+        points, box: up to 16 points x,y on one object, or a box around it.
         """
         if bool(like) == bool(points or box):
             raise ToolError("refine needs either examples (like) or a place (points or box)")
@@ -139,7 +139,7 @@ class Eyes:
         """See masks close up, or a region enlarged, in one picture.
 
         image: the handle that an earlier result names.
-        numbers: of masks, each in a tile; region: x0,y0,x1,y1 in percent of the image.
+        numbers: of up to 25 masks, each in a tile; region: x0,y0,x1,y1 in percent of the image.
         """
         return self._run(image, "look", numbers=numbers, region=region)
 
@@ -147,7 +147,7 @@ class Eyes:
         """Measure masks instead of guessing: areas, centres, colours, orders, distances.
 
         image: the handle that an earlier result names.
-        numbers: of masks; for up to 8 also how each pair lies.
+        numbers: of up to 60 masks; for up to 8 also how each pair lies.
         """
         return self._run(image, "measure", numbers=numbers)
 
