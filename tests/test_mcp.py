@@ -448,7 +448,7 @@ def test_arguments_as_text_are_taken_over_mcp() -> None:
         async with Client(build(eyes, Gate())) as client:
             text = {"image": "photo", "phrases": '["dog"]', "threshold": "0.4"}
             found = await client.call_tool("segment", text)
-            handle = found.structured_content["image"]
+            handle = values(found)["image"]
             for numbers in ("[1, 2]", ["1", "2"], [1.0, 2.0], "1,2"):
                 measured = await client.call_tool("measure", {"image": handle, "numbers": numbers})
                 assert said(measured).splitlines()[1].startswith("2 masks"), numbers
