@@ -8,7 +8,7 @@ is ever asked twice.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from sam3_agent.answer import Status
 from sam3_agent.images import Pixels
@@ -48,12 +48,14 @@ class Row:
     """One sample after it was asked; `id` to `about` are the sample's own.
 
     pred: the N masks that were answered (boxes, scores, phrases in the same columns); none for a
-        failed row, which every metric counts as answered with nothing.
+        failed row and one that could not be answered (`unable`), which every metric counts as
+        answered with nothing.
     found: all the masks that were there to choose from.
     text: the answer's words. status: the answer's, or `failed`, and then error says why.
     usage: `Usage.to_dict()`, of a failed row too. messages: the conversation, as
         `Message.to_dict()` each.
     earlier_cost: US dollars that earlier tries at the sample cost, which failed.
+    repeat: which time the sample was asked in this run, from 1 on.
     """
 
     id: str
@@ -70,12 +72,20 @@ class Row:
     usage: Mapping[str, Any]
     messages: Sequence[Mapping[str, Any]]
     earlier_cost: float = 0.0
+    repeat: int = 1
 
     @property
     def cost(self) -> float | None:
         """US dollars that were spent on the sample; None when a part of it is not known."""
         own: float | None = self.usage.get("cost", 0.0)
         return None if own is None else own + self.earlier_cost
+
+
+class Dataset(NamedTuple):
+    """What published results are of: a set by its name, and its split, None for the whole set."""
+
+    name: str
+    split: str | None
 
 
 class Benchmark(Protocol):
@@ -88,6 +98,10 @@ class Benchmark(Protocol):
     @property
     def name(self) -> str:
         """The name under which it is read."""
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """The set that the samples are, whole; None for one's own, or where that cannot be told."""
 
     @property
     def samples(self) -> Sequence[Sample]:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -35,7 +35,8 @@ class Header:
 
     config: what decides the rows: benchmark, data, split, strategy, planner, segmenter, effort,
         seed, limit, shard and the like. samples: a digest of all samples. total: rows when done.
-    versions, commit: of the code that began it. resumed: of code that went on with it, if other.
+    versions, commit: of the code that began it. setup: settings of the models and a hash of the
+        prompts, see `setup.setup`. resumed: all three of what went on with it, if other.
     """
 
     config: Mapping[str, Any]
@@ -44,6 +45,7 @@ class Header:
     versions: Mapping[str, str]
     commit: str | None
     began: str
+    setup: Mapping[str, Any] = field(default_factory=dict)
     resumed: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +56,7 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run as it was read: its rows by their index among the benchmark's samples."""
+    """A run as it was read: its rows by their keys (see `runner.chosen`)."""
 
     path: Path
     header: Header
@@ -129,7 +131,11 @@ class RunFile:
         _check_same(run.header, header, self.path)
         self._file.truncate(_end_of_last(whole))
         self.rows = dict(run.rows)
-        now = {"versions": header.versions, "commit": header.commit}
+        now = {
+            "versions": header.versions,
+            "commit": header.commit,
+            "setup": json.loads(json.dumps(header.setup)),
+        }
         last = run.header.resumed[-1] if run.header.resumed else vars(run.header)
         if any(last.get(name) != value for name, value in now.items()):
             self._write({"kind": "resumed", **now})
@@ -209,7 +215,8 @@ def _parsed(data: bytes, path: Path) -> Run:
             if header is None:
                 header = _header(content, path)
             elif kind == "resumed":
-                resumed.append({"versions": content["versions"], "commit": content["commit"]})
+                told = {"versions": content["versions"], "commit": content["commit"]}
+                resumed.append({**told, "setup": content.get("setup", {})})
             else:
                 rows[int(content["index"])] = row_from_dict(content)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -235,6 +242,7 @@ def _header(content: dict[str, Any], path: Path) -> Header:
         dict(content["versions"]),
         content["commit"],
         str(content["began"]),
+        dict(content.get("setup", {})),
     )
 
 
@@ -277,7 +285,7 @@ def _end_of_last(data: bytes) -> int:
 
 
 def row_to_dict(index: int, row: Row) -> dict[str, Any]:
-    """A row's line as JSON values; `index` is its place among the benchmark's samples."""
+    """A row's line as JSON values; `index` is its key in the run (see `runner.chosen`)."""
     line = {"kind": "row", "index": index, **vars(row)}
     for name in ("pred", "found", "truth"):
         line[name] = None if line[name] is None else _masks_dict(line[name])
@@ -311,6 +319,7 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
         usage=dict(line["usage"]),
         messages=tuple(line["messages"]),
         earlier_cost=float(line.get("earlier_cost", 0.0)),
+        repeat=int(line.get("repeat", 1)),
     )
 
 

@@ -20,7 +20,7 @@ from sam3_agent.evals.run_file import Header, Run, RunFile
 from sam3_agent.evals.strategies.strategy import Outcome, Strategy, UnfinishedError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
-from sam3_agent.usage import Usage
+from sam3_agent.usage import Usage, sampling_seed
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,15 @@ class Progress:
 
 
 def chosen(
-    samples: Sequence[Sample], limit: int | None = None, shard: Shard | None = None
+    samples: Sequence[Sample],
+    limit: int | None = None,
+    shard: Shard | None = None,
+    repeats: int = 1,
 ) -> list[tuple[int, Sample]]:
-    """The samples of a run with their indexes: the first `limit`, of those one shard.
+    """The samples of a run, each with the key of its row: the first `limit`, of those one shard.
+
+    The key is the sample's place among all N samples of the benchmark; with repeats, all are asked
+    once before any is asked again, and the r-th time has the key (r - 1) x N + place.
 
     Raises InputError for a shard that is none, and for ids that come twice.
     """
@@ -63,13 +69,21 @@ def chosen(
         if sample.id in ids:
             raise InputError(f"the benchmark has two samples with the id {sample.id!r}")
         ids.add(sample.id)
-    return list(enumerate(samples))[:limit][first - 1 :: of]
+    once = list(enumerate(samples))[:limit][first - 1 :: of]
+    return [
+        (again * len(samples) + place, sample) for again in range(repeats) for place, sample in once
+    ]
 
 
-def header(config: Mapping[str, Any], samples: Sequence[Sample], total: int) -> Header:
+def header(
+    config: Mapping[str, Any],
+    samples: Sequence[Sample],
+    total: int,
+    setup: Mapping[str, Any] | None = None,
+) -> Header:
     """The header of a run that begins now, with this code.
 
-    samples: those of all shards. total: how many rows this one will have.
+    samples: those of all shards. total: how many rows this one will have. setup: see `Header`.
     """
     return Header(
         config=dict(config),
@@ -78,6 +92,7 @@ def header(config: Mapping[str, Any], samples: Sequence[Sample], total: int) -> 
         versions=_versions(),
         commit=_commit(),
         began=datetime.now(UTC).isoformat(timespec="seconds"),
+        setup=setup or {},
     )
 
 
@@ -97,7 +112,7 @@ def run(
     A sample that cannot be answered becomes a row with its error and with what it cost. max_usd: no
     sample is begun once all rows together cost this much, failed ones and earlier tries among them,
     or the cost of one is not known (what is in flight is still finished). retry_failed: ask again
-    what failed before.
+    what failed before. A sample that is asked several times has a seed of its own each time.
 
     Raises ModelError, once HOPELESS samples and no other have failed with it and what was in flight
     is finished; their rows stay. A KeyboardInterrupt waits for nothing: what was finished is on
@@ -108,6 +123,7 @@ def run(
         for index, sample in samples
         if index not in file.rows or (retry_failed and file.rows[index].status == "failed")
     ]
+    repeats = max((_repeat(index, benchmark) for index, _ in samples), default=1)
     teller = _Teller(benchmark, file, len(samples), len(missing), tell)
     queue = iter(missing)
     flying: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
@@ -122,7 +138,9 @@ def run(
                 following = next(queue, None)
                 if following is None:
                     break
-                flying[pool.submit(solved, strategy, following[1])] = following[0]
+                index, sample = following
+                again = _repeat(index, benchmark)
+                flying[pool.submit(_seeded, strategy, sample, again, repeats > 1)] = index
             if not flying and hopeless is not None:
                 raise hopeless
             if not flying:
@@ -191,6 +209,23 @@ class _Teller:
         self._tell(Progress(done, self._total, failed, score, self._known_usd(), left))
 
 
+def _repeat(index: int, benchmark: Benchmark) -> int:
+    """Which time a sample is asked, by the key of its row."""
+    return 1 + index // len(benchmark.samples) if benchmark.samples else 1
+
+
+def _seeded(
+    strategy: Strategy, sample: Sample, repeat: int, several: bool
+) -> tuple[Row, Sam3AgentError | None]:
+    """`solved`, with a seed that is the repeat's where a sample is asked several times."""
+    token = sampling_seed.set(repeat if several else None)
+    try:
+        row, error = solved(strategy, sample)
+    finally:
+        sampling_seed.reset(token)
+    return replace(row, repeat=repeat), error
+
+
 def solved(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
     """The row of a sample, and the error when it failed; never raises."""
     began = time.monotonic()
@@ -226,9 +261,10 @@ def _check_size(image: Pixels, sample: Sample) -> None:
 
 
 def _answered(sample: Sample, outcome: Outcome) -> Row:
+    unable = outcome.status == "unable"
     return Row(
         **_told(sample),
-        pred=outcome.pred,
+        pred=outcome.pred[[]] if unable else outcome.pred,
         found=outcome.found,
         text=outcome.text,
         status=outcome.status,

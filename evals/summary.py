@@ -1,7 +1,7 @@
 """The numbers of a run: metrics in all and for every part that its samples' tags make."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,20 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
 def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     """Metrics, their intervals, metrics by tag, costs and errors, as JSON values.
 
-    A metric none of whose samples is there is None.
+    A metric none of whose samples is there is None. `unable` beside the metrics is how many rows
+    could not be answered. `repeats` is there where samples were asked several times.
     A run that is not finished is scored on the rows that it has; `n` and `missing` tell.
     """
     rows = run.ordered
     return {
-        "metrics": defined(benchmark.metrics(rows)),
+        "metrics": measured(benchmark, rows),
         "note": benchmark.note,
         "intervals": {name: list(ends) for name, ends in benchmark.intervals(rows).items()},
         "groups": {
-            tag: {value: defined(benchmark.metrics(part)) for value, part in parts.items()}
+            tag: {value: measured(benchmark, part) for value, part in parts.items()}
             for tag, parts in groups(rows).items()
         },
+        "repeats": repeats(benchmark, rows),
         "missing": run.header.total - len(rows),
         "usage": usage(rows),
         "errors": [
@@ -42,9 +44,39 @@ def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     }
 
 
-def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics as JSON values: None for NaN."""
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+def measured(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, float | None]:
+    """The metrics as JSON values, None for NaN, and how many rows could not be answered."""
+    values = benchmark.metrics(rows)
+    out = {name: None if math.isnan(value) else value for name, value in values.items()}
+    return {**out, "unable": sum(row.status == "unable" for row in rows)}
+
+
+def repeats(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, Any] | None:
+    """How much the metrics differ from one time to the next; None where all was asked once.
+
+    runs: the metrics of each time. spread: of every metric its mean, sample standard deviation,
+    least and greatest value over those times that are finished.
+    """
+    parts: dict[int, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(row.repeat, []).append(row)
+    if len(parts) < 2:
+        return None
+    runs = {number: measured(benchmark, parts[number]) for number in sorted(parts)}
+    most = max(len(part) for part in parts.values())
+    whole = [runs[number] for number in runs if len(parts[number]) == most]
+    spread = {}
+    for name in whole[0]:
+        values = [one[name] for one in whole]
+        known = np.array([value for value in values if value is not None], np.float64)
+        if name != "n" and len(known) == len(values) > 1:
+            spread[name] = {
+                "mean": float(known.mean()),
+                "sd": float(known.std(ddof=1)),
+                "min": float(known.min()),
+                "max": float(known.max()),
+            }
+    return {"runs": list(runs.values()), "finished": len(whole), "spread": spread}
 
 
 def usage(rows: Sequence[Row]) -> dict[str, Any]:

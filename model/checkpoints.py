@@ -1,5 +1,6 @@
 """Loading SAM 3: checkpoint names and folders to models, and what to do when that fails."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -116,6 +117,19 @@ def weight_files(place: str) -> list[Path]:
 
         folder = Path(snapshot_download(place, allow_patterns=["*.safetensors", "*.json"]))
     return sorted(folder.glob("*.safetensors"))
+
+
+def weights_digest(*models: Any) -> str:
+    """A hash of all weights of torch models, by their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for model in models:
+        for name, weight in sorted(model.state_dict().items()):
+            content = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(content.numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def read_config(

@@ -19,6 +19,11 @@ SMALL = 20_000_000
 """Parameters below which a second thread costs more than it brings (measured: evals/LOG.md)."""
 
 
+def precision(device: str) -> str:
+    """The data type in which SAM 3 runs there."""
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
 @contextlib.contextmanager
 def inference(device: str, parameters: int) -> Iterator[None]:
     """How SAM 3 is run: no gradients, bfloat16 on CUDA as Meta runs it, else float32.

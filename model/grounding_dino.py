@@ -60,7 +60,7 @@ class GroundingDino:
             model = load_model(getattr(transformers, KINDS[kind]), place)
             processor = transformers.GroundingDinoProcessor.from_pretrained(place)
         self._device = device
-        self._model = model.to(device).eval()
+        self.model = model.to(device).eval()
         self._processor = processor
         config = model.config
         self._context = min(config.max_text_len, config.text_config.max_position_embeddings)
@@ -74,7 +74,7 @@ class GroundingDino:
             input_data_format="channels_first",
             return_tensors="pt",
         ).to(self._device)
-        maps, positions = self._model.model.backbone(inputs["pixel_values"], inputs["pixel_mask"])
+        maps, positions = self.model.model.backbone(inputs["pixel_values"], inputs["pixel_mask"])
         return View(maps, positions, inputs["pixel_mask"])
 
     def tokens(self, phrase: str) -> Any:
@@ -108,11 +108,11 @@ class GroundingDino:
         import torch
 
         tokens = self.tokens(phrase).to(self._device)
-        backbone = self._model.model.backbone
+        backbone = self.model.model.backbone
         # transformers takes no ready image features, and adds levels to the lists it gets
         backbone.forward = lambda *_: (list(view.maps), list(view.positions))
         try:
-            output = self._model(
+            output = self.model(
                 pixel_values=torch.empty(1, device=self._device).expand(1, 3, *view.mask.shape[1:]),
                 pixel_mask=view.mask,
                 **tokens,

@@ -16,6 +16,7 @@ import numpy as np
 from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
+from sam3_agent.model.checkpoints import weights_digest
 from sam3_agent.model.devices import best_device, memory_error
 from sam3_agent.model.grounding_dino import GroundingDino, View
 from sam3_agent.model.lru import WeighedLRU
@@ -113,6 +114,16 @@ class OpenVocabularySegmenter:
         self._sam2 = Sam2(sam2, self.device)
         self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
         self._lock = threading.RLock()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its masks; see `segmenter.settings_of`."""
+        return {
+            "weights": weights_digest(self._detector.model, self._sam2.model),
+            "device": self.device,
+            "dtype": "float32",
+            "threshold": self.threshold,
+        }
 
     def encode(self, image: Pixels) -> Features:
         """Run both image encoders, unless this image was encoded before; (H, W, 3) uint8 in."""

@@ -39,7 +39,7 @@ class Sam2:
             model = load_model(transformers.Sam2Model, place)
             processor = transformers.Sam2ImageProcessor.from_pretrained(place)
         self._device = device
-        self._model = model.to(device).eval()
+        self.model = model.to(device).eval()
         self._processor = processor
 
     def look(self, image: Pixels) -> list[Any]:
@@ -51,7 +51,7 @@ class Sam2:
             input_data_format="channels_first",
             return_tensors="pt",
         ).to(self._device)
-        return list(self._model.get_image_embeddings(inputs["pixel_values"]))
+        return list(self.model.get_image_embeddings(inputs["pixel_values"]))
 
     def boxes_to_masks(
         self, maps: list[Any], size: tuple[int, int], boxes: FloatArray
@@ -64,7 +64,7 @@ class Sam2:
 
         corners = torch.tensor(boxes).reshape(1, -1, 2, 2) * self._scale(size)
         parts = [
-            self._model(
+            self.model(
                 image_embeddings=maps,
                 input_boxes=part.flatten(2).to(self._device),
                 multimask_output=False,
@@ -95,7 +95,7 @@ class Sam2:
         if prompt.box is not None:
             corners = torch.tensor(prompt.box).reshape(2, 2) * scale
             arguments["input_boxes"] = corners.reshape(1, 1, 4).to(self._device)
-        output = self._model(
+        output = self.model(
             image_embeddings=maps,
             multimask_output=len(clicks) == 1 and prompt.box is None,
             **arguments,
@@ -110,6 +110,6 @@ class Sam2:
         """Pixels of the image to those of SAM 2's square frame, for x y."""
         import torch
 
-        side = self._model.prompt_encoder.input_image_size
+        side = self.model.prompt_encoder.input_image_size
         height, width = size
         return torch.tensor([side / width, side / height])

@@ -17,8 +17,13 @@ import numpy as np
 from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.model.checkpoints import Checkpoint, load_checkpoint, read_config
-from sam3_agent.model.devices import best_device, inference, memory_error
+from sam3_agent.model.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    read_config,
+    weights_digest,
+)
+from sam3_agent.model.devices import best_device, inference, memory_error, precision
 from sam3_agent.model.feature_folder import FeatureFolder
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
@@ -131,6 +136,16 @@ class Sam3Segmenter:
         """What it takes besides phrases: "clicks" only when the checkpoint has a tracker."""
         clicks = "tracker_config" in read_config(self._checkpoint.place)
         return frozenset({"exemplars", "clicks"} if clicks else {"exemplars"})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its masks; see `segmenter.settings_of`."""
+        return {
+            "weights": weights_digest(self.model),
+            "device": self.device,
+            "dtype": precision(self.device),
+            "threshold": self.threshold,
+        }
 
     def encode(self, image: Pixels) -> Features:
         """Run the image encoder, unless this image was encoded before; (H, W, 3) uint8 in."""

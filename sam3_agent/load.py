@@ -174,6 +174,13 @@ def prompt(name: str, **values: object) -> str:
     return fill(name, **values)
 
 
+def prompt_texts() -> dict[str, str]:
+    """Every prompt text by its name, unfilled."""
+    from sam3_agent.prompts import texts
+
+    return texts()
+
+
 def system_prompt() -> str:
     """The planner's instructions."""
     return prompt("planner")

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
@@ -123,6 +123,15 @@ def prompts_of(segmenter: Segmenter | None) -> frozenset[str]:
     """
     taken: frozenset[str] = getattr(segmenter, "prompts", frozenset({"exemplars", "clicks"}))
     return taken
+
+
+def settings_of(segmenter: Segmenter) -> dict[str, Any]:
+    """What of a segmenter decides its masks, as JSON values for the record of a run.
+
+    Its attribute `settings`, such as a hash of its weights, its device, data type and threshold.
+    """
+    settings: Mapping[str, Any] = getattr(segmenter, "settings", {})
+    return dict(settings)
 
 
 def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:

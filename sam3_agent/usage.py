@@ -163,3 +163,6 @@ ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """`time.monotonic()` after which a planner must not send anything, set around `Planner.reply`."""
+
+sampling_seed: ContextVar[int | None] = ContextVar("sampling_seed", default=None)
+"""The seed that planners pass on to a server that takes one, so that repeated asks differ."""

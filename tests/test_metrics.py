@@ -25,6 +25,7 @@ from sam3_agent.evals.metrics import (
     difference,
     grefcoco,
     grefcoco_tally,
+    holm,
     intervals,
     mask_overlap,
     omnilabel,
@@ -303,6 +304,13 @@ def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
     assert (same.value, same.interval, same.p) == (0, (0, 0), 1)
     with pytest.raises(ValueError, match="300 samples against 0"):
         difference(ours, reasonseg_tally([]))
+
+
+def test_p_values_are_corrected_by_holm_for_being_several() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
 
 
 RARE: dict[str, tuple[Tally, str]] = {

@@ -133,7 +133,7 @@ def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
 def test_encoders_run_once_for_a_picture_and_the_detector_once_for_a_phrase(
     fresh_eye: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    detector, sam2 = fresh_eye._detector._model, fresh_eye._sam2._model
+    detector, sam2 = fresh_eye._detector.model, fresh_eye._sam2.model
     encoders = count_runs(detector.model.backbone.conv_encoder), count_runs(sam2.vision_encoder)
     passes, decoded = count_runs(detector.model.decoder), count_runs(sam2.mask_decoder)
     first = fresh_eye.detect(fresh_eye.encode(photo), ["dog", "cat", "dog"], EVERYTHING)
@@ -150,7 +150,7 @@ def test_a_threshold_decodes_only_masks_that_are_newly_kept(
     fresh_eye: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
     asked: list[int] = []
-    fresh_eye._sam2._model.prompt_encoder.register_forward_pre_hook(
+    fresh_eye._sam2.model.prompt_encoder.register_forward_pre_hook(
         lambda _, args, kwargs: asked.append(kwargs["input_boxes"].shape[1]), with_kwargs=True
     )
     features = fresh_eye.encode(photo)
@@ -273,7 +273,7 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
     def fail(*_: Any) -> None:
         raise failure
 
-    fresh_eye._detector._model.model.encoder.register_forward_pre_hook(fail)
+    fresh_eye._detector.model.model.encoder.register_forward_pre_hook(fail)
     failure: Exception = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(SegmenterError, match=r"too little memory for open:.*device='cpu'"):
         fresh_eye.detect(features, ["dog"])
@@ -281,7 +281,7 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
     with pytest.raises(RuntimeError, match="a bug"):
         fresh_eye.detect(features, ["dog"])
     assert len(features.candidates) == 0
-    assert "forward" not in vars(fresh_eye._detector._model.model.backbone)
+    assert "forward" not in vars(fresh_eye._detector.model.model.backbone)
 
 
 @pytest.mark.parametrize(

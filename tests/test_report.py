@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from sam3_agent.agent import Agent
 from sam3_agent.cli import app
 from sam3_agent.evals.benchmark import Row
 from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.report.content import published
 from sam3_agent.evals.report.failures import ceiling, failure
+from sam3_agent.evals.report.page import shown
 from sam3_agent.evals.run_file import RunFile
 from sam3_agent.evals.runner import chosen, header, run
 from sam3_agent.evals.strategies.named import strategy
@@ -24,6 +27,7 @@ from sam3_agent.model.offline import OfflinePlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.usage import Usage
+from tests.benchmark_folders import FOLDERS, picture, square
 
 SIZE = (20, 20)
 Box = tuple[int, int, int, int]
@@ -66,6 +70,8 @@ LEFT, RIGHT, BOTH = (0, 0, 8, 8), (10, 0, 18, 8), (0, 0, 18, 8)
         (row([LEFT], [], status="failed", error="x"), 0.0, "error"),
         (row([], [], status="failed", error="x"), 1.0, "error"),
         (row([LEFT], [], status="out_of_budget"), 0.0, "gave up"),
+        (row([LEFT], [], status="unable"), 0.0, "unable"),
+        (row([], [], status="unable"), 1.0, None),
         (row([], [LEFT]), 0.0, "false target"),
         (row([LEFT], []), 0.0, "missed"),
         (row([LEFT, (0, 9, 18, 18)], [LEFT]), 0.3, "missed"),
@@ -88,7 +94,12 @@ def test_the_ceiling_is_the_best_choice_among_the_found_masks() -> None:
 
 
 def run_of_scenes(
-    folder: Path, name: str, limit: int = 16, shard: tuple[int, int] | None = None
+    folder: Path,
+    name: str,
+    limit: int = 16,
+    shard: tuple[int, int] | None = None,
+    repeats: int = 1,
+    setup: dict[str, Any] | None = None,
 ) -> None:
     """A run whose eye sees things where none are, so that there is something to tell."""
     places = [(x, y, x + 300, y + 220) for x in (10, 320) for y in (10, 240)]
@@ -99,8 +110,8 @@ def run_of_scenes(
     brain = OfflinePlanner()
     config |= {"planner": brain.name, "segmenter": eye.name}
     config["shard"] = None if shard is None else f"{shard[0]}/{shard[1]}"
-    samples = chosen(scenes.samples, shard=shard)
-    with RunFile(folder, header(config, scenes.samples, len(samples))) as file:
+    samples = chosen(scenes.samples, shard=shard, repeats=repeats)
+    with RunFile(folder, header(config, scenes.samples, len(samples), setup)) as file:
         run(scenes, strategy(name, brain, eye, agent=Agent), samples, file)
 
 
@@ -215,13 +226,173 @@ def test_what_a_model_says_cannot_become_markup(tmp_path: Path) -> None:
 
 
 def test_published_rows_stand_beside_a_run_of_the_same_benchmark_and_split() -> None:
-    from sam3_agent.evals.report.content import published
-
     val = published("reasonseg", "val")
     assert {row["split"] for row in val} == {"val"}
     assert val[0]["metrics"] == {"giou": 0.77, "ciou": 0.66}
-    assert all(row["source"] for row in val)
-    assert published("scenes", None) == []
+    assert published("scenes", None) == published("reasonseg", None) == []
+    assert published("counting", None) == published("saco-gold", "wiki_common") == []
+
+
+def test_every_published_row_names_its_source_its_protocol_and_who_measured_it() -> None:
+    text = resources.files("sam3_agent.evals.report").joinpath("published.json").read_text()
+    rows = json.loads(text)["rows"]
+    for row in rows:
+        assert re.fullmatch(r"arXiv \d{4}\.\d{5}", row["source"])
+        assert row["protocol"]
+        assert row["measured_by"]
+        assert all(
+            0 < value <= (100 if name == "cgf1" else 1) for name, value in row["metrics"].items()
+        )
+    values = {
+        (row["benchmark"], row["split"], row["system"], row["measured_by"]): row["metrics"]
+        for row in rows
+    }
+    assert len(values) == len(rows)
+    own, rerun = "its authors", "SWiM's authors, a rerun"
+    assert values["reasonseg", "val", "Vision Banana + Gemini 2.5 Pro", own] == {"giou": 0.793}
+    assert values["refcocog", "val", "Vision Banana", own] == {"ciou": 0.738}
+    assert values["reasonseg", "val", "EVOL-SAM3, 7B planner", own] == {"giou": 0.707}
+    assert values["reasonseg-x", "test", "SWiM 32B", own] == {"giou": 0.641, "ciou": 0.619}
+    qwen = "SAM 3 Agent, Qwen3-VL 8B"
+    assert values["reasonseg-r", "test", qwen, rerun] == {"giou": 0.693, "ciou": 0.641}
+    (differing,) = [row for row in rows if row["benchmark"] == "omnilabel" and "differs" in row]
+    assert all(value in differing["differs"] for value in ("43.1", "45.3", "46.7"))
+
+
+DATASETS = [
+    ("reasonseg", "ReasonSegX_test", {"reasoning_type": "x"}, ("reasonseg-x", "test")),
+    ("reasonseg", "ReasonSegX_val", {}, ("reasonseg-x", "val")),
+    ("reasonseg", "ReasonSeg_refine", {}, ("reasonseg-r", "test")),
+    ("reasonseg", "datasets--Ricky06662--ReasonSeg_test/snapshots/0a1", {}, ("reasonseg", "test")),
+    ("reasonseg", "my_own_table", {}, None),
+    ("counting", "CountBenchQA", {"question": "How many?", "number": 2}, ("countbench", None)),
+    ("counting", "pixmo-count", {"label": "dogs", "count": 2}, ("pixmo-count", None)),
+    ("counting", "my_counts", {"question": "How many?", "number": 2}, None),
+]
+
+
+@pytest.mark.parametrize(("name", "folder", "columns", "expected"), DATASETS)
+def test_a_table_is_known_by_the_folder_in_which_it_is_published(
+    tmp_path: Path, name: str, folder: str, columns: dict[str, Any], expected: Any
+) -> None:
+    table = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    raw = picture(tmp_path / "a.png").read_bytes()
+    row = {"image": {"bytes": raw, "path": "a.png"}, "text": "what?", "mask": square().tolist(),
+           "image_id": "a", "ann_id": "0", "img_height": 20, "img_width": 30} | columns  # fmt: skip
+    path = tmp_path / folder / "data/test-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    parquet.write_table(table.Table.from_pylist([row]), path)
+    assert read(name, tmp_path / folder).dataset == expected
+
+
+def test_only_a_whole_set_at_its_own_size_has_published_rows(tmp_path: Path) -> None:
+    FOLDERS["refcoco"](tmp_path / "ref")
+    assert read("refcoco", tmp_path / "ref").dataset == ("refcoco", "val")
+    assert read("refcoco", tmp_path / "ref", "testA").dataset == ("refcoco", "testA")
+    assert read("refcoco", tmp_path / "ref", score_size=480).dataset is None
+    FOLDERS["saco-gold"](tmp_path / "saco")
+    assert read("saco-gold", tmp_path / "saco").dataset == ("saco-gold", None)
+    assert read("saco-gold", tmp_path / "saco", "toys").dataset == ("saco-gold", "toys")
+    FOLDERS["omnilabel"](tmp_path / "omni")
+    assert read("omnilabel", tmp_path / "omni").dataset == ("omnilabel", "val")
+    FOLDERS["jsonl"](tmp_path / "own")
+    assert read("jsonl", tmp_path / "own").dataset is None
+    assert read("scenes", limit=1).dataset is None
+
+
+def test_a_part_without_samples_of_a_metric_has_null_and_a_dash(
+    two_runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, out, _ = told(two_runs[0], "--json", "--cases", "0")
+    kinds = json.loads(out)["runs"][0]["groups"]["kind"]
+    assert kinds["ordinal"]["no_target_accuracy"] is None
+    assert kinds["no_target"]["ciou"] is None or kinds["no_target"]["ciou"] == 0
+    assert kinds["no_target"]["no_target_accuracy"] is not None
+    assert shown(None, "no_target_accuracy") == "\N{EN DASH}"
+
+
+def test_the_spread_over_runs_stands_apart_from_the_interval_over_samples(tmp_path: Path) -> None:
+    run_of_scenes(tmp_path, "agent", 8, repeats=3)
+    path = tmp_path / "run.jsonl"
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for line in lines[1:]:
+        if line["repeat"] == 2:  # a run that answered nothing
+            line["pred"] = {**line["pred"], "boxes": [], "scores": [], "phrases": [], "counts": []}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    _, out, _ = told(tmp_path, "--json", "--cases", "0")
+    (only,) = json.loads(out)["runs"]
+    first, second, third = (one["giou"] for one in only["repeats"]["runs"])
+    assert first == third > second
+    spread = only["repeats"]["spread"]["giou"]
+    assert spread["mean"] == pytest.approx(np.mean([first, second, third]))
+    assert spread["mean"] == pytest.approx(only["metrics"]["giou"])
+    assert spread["sd"] == pytest.approx(np.std([first, second, third], ddof=1))
+    assert (spread["min"], spread["max"]) == (second, first)
+    assert only["metrics"]["n"] == 24
+    code, table, _ = told(tmp_path, "--markdown", "--cases", "0")
+    assert code == 0
+    assert f"± {100 * spread['sd']:.1f} over runs" in table
+    assert "the spread over runs stands apart" in table
+    assert told(tmp_path, "--cases", "1")[0] == 0
+    assert "95 % interval over samples" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_repeats_of_one_sample_are_drawn_together(tmp_path: Path) -> None:
+    for name, repeats in (("once", 1), ("often", 4)):
+        run_of_scenes(tmp_path / name, "agent", 12, repeats=repeats)
+    once, often = (
+        json.loads(told(tmp_path / name, "--json", "--cases", "0")[1])["runs"][0]["intervals"][
+            "giou"
+        ]
+        for name in ("once", "often")
+    )
+    assert often == pytest.approx(once), "the same answers again make nothing surer"
+
+
+def test_several_comparisons_have_p_values_that_holm_corrected(two_runs: tuple[Path, Path]) -> None:
+    agent, oracle = two_runs
+    _, out, _ = told(agent, oracle, oracle, "--json", "--cases", "0")
+    changes = json.loads(out)["differences"]
+    giou = [change["metrics"]["giou"] for change in changes]
+    assert giou[0]["p"] == giou[1]["p"] < 0.2
+    assert [one["p_holm"] for one in giou] == [pytest.approx(2 * giou[0]["p"])] * 2
+    _, table, _ = told(agent, oracle, oracle, "--markdown", "--cases", "0")
+    assert "2 comparisons with the first run" in table
+    _, out, _ = told(agent, oracle, "--json", "--cases", "0")
+    (alone,) = json.loads(out)["differences"]
+    assert alone["metrics"]["giou"]["p_holm"] == alone["metrics"]["giou"]["p"]
+
+
+def test_the_markdown_table_and_the_page_carry_the_same_warnings(tmp_path: Path) -> None:
+    made = {"planner": {"temperature": 0.7, "picture_side": 1568}, "prompts": "cafe",
+            "segmenter": {"weights": "beef", "device": "cuda", "dtype": "bfloat16"}}  # fmt: skip
+    run_of_scenes(tmp_path, "agent", 6, setup=made)
+    path = tmp_path / "run.jsonl"
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    nothing: dict[str, Any] = {"boxes": [], "scores": [], "phrases": [], "counts": []}
+    for line, status in zip(lines[1:], ("failed", "unable", "unable"), strict=False):
+        line |= {"status": status, "error": "PlannerError: x" if status == "failed" else None}
+        line["pred"] |= nothing
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]), encoding="utf-8")
+    _, table, _ = told(tmp_path, "--markdown", "--cases", "0")
+    told(tmp_path, "--cases", "0")
+    page = " ".join(" ".join(Page((tmp_path / "report.html").read_text("utf-8")).words).split())
+    warned = [line[2:] for line in table.splitlines() if line.startswith("- ")]
+    assert any("1 rows are still missing" in one for one in warned)
+    assert any("1 of 5 rows ended in an error" in one for one in warned)
+    assert any("2 of 5 rows could not be answered" in one for one in warned)
+    assert any("seen these samples in training is not known" in one for one in warned)
+    assert all(one in page for one in warned[:-1])
+    assert warned[-1].endswith(
+        "temperature 0.7, pictures up to 1568 px, prompts cafe, weights beef, device cuda, "
+        "dtype bfloat16."
+    )
+    for value in ("0.7", "1568 px", "cafe", "beef", "cuda", "bfloat16"):
+        assert value in page
+    header = table.splitlines()[0]
+    assert header.endswith("| unable | n | source |")
+    assert "| 2 | 5 | this run |" in table.splitlines()[2]
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:

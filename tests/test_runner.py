@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from sam3_agent.evals.benchmark import Interval, Row, Sample
 from sam3_agent.evals.run_file import FILE_NAME, Header, Run, RunFile, merged, read_run, write_run
 from sam3_agent.evals.runner import Progress, chosen, header, run
 from sam3_agent.evals.strategies.strategy import Outcome
+from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.usage import Spent, Usage
+from sam3_agent.usage import Spent, Usage, sampling_seed
 
 SIZE = (20, 30)
 ROOT = Path(__file__).parents[1]
@@ -56,6 +58,7 @@ class Questions:
 
     name = "questions"
     note = ""
+    dataset = None
     problems: Sequence[str] = ()
 
     def __init__(self, count: int) -> None:
@@ -97,7 +100,7 @@ def asked(
     **options: Any,
 ) -> Run:
     questions = Questions(count)
-    mine = chosen(questions.samples, shard=shard)
+    mine = chosen(questions.samples, shard=shard, repeats=options.pop("repeats", 1))
     told = header(
         {"planner": "p", "shard": shard and list(shard), **(config or {})},
         questions.samples,
@@ -201,6 +204,55 @@ def test_max_usd_begins_no_sample_once_it_is_spent(tmp_path: Path) -> None:
     assert more.asked == ["s4"]
 
 
+def test_repeats_ask_all_once_before_any_twice_and_each_time_with_a_seed_of_its_own(
+    tmp_path: Path,
+) -> None:
+    seeds: list[tuple[str, int | None]] = []
+
+    def note(sample: Sample) -> None:
+        seeds.append((sample.id, sampling_seed.get()))
+
+    done = asked(tmp_path, Solver(note), 2, repeats=3)
+    assert seeds == [(f"s{n}", seed) for seed in (1, 2, 3) for n in (0, 1)]
+    assert [(row.id, row.repeat) for row in done.ordered] == seeds
+    assert sorted(done.rows) == [0, 1, 2, 3, 4, 5]
+    again = read_run(tmp_path)
+    assert [(row.id, row.repeat) for row in again.ordered] == seeds
+    seeds.clear()
+    asked(tmp_path / "once", Solver(note), 2)
+    assert seeds == [("s0", None), ("s1", None)]
+
+
+def test_repeats_go_on_where_they_were_killed_and_keep_their_keys_in_parts(tmp_path: Path) -> None:
+    whole = content(asked(tmp_path / "whole", Solver(), 5, repeats=2))
+    path = asked(tmp_path / "torn", Solver(), 5, repeats=2).path
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:8]))
+    solver = Solver()
+    assert content(asked(tmp_path / "torn", solver, 5, repeats=2, resume=True)) == whole
+    assert solver.asked == ["s2", "s3", "s4"]
+    shards = [asked(tmp_path / str(i), Solver(), 5, shard=(i, 2), repeats=2) for i in (1, 2)]
+    assert [shard.header.total for shard in shards] == [6, 4]
+    write_run(merged(shards), tmp_path / "merged")
+    assert content(read_run(tmp_path / "merged")) == whole
+    assert [key for key, _ in chosen(samples(5), limit=2, repeats=2)] == [0, 1, 5, 6]
+
+
+def test_an_answer_that_is_unable_has_no_masks_and_a_count_of_its_own(tmp_path: Path) -> None:
+    class Unable(Solver):
+        def solve(self, image: Pixels, sample: Sample) -> Outcome:
+            outcome = super().solve(image, sample)
+            return replace(outcome, status="unable") if sample.id == "s1" else outcome
+
+    done = asked(tmp_path, Unable(), 3)
+    row = done.rows[1]
+    assert (row.status, len(row.pred), len(row.found)) == ("unable", 0, 2)
+    numbers = summary(Questions(3), done)
+    assert numbers["metrics"] == {"answered": 2, "n": 3, "unable": 1}
+    assert numbers["groups"]["kind"]["odd"]["unable"] == 1
+    assert numbers["groups"]["kind"]["even"]["unable"] == 0
+
+
 def test_progress_tells_score_cost_and_time_left(tmp_path: Path) -> None:
     told: list[Progress] = []
     asked(tmp_path, Solver(), 4, tell=told.append)
@@ -270,6 +322,21 @@ def test_going_on_with_other_code_is_kept_in_the_file(tmp_path: Path) -> None:
     assert again.header.commit == "0123"
     assert [one["commit"] for one in again.header.resumed] == [done.header.resumed[0]["commit"]]
     assert len(again.rows) == 3
+
+
+def test_going_on_with_another_setup_is_kept_in_the_file(tmp_path: Path) -> None:
+    sample = samples(1)
+    cpu = {"segmenter": {"device": "cpu"}}
+    with RunFile(tmp_path, header({}, sample, 1, cpu)):
+        pass
+    for _ in range(2):
+        with RunFile(
+            tmp_path, header({}, sample, 1, {"segmenter": {"device": "cuda"}}), resume=True
+        ):
+            pass
+    again = read_run(tmp_path)
+    assert again.header.setup == cpu
+    assert [one["setup"] for one in again.header.resumed] == [{"segmenter": {"device": "cuda"}}]
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ Its pictures must lie in `images/`, named by their hash: `images/60bd....jpg`. C
 a JSON or JSON Lines file of objects with `image` (a path), `question` or `label`, and `count`.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
 from sam3_agent.evals.metrics import Tally, counting_tally
@@ -42,6 +43,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     """The table or file in the folder; a split (PixMo has validation, test) names tables."""
     root = folder(data, "counting", SOURCE)
     note = ""
+    dataset = None
     if tables := find_tables(root, split):
         rows = list(table_rows(tables, (), SOURCE))
         whole = [row for row in rows if row.has_image is not False]
@@ -52,12 +54,21 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
         if len(whole) < len(rows):
             note = f"{len(rows) - len(whole)} of {len(rows)} rows have no picture and are left out"
         records = _table_samples(whole, root)
+        dataset = _dataset(root, split)
     else:
         if split is not None:
             raise InputError(f"counting: {root} has no tables, and so no split {split!r}")
         records = _file_samples(_file(root))
     samples, problems = collect(records)
-    return ScoredBenchmark("counting", samples, problems, tally, rate, note)
+    return ScoredBenchmark("counting", samples, problems, tally, rate, note, dataset)
+
+
+def _dataset(root: Path, split: str | None) -> Dataset | None:
+    """The set that lies here, by the names of its folders, as those who publish it chose them."""
+    place = str(root.resolve()).lower()
+    if "countbench" in place:
+        return Dataset("countbench", None)
+    return Dataset("pixmo-count", split) if re.search("pixmo.?count", place) else None
 
 
 def tally(rows: Sequence[Row]) -> Tally:

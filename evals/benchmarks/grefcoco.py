@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.refcoco import of_split, overlap, sentences, size_note
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
@@ -52,6 +52,7 @@ def read(
         partial(tally, score_size=score_size),
         partial(rate, score_size=score_size),
         size_note(score_size),
+        Dataset("grefcoco", split or "val") if score_size is None else None,
     )
 
 

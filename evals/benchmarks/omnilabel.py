@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Interval, Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Interval, Row, Sample
 from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1, precision_intervals
 from sam3_agent.evals.records import (
     collect,
@@ -46,9 +46,12 @@ class OmniLabel:
     name = "omnilabel"
     note = ""
 
-    def __init__(self, samples: Sequence[Sample], problems: Sequence[str]) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], problems: Sequence[str], dataset: Dataset | None = None
+    ) -> None:
         self.samples = samples
         self.problems = problems
+        self.dataset = dataset
 
     def score(self, row: Row) -> float:
         """F1 of the boxes at IoU 0.5; 1 when rightly nothing was found."""
@@ -77,7 +80,9 @@ def read(data: Path | None = None, split: str | None = None) -> OmniLabel:
     if "annotations" not in content:
         raise InputError(f"{path} has no annotations: it is a test set. {SOURCE}")
     samples, problems = collect(_samples(path, content))
-    return OmniLabel(samples, problems)
+    # the published numbers are of the pictures of all three sources together
+    whole = Dataset("omnilabel", "val") if "_all_val" in path.name else None
+    return OmniLabel(samples, problems, whole)
 
 
 def described(row: Row) -> DescribedPair:

@@ -18,6 +18,7 @@ ignored pixels and no length: Ricky06662/ReasonSeg_val and _test, and those of S
 sj9909/ReasonSegX_val and _test, whose reasoning types become tags.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
 from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
@@ -67,7 +68,26 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     samples, problems = collect(
         _table_samples(tables, root) if tables else _file_samples(root, split or "val")
     )
-    return ScoredBenchmark("reasonseg", samples, problems, tally, rate, NOTE)
+    dataset = _dataset(tables[0]) if tables else Dataset("reasonseg", split or "val")
+    return ScoredBenchmark("reasonseg", samples, problems, tally, rate, NOTE, dataset)
+
+
+TABLES = (
+    (re.compile(r"reasonsegx[_-](val|test)", re.IGNORECASE), "reasonseg-x"),
+    (re.compile(r"reasonseg[_-](?:refine|r)(?![a-z])()", re.IGNORECASE), "reasonseg-r"),
+    (re.compile(r"reasonseg[_-](val|test)", re.IGNORECASE), "reasonseg"),
+)
+"""The sets that are published as tables, by the folder in which their publishers keep them."""
+
+
+def _dataset(table: Path) -> Dataset | None:
+    """Which set a table holds, as far as its path tells; the innermost folder's name counts."""
+    for part in reversed(table.resolve().parts):
+        for pattern, name in TABLES:
+            if found := pattern.search(part):
+                # ReasonSeg-R is the relabelled test set
+                return Dataset(name, found[1].lower() or "test")
+    return None
 
 
 def tally(rows: Sequence[Row]) -> Tally:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import (
@@ -66,6 +66,8 @@ def read(
         partial(tally, score_size=score_size),
         partial(rate, score_size=score_size),
         size_note(score_size),
+        # no published row here is known to be of another size
+        Dataset(name, split or "val") if score_size is None else None,
     )
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import (
     LEAST_SCORE,
@@ -70,6 +70,10 @@ NAMES = {
     "gold": re.compile(r"gold_(?P<subset>.+)_merged_(?P<annotator>[abc])(_release)?_test\.json"),
     "silver": re.compile(r"silver_(?P<subset>.+)_merged(_release)?_test(?P<annotator>)\.json"),
 }
+NOTE = (
+    "every answered mask counts, whatever its score; in predictions_<subset>.json, written for the "
+    "authors' evaluator, it has at least the score 0.5, and its own as raw_score"
+)
 
 
 def read(
@@ -93,7 +97,8 @@ def read(
         if split in (None, subset)
         for record in _samples(subset, paths, pictures)
     )
-    return ScoredBenchmark(name, samples, problems, tally, rate, predictions=predictions)
+    whole = Dataset(name, split)
+    return ScoredBenchmark(name, samples, problems, tally, rate, NOTE, whole, predictions)
 
 
 def tally(rows: Sequence[Row]) -> Tally:

@@ -56,6 +56,7 @@ class ScenesBenchmark:
 
     name = "scenes"
     note = ""
+    dataset = None
     problems: Sequence[str] = ()
 
     def __init__(self, seed: int, limit: int, styles: tuple[str, ...]) -> None:
@@ -88,7 +89,7 @@ class ScenesBenchmark:
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
         """Bootstrap 95 % intervals of all metrics."""
-        return intervals(self.tally(rows))
+        return intervals(self.tally(rows), [row.id for row in rows])
 
     def tally(self, rows: Sequence[Row]) -> Tally:
         """The metrics as a function of sums over rows."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam3_agent.evals.benchmark import Interval, Row, Sample
+from sam3_agent.evals.benchmark import Dataset, Interval, Row, Sample
 from sam3_agent.evals.metrics import Tally, intervals
 
 
@@ -21,6 +21,7 @@ class ScoredBenchmark:
     tally: Callable[[Sequence[Row]], Tally]
     rate: Callable[[Row], float]
     note: str = ""
+    dataset: Dataset | None = None
     predictions: Callable[[Sequence[Row]], Mapping[str, Any]] | None = None
 
     def score(self, row: Row) -> float:

@@ -152,6 +152,19 @@ def _defined(drawn: Sequence[Mapping[str, float]], name: str) -> Columns:
     return np.array([one[name] for one in drawn if not math.isnan(one[name])], np.float64)
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """P-values corrected for being several, in their order (Holm 1979): the family-wise error.
+
+    The k-th smallest of n is multiplied by n - k + 1, and none is below a smaller one.
+    """
+    out = [0.0] * len(values)
+    least = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=lambda at: values[at])):
+        least = max(least, min(1.0, (len(values) - rank) * values[place]))
+        out[place] = least
+    return out
+
+
 def _above(ours: Tally, theirs: Tally, our_sums: Columns, their_sums: Columns) -> dict[str, float]:
     below = theirs.finish(their_sums)
     return {name: value - below[name] for name, value in ours.finish(our_sums).items()}

@@ -10,9 +10,10 @@ import numpy as np
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark, Row
-from sam3_agent.evals.metrics import Tally, difference
+from sam3_agent.evals.metrics import Tally, difference, holm
 from sam3_agent.evals.report.cases import case
 from sam3_agent.evals.report.failures import FAILURES, ceiling, failure
+from sam3_agent.evals.report.warnings import warnings
 from sam3_agent.evals.run_file import Run
 from sam3_agent.evals.summary import summary
 
@@ -30,17 +31,20 @@ def content(
     """
     _check_comparable(runs)
     config = runs[0].header.config
-    return {
+    differences = [
+        _difference(benchmark, runs[0], other, names[0], name)
+        for other, name in zip(runs[1:], names[1:], strict=True)
+    ]
+    _correct(differences)
+    out = {
         "benchmark": benchmark.name,
         "split": config.get("split"),
         "runs": [_run(benchmark, run, name, cases) for run, name in zip(runs, names, strict=True)],
-        "published": published(benchmark.name, config.get("split")),
-        "differences": [
-            _difference(benchmark, runs[0], other, names[0], name)
-            for other, name in zip(runs[1:], names[1:], strict=True)
-        ],
+        "published": [] if benchmark.dataset is None else published(*benchmark.dataset),
+        "differences": differences,
         "failure_classes": FAILURES,
     }
+    return {**out, "warnings": warnings(out)}
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -80,6 +84,8 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
         "path": str(run.path),
         "config": dict(header.config),
         "versions": dict(header.versions),
+        "setup": dict(header.setup),
+        "problems": len(benchmark.problems),
         "commit": header.commit,
         "resumed": [dict(one) for one in header.resumed],
         "began": header.began,
@@ -192,6 +198,14 @@ def _difference(
     }
 
 
+def _correct(differences: Sequence[dict[str, Any]]) -> None:
+    """Put beside every p-value the one corrected for the number of comparisons of its metric."""
+    for metric in dict.fromkeys(name for one in differences for name in one["metrics"]):
+        own = [one["metrics"][metric] for one in differences if metric in one["metrics"]]
+        for change, p in zip(own, holm([change["p"] for change in own]), strict=True):
+            change["p_holm"] = p
+
+
 def _mean_tally(scores: Any) -> Tally:
     columns = np.stack([scores, np.ones(len(scores))], axis=1)
     return Tally(columns, lambda sums: {"score": float(sums[0] / max(sums[1], 1))})
@@ -209,11 +223,7 @@ def _check_comparable(runs: Sequence[Run]) -> None:
 
 
 def published(benchmark: str, split: str | None) -> list[Mapping[str, Any]]:
-    """The published results of a benchmark, on one split or all; each names its source."""
+    """The published results of a set on this split; each names its source and who measured it."""
     text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
     rows: list[Mapping[str, Any]] = json.loads(text)["rows"]
-    return [
-        row
-        for row in rows
-        if row["benchmark"] == benchmark and (split is None or row["split"] in (None, split))
-    ]
+    return [row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)]

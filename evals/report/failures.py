@@ -9,6 +9,7 @@ RIGHT = 0.5
 
 FAILURES = {
     "error": "ended in an error of a model or of its data",
+    "unable": "the question could not be read, or names what the models do not know",
     "gave up": "the budget was spent without an answer",
     "false target": "nothing was meant, and something was answered",
     "missed": "nothing, or only a part of what is meant, was answered",
@@ -29,6 +30,8 @@ def failure(row: Row, score: float) -> str | None:
         return "error"
     if score >= RIGHT:
         return None
+    if row.status == "unable":
+        return "unable"
     if row.status == "out_of_budget":
         return "gave up"
     if row.truth is None:

@@ -1,6 +1,6 @@
 """A report as one HTML file that asks for nothing else, or as a Markdown table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,8 +12,11 @@ PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "Seg-Zero's protocol"}
 DASH = "\N{EN DASH}"
 """Where there is no value."""
 
-NO_SHARES = ("n", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
+NO_SHARES = ("n", "unable", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
 """Metrics that are no shares of 1, so that they are not shown in percent."""
+
+COUNTS = ("n", "unable")
+"""How many rows there are, and how many could not be answered; no metrics."""
 
 SMALLER_IS_BETTER = ("seconds_per_ask", "mae", "rmse", "count_mae", "count_rmse")
 
@@ -41,13 +44,14 @@ def page(content: Mapping[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(value=shown, duration=duration, dollars=dollars, bare=bare)
-    environment.filters.update(share=share)
+    environment.filters.update(share=share, setup=setup)
     text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return environment.from_string(text).render(
         report=content,
         comparison=comparison(content),
         columns=_columns(content),
         smaller_is_better=SMALLER_IS_BETTER,
+        counts=COUNTS,
         measures=[
             (name, title)
             for name, title in MEASURES.items()
@@ -57,16 +61,29 @@ def page(content: Mapping[str, Any]) -> str:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """One table: the runs, and below them what is published."""
+    """One table, the runs and below them what is published, and what to know before citing it."""
     columns = _columns(content)
-    lines = ["| | " + " | ".join([*columns, "n"]) + " |", "|---|" + "---|" * (len(columns) + 1)]
+    titles = [*columns, *reversed(COUNTS), "source"]
+    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for row in comparison(content):
-        cells = []
-        for name in columns:
-            cell = row["cells"].get(name)
-            cells.append(DASH if cell is None else shown(cell["value"], name) + _ends(cell, name))
-        lines.append(f"| {row['name']} | " + " | ".join([*cells, str(row["n"] or DASH)]) + " |")
-    return "\n".join(lines)
+        cells = [_cell(row["cells"].get(name), name) for name in columns]
+        counts = [DASH if row[name] is None else str(row[name]) for name in reversed(COUNTS)]
+        source = "this run" if row["source"] is None else "; ".join(row["told"])
+        lines.append(f"| {row['name']} | " + " | ".join([*cells, *counts, source]) + " |")
+    lines += ["", *(f"- {told}" for told in content["warnings"])]
+    return "\n".join([*lines, *_setups(content)])
+
+
+def _setups(content: Mapping[str, Any]) -> Iterator[str]:
+    for run in content["runs"]:
+        yield f"- {run['name']}: " + ", ".join(f"{k} {v}" for k, v in setup(run)) + "."
+
+
+def _cell(cell: Mapping[str, Any] | None, name: str) -> str:
+    if cell is None:
+        return DASH
+    spread = f" ± {shown(cell['sd'], name)} over runs" if cell["sd"] is not None else ""
+    return shown(cell["value"], name) + _ends(cell, name) + spread
 
 
 def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -74,30 +91,56 @@ def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for run in content["runs"]:
         for prefix, protocol in _protocols(run["metrics"]).items():
+            spread = run["repeats"]["spread"] if run["repeats"] else {}
             cells = {
                 name.removeprefix(prefix): {
                     "value": value,
                     "interval": run["intervals"].get(name),
+                    "sd": spread.get(name, {}).get("sd"),
                 }
                 for name, value in run["metrics"].items()
-                if name.startswith(prefix) and name != "n"
+                if name.startswith(prefix) and name not in COUNTS
             }
             name = f"{run['name']}, {protocol}" if protocol else run["name"]
-            rows.append({"name": name, "cells": cells, "n": run["metrics"]["n"], "source": None})
+            counts = {count: run["metrics"][count] for count in COUNTS}
+            rows.append({"name": name, "cells": cells, **counts, "source": None, "told": []})
     for one in content["published"]:
-        split = f" ({one['split']})" if one["split"] and not content["split"] else ""
-        cells = {name: {"value": value, "interval": None} for name, value in one["metrics"].items()}
+        cells = {
+            name: {"value": value, "interval": None, "sd": None}
+            for name, value in one["metrics"].items()
+        }
+        told = [one["source"], f"measured by {one['measured_by']}", one["protocol"]]
+        if "differs" in one:
+            told.append("sources differ")
+        counts = dict.fromkeys(COUNTS)
         rows.append(
-            {"name": one["system"] + split, "cells": cells, "n": None, "source": one["source"]}
+            {"name": one["system"], "cells": cells, **counts, "source": one["source"], "told": told}
         )
     return rows
+
+
+def setup(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run was made with, for people: temperature, pictures, prompts, weights, device."""
+    own = run["setup"]
+    planner, segmenter = own.get("planner", {}), own.get("segmenter", {})
+    out = []
+    if "temperature" in planner:
+        temperature = planner["temperature"]
+        out.append(("temperature", "the server's" if temperature is None else f"{temperature:g}"))
+    if "picture_side" in planner:
+        out.append(("pictures up to", f"{planner['picture_side']} px"))
+    out += [(name, str(own[name])) for name in ("prompts",) if name in own]
+    out += [
+        (name, str(segmenter[name])) for name in ("weights", "device", "dtype") if name in segmenter
+    ]
+    return out or [("setup", "not recorded")]
 
 
 def shown(value: float | None, name: str = "") -> str:
     """A metric's value as a person reads it: shares in percent, a dash where there is none."""
     if value is None:
         return DASH
-    if name == "n":
+    if name in COUNTS:
         return str(int(value))
     return f"{value:.2f}" if bare(name) in NO_SHARES else f"{100 * value:.1f}"
 

@@ -34,7 +34,7 @@ from sam3_agent.model.mllm.gemini_wire import (
 from sam3_agent.model.mllm.pictures import PictureEncoder
 from sam3_agent.model.mllm.prices import Price, known_price
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Spent, deadline
+from sam3_agent.usage import Spent, deadline, sampling_seed
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +133,17 @@ class GeminiPlanner:
             ),
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its replies; see `planner.settings_of`."""
+        return {
+            "temperature": self._generation_config.get("temperature"),
+            "thinking": self._generation_config.get("thinkingConfig"),
+            "max_output_tokens": self._generation_config.get("maxOutputTokens"),
+            "tool_calls": self.tool_calls,
+            "picture_side": self._pictures.max_side,
+        }
+
     def __repr__(self) -> str:
         return f"GeminiPlanner({self.model!r})"
 
@@ -166,7 +177,8 @@ class GeminiPlanner:
         if self.tool_calls == "text":
             messages = text_protocol.as_text(messages, tools)
         contents = gemini_contents(messages, self._picture_part, self.pictures_in_results)
-        payload: Wire = {"contents": contents, "generationConfig": self._generation_config}
+        config = _given({**self._generation_config, "seed": sampling_seed.get()})
+        payload: Wire = {"contents": contents, "generationConfig": config}
         system = gemini_system(messages)
         if system:
             payload["systemInstruction"] = system

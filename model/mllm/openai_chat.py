@@ -29,7 +29,7 @@ from sam3_agent.model.mllm.faults import RETRIED, Fault, Line, retry_after, root
 from sam3_agent.model.mllm.pictures import PictureEncoder
 from sam3_agent.model.mllm.prices import Price, known_price
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Spent, deadline
+from sam3_agent.usage import Spent, deadline, sampling_seed
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +119,17 @@ class OpenAIPlanner:
             http_client=http_client,
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides its replies; see `planner.settings_of`."""
+        return {
+            "temperature": self._options["temperature"],
+            "reasoning_effort": self._options["reasoning_effort"],
+            "max_output_tokens": self._options["limit"],
+            "tool_calls": self.profile.tool_calls,
+            "picture_side": self._pictures.max_side,
+        }
+
     def __repr__(self) -> str:
         return f"OpenAIPlanner({self.model!r})"
 
@@ -171,6 +182,9 @@ class OpenAIPlanner:
             wire_name = self.profile.limit_name if name == "limit" else name
             if value is not None and wire_name not in self.profile.refused:
                 payload[wire_name] = value
+        seed = sampling_seed.get()
+        if seed is not None and "seed" not in self.profile.refused:
+            payload["seed"] = seed
         return payload
 
     def _wire(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Wire]:
@@ -245,7 +259,7 @@ class OpenAIPlanner:
             )
             if other not in profile.refused:
                 profile = replace(profile, limit_name=other, refused=profile.refused | {refusal})
-        elif refusal in payload and refusal in ("temperature", "reasoning_effort"):
+        elif refusal in payload and refusal in ("temperature", "reasoning_effort", "seed"):
             profile = replace(profile, refused=profile.refused | {refusal})
             logger.warning("%s refuses %s: no longer sent", self.name, refusal)
         return profile
@@ -283,6 +297,8 @@ _REFUSALS = {
     r"|(unsupported|unknown|unrecognized|extra).{0,80}temperature",
     "reasoning_effort": r"reasoning_effort.{0,80}(support|permitted|unknown|allowed)"
     r"|(unsupported|unknown|unrecognized|extra).{0,80}reasoning_effort",
+    "seed": r"\bseed\b.{0,80}(support|permitted|unknown|allowed)"
+    r"|(unsupported|unknown|unrecognized|extra).{0,80}\bseed\b",
 }
 """What a server's refusal is about, by the words of known servers."""
 

@@ -41,6 +41,7 @@ from sam3_agent.evals.report.page import DASH
 from sam3_agent.evals.run_file import Run, RunFile
 from sam3_agent.evals.runner import Progress, Shard, chosen, header
 from sam3_agent.evals.runner import run as run_samples
+from sam3_agent.evals.setup import setup
 from sam3_agent.evals.strategies.named import strategy
 from sam3_agent.evals.strategies.strategy import Strategy
 from sam3_agent.evals.summary import summary
@@ -68,6 +69,10 @@ def evaluate(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only every N-th sample from the I-th on.")
     ] = None,
+    repeats: Annotated[
+        int,
+        typer.Option(min=1, help="Ask every sample so often, each time with another seed."),
+    ] = 1,
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
     baseline: Annotated[
@@ -88,6 +93,10 @@ def evaluate(
         bool, typer.Option("--concepts", help="Score the segmenter alone on concept phrases.")
     ] = False,
     tool_calls: ToolCallsOption = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0, help="The planner's temperature (the server's own unless told)."),
+    ] = None,
     price: PriceOption = None,
     verifier_price: VerifierPriceOption = None,
     score_size: Annotated[
@@ -138,7 +147,10 @@ def evaluate(
         name = baseline.value if baseline else "agent"
         brain = None
         if name != "segmenter":
-            brain = load.planner(planner, **planner_options(tool_calls, price))
+            model_options = planner_options(tool_calls, price)
+            if temperature is not None:
+                model_options["temperature"] = temperature
+            brain = load.planner(planner, **model_options)
         asks = name in ("agent", "oracle")
         checker: Planner | str | None = None
         if brain is not None and asks:
@@ -166,6 +178,8 @@ def evaluate(
             "verifier": verifier if asks else None,
             "boxes": boxes,
             "tool_calls": tool_calls,
+            "temperature": temperature,
+            "repeats": repeats if repeats > 1 else None,
         }
         agent_options: dict[str, Any] = {"effort": effort, "verifier": checker}
         solver = strategy(
@@ -182,6 +196,7 @@ def evaluate(
             asked,
             solver,
             config,
+            setup(brain, eye, checker if not isinstance(checker, str) else None),
             out or _new_folder(benchmark, name),
             resume=resume or retry_failed,
             retry_failed=retry_failed,
@@ -253,6 +268,7 @@ def _run(
     benchmark: Benchmark,
     solver: Strategy,
     config: dict[str, Any],
+    made_with: dict[str, Any],
     folder: Path,
     *,
     resume: bool,
@@ -260,8 +276,9 @@ def _run(
     workers: int,
     max_usd: float | None,
 ) -> Run:
-    samples = chosen(benchmark.samples, config["limit"], _shard(config["shard"]))
-    told = header(config, benchmark.samples[: config["limit"]], len(samples))
+    shard = _shard(config["shard"])
+    samples = chosen(benchmark.samples, config["limit"], shard, config["repeats"] or 1)
+    told = header(config, benchmark.samples[: config["limit"]], len(samples), made_with)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -300,10 +317,14 @@ def _write_predictions(benchmark: Benchmark, run: Run) -> None:
     """Write the answers as the benchmark's own evaluator reads them, where it reads a file."""
     if not isinstance(benchmark, ScoredBenchmark) or benchmark.predictions is None:
         return
-    for name, content in benchmark.predictions(run.ordered).items():
-        path = run.path.with_name(name)
-        path.write_text(json.dumps(content), encoding="utf-8")
-        say(f"wrote {path}")
+    rows = run.ordered
+    for repeat in sorted({row.repeat for row in rows}):
+        files = benchmark.predictions([row for row in rows if row.repeat == repeat])
+        for name, content in files.items():
+            end = f"_{repeat}.json" if repeat > 1 else ".json"
+            path = run.path.with_name(name.removesuffix(".json") + end)
+            path.write_text(json.dumps(content), encoding="utf-8")
+            say(f"wrote {path}")
 
 
 def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""What a reader of a report must know before the numbers are compared or cited."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+CONTAMINATION = {
+    "reasonseg": "ReasonSeg's questions and masks are public since 2023, its pictures (OpenImages, "
+    "ScanNet) since before that",
+    "refcoco": "its pictures are COCO train2014's and its expressions public since 2016; both are "
+    "in the training data of many MLLMs, and COCO is in that of many segmenters",
+    "grefcoco": "its pictures are COCO train2014's, and its expressions public since 2023",
+    "saco-gold": "its pictures come from sources that SAM 3 was trained on, too (MetaCLIP, SA-1B); "
+    "the annotations are public since November 2025",
+    "saco-silver": "its pictures come from public datasets whose other parts SAM 3 was trained on; "
+    "the annotations are public since November 2025",
+    "omnilabel": "its pictures (COCO, Objects365, OpenImages) and its texts are public since 2023",
+    "counting": "CountBench's pictures and captions are LAION-400M's, PixMo-Count's pictures the "
+    "web's, and both are public",
+    "scenes": "the shipped segmenter `tiny` was trained on scenes of the same kind and other seeds",
+}
+"""What is known of each benchmark's spread before a model was trained, by module."""
+
+REFERRING = ("refcoco", "refcoco+", "refcocog", "refcocog-google")
+
+
+def warnings(content: Mapping[str, Any]) -> list[str]:
+    """One sentence or two each, the most pressing first, from the other parts of a report."""
+    return [
+        *(line for run in content["runs"] for line in _of_run(run)),
+        *_of_repeats(content["runs"]),
+        *dict.fromkeys(run["note"] for run in content["runs"] if run["note"]),
+        *_of_differences(content["differences"]),
+        *_of_published(content["published"]),
+        _of_contamination(content["benchmark"]),
+    ]
+
+
+def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
+    config, metrics, name = run["config"], run["metrics"], run["name"]
+    if run["missing"]:
+        yield f"{name}: {run['missing']} rows are still missing; the numbers are of the others."
+    part = [f"{word} {config[word]}" for word in ("limit", "shard") if config.get(word) is not None]
+    if part:
+        yield f"{name} is only a part of its set ({', '.join(part)})."
+    failed = run["failures"].get("error", 0)
+    if failed:
+        yield (
+            f"{name}: {failed} of {metrics['n']} rows ended in an error and count as answered with "
+            "nothing; ask them again with --retry-failed."
+        )
+    if metrics["unable"]:
+        yield (
+            f"{name}: {metrics['unable']} of {metrics['n']} rows could not be answered (`unable`) "
+            "and count as answered with nothing, which is right where nothing is meant."
+        )
+    if run["problems"]:
+        yield f"{name}: {run['problems']} broken records of the data are left out (--skip-bad)."
+    if run["resumed"]:
+        yield f"{name} was resumed with other code or another setup; see below."
+    if "cost" not in run["usage"]:
+        yield f"{name}: what it cost is not known."
+
+
+def _of_repeats(runs: list[Mapping[str, Any]]) -> Iterator[str]:
+    once = [run["name"] for run in runs if not run["repeats"]]
+    models = any(run["config"].get("planner") not in (None, "none", "offline") for run in runs)
+    if once and models:
+        yield (
+            "Intervals are over the samples of one run; how much the same models differ from one "
+            "run to the next is not in them (--repeats)."
+        )
+    if len(once) < len(runs):
+        yield (
+            "Of repeated runs the numbers are over all rows, their intervals over samples (all "
+            "repeats of one are drawn together), and the spread over runs stands apart."
+        )
+
+
+def _of_differences(differences: list[Mapping[str, Any]]) -> Iterator[str]:
+    if len(differences) > 1:
+        yield (
+            f"{len(differences)} comparisons with the first run: `p (Holm)` is corrected for them, "
+            "metric by metric (Holm 1979), not for looking at several metrics."
+        )
+
+
+def _of_published(published: list[Mapping[str, Any]]) -> Iterator[str]:
+    if published:
+        yield (
+            "Published rows are whole splits, as their sources print them; only the protocol that "
+            "a row names is known."
+        )
+    for row in published:
+        if "differs" in row:
+            yield f"{row['system']} ({row['source']}): sources differ, {row['differs']}."
+
+
+def _of_contamination(benchmark: str) -> str:
+    known = CONTAMINATION.get("refcoco" if benchmark in REFERRING else benchmark)
+    told = f": {known}" if known else ""
+    return f"Whether a model has seen these samples in training is not known here{told}."

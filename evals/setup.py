@@ -1,0 +1,34 @@
+"""What a run was made with, beside its config: settings of the models, and what the prompts say."""
+
+import hashlib
+import json
+from typing import Any
+
+from sam3_agent import load
+from sam3_agent.planner import Planner, settings_of
+from sam3_agent.segmenter import Segmenter
+from sam3_agent.segmenter import settings_of as segmenter_settings
+
+
+def setup(
+    planner: Planner | None, segmenter: Segmenter, verifier: Planner | None = None
+) -> dict[str, Any]:
+    """The setup as JSON values: `prompts` is a hash of all prompt texts and tool schemas.
+
+    planner, verifier: those that the run has; None for a strategy without.
+    """
+    out: dict[str, Any] = {"segmenter": segmenter_settings(segmenter)}
+    if planner is not None:
+        out["planner"] = settings_of(planner)
+        out["prompts"] = _prompts(segmenter)
+    if verifier is not None:
+        out["verifier"] = settings_of(verifier)
+    return out
+
+
+def _prompts(segmenter: Segmenter) -> str:
+    digest = hashlib.sha256(json.dumps(load.prompt_texts(), sort_keys=True).encode())
+    for tool in load.tools(segmenter):
+        schema = [tool.name, tool.description, dict(tool.parameters)]
+        digest.update(json.dumps(schema, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
