@@ -163,7 +163,7 @@ def _list_in(text: str, item: Any, inner: bool) -> Any:
     if text.startswith("{") and item is not str:
         return [_from_json(text)]
     if item is str:
-        if re.search(r"[,;\n{]", text):
+        if re.search(r"[,;\n{<>|]", text):
             raise ValueError("it may be one or several: give a list")
         return [text]
     if not _NUMBERS.fullmatch(text or "0"):

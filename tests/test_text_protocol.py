@@ -144,7 +144,7 @@ UNREPAIRABLE = {
     "endless digits": f'{{"tool": "answer", "arguments": {{"text": "a", "numbers": [{"9" * 5000}]',
     "very long": f'{{"tool": "segment", "arguments": {{"phrases": [{"[" * 30_000}',
     "Python that computes": "answer('a', [1]) + answer('b', [2])",
-    "Python with a surplus argument": "answer('a', [1], [2])",
+    "Python with a surplus argument": "answer('a', [1], False, False, [2])",
     "Python with an argument twice": "answer('a', [1], text='b')",
     "Python that names things": "answer('a', numbers)",
 }
