@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint check
+.PHONY: install demo test lint check bundle
 
 install: .venv/.installed
 
@@ -23,3 +23,9 @@ lint: install
 	$(BIN)/mypy sam3_agent tests
 
 check: lint test
+
+# an MCP bundle that Claude Desktop installs by a click: dist/sam3-agent.mcpb
+bundle: install
+	rm -rf build dist/sam3_agent-*.whl
+	$(BIN)/python -m build --wheel
+	$(BIN)/python .ci/mcpb/build.py dist/sam3_agent-*.whl dist/sam3-agent.mcpb
