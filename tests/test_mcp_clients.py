@@ -259,7 +259,9 @@ def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: st
             (content,) = (await client.read_resource(f"sam3://{handle}/conversation.json")).contents
             whole = json.loads(content.text)[0]["text"]  # type: ignore[union-attr]
             if whole not in text_of(result):
-                assert f"the middle of the text is left out: read {content.uri}" in text_of(result)
+                assert f"the middle of the text is left out (over MCP: {content.uri})" in text_of(
+                    result
+                )
 
     run(work)
 
@@ -298,7 +300,7 @@ def test_details_that_are_too_long_go_before_words_do() -> None:
     mentions = [{"start": i, "end": i + 1, "numbers": [1]} for i in range(3_000)]
     sized = fit(sight_of(1, 3, details={"mentions": mentions}), [], structured=True)
     assert tokens(sized.text) + tokens(json.dumps(sized.structured)) <= MAX_TOKENS
-    assert "details are left out: read sam3://img_" in sized.text
+    assert "details are left out (over MCP: sam3://img_" in sized.text
     assert "Dogs." in sized.text
     assert sized.structured is not None
     assert "masks 1 to 3" in sized.structured["details"]["omitted"]

@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.eyes import Eyes
-from sam3_agent.plugin.sight import Sight, picture_file
+from sam3_agent.plugin.result_size import fit
+from sam3_agent.plugin.sight import Sight
 from sam3_agent.tool import Tool, ToolFunction
 
 Format: TypeAlias = Literal["openai", "openai-responses", "gemini", "anthropic"]
@@ -54,10 +55,11 @@ def content(sight: Sight, format: Format) -> Any:  # noqa: A002
     `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
     later read the picture in it). anthropic: the `content` of a tool_result.
     """
-    text = sight.report()
+    sized = fit(sight)
+    text = sized.text
     if format == "openai":
         return text
-    files = [base64.b64encode(picture_file(one)).decode("ascii") for one in sight.pictures]
+    files = [base64.b64encode(file).decode("ascii") for file in sized.pictures]
     if format == "openai-responses":
         urls = [f"data:image/jpeg;base64,{data}" for data in files]
         pictures = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]

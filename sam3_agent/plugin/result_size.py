@@ -1,4 +1,4 @@
-"""Keeps the result of a tool call within what MCP clients accept.
+"""Keeps the result of a tool call within what MCP clients and models accept.
 
 Claude Desktop refuses a result over 1,048,576 bytes; Claude Code cuts one over 25,000 tokens. The
 words are shortened first where they alone are too much, then the pictures are recompressed, then
@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
 from sam3_agent.plugin.sight import PICTURE_SIDE, Sight, picture_file, picture_size
@@ -42,6 +42,9 @@ QUALITIES = (90, 80, 70, 60, 50)
 
 SHRINK, LEAST_SIDE = 0.85, 56
 """Below the lowest quality the longest side shrinks by this factor, down to so many pixels."""
+
+Words: TypeAlias = tuple[str, dict[str, Any] | None]
+"""The text of a result, and its structured content where that was asked for."""
 
 _PIECE = re.compile(r"[A-Za-z]+|[^\x00-\x7f]|\s+|.", re.DOTALL)
 
@@ -83,20 +86,20 @@ def text_bytes(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def fit(sight: Sight, links: Sequence[Any], structured: bool) -> SizedResult:
+def fit(sight: Sight, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
     """The parts of a result that stay within MAX_RESULT_BYTES and MAX_RESULT_TOKENS.
 
     links: the JSON values of the blocks that go along unchanged. structured: whether structured
     content is sent too, and counts.
     """
     sight = replace(sight, text=sendable(sight.text))
-    linked = tokens(json.dumps(links)) + ENVELOPE_TOKENS
+    linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
     sizes = [picture_size(picture) for picture in sight.pictures]
     wanted = sum(picture_tokens(*size) for size in sizes)
     room = MAX_RESULT_TOKENS - linked
     text, values = _words(sight, structured, max(room - wanted, LEAST_WORDS))
     room -= _cost(text, values)
-    free = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, (links, text, values)))
+    free = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, ([*links], text, values)))
     files = compressed(sight.pictures, room, free)
     if files is None:
         files = ()
@@ -109,13 +112,13 @@ def fit_text(text: str) -> str:
     return _longest(sendable(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
-def _words(sight: Sight, structured: bool, room: int) -> tuple[str, dict[str, Any] | None]:
+def _words(sight: Sight, structured: bool, room: int) -> Words:
     """The text and structured content within `room` tokens.
 
     Masks lose their rows first, last ones first; then details go, then the middle of the text.
     """
 
-    def rendered(rows: int, details: bool = True, words: str = sight.text) -> Any:
+    def rendered(rows: int, details: bool = True, words: str = sight.text) -> Words:
         shown = _shortened(sight, rows, details, words)
         return shown.report(), shown.to_dict() if structured else None
 
@@ -127,28 +130,27 @@ def _words(sight: Sight, structured: bool, room: int) -> tuple[str, dict[str, An
         # more rows cost more: the largest number that fits is found by halving
         rows = bisect.bisect_right(range(min(rows, room // LEAST_ROW)), room, key=cost) - 1
     if rows >= 0:
-        return rendered(rows)  # type: ignore[no-any-return]
+        return rendered(rows)
     without = _cost(*rendered(0, details=False, words=""))
     words = _longest(sight.text, lambda t: _cost(*rendered(0, False, t)), max(room, without))
-    return rendered(0, details=False, words=words)  # type: ignore[no-any-return]
+    return rendered(0, details=False, words=words)
 
 
 def _shortened(sight: Sight, rows: int, details: bool, words: str) -> Sight:
     """The sight with its first `rows` masks and these words; it says what is left out."""
     left = sight.masks[rows:]
+    whole = f"(over MCP: sam3://{sight.image}/conversation.json)"
     omitted = []
     if left:
         omitted.append(
             f"masks {left[0].number} to {left[-1].number} ({len(left)} of {len(sight.masks)}) have "
-            f"no row here: call measure with up to 60 of their numbers at a time, or read "
-            f"sam3://{sight.image}/masks.json"
+            "no row here: call measure with up to 60 of their numbers at a time "
+            f"(over MCP: sam3://{sight.image}/masks.json)"
         )
     if not details and sight.details:
-        omitted.append(f"details are left out: read sam3://{sight.image}/conversation.json")
+        omitted.append(f"details are left out {whole}")
     if words != sight.text:
-        omitted.append(
-            f"the middle of the text is left out: read sam3://{sight.image}/conversation.json"
-        )
+        omitted.append(f"the middle of the text is left out {whole}")
     kept = dict(sight.details) if details else {}
     if omitted:
         kept["omitted"] = "; ".join(omitted)
