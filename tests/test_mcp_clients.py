@@ -209,8 +209,8 @@ def test_a_photo_of_12_megapixels_of_noise_fits(structured: bool) -> None:
 
 
 @pytest.mark.parametrize("structured", [False, True])
-def test_of_many_masks_some_have_rows_and_the_others_can_be_had(structured: bool) -> None:
-    count = 250
+def test_of_300_masks_some_have_rows_and_the_others_can_be_had(structured: bool) -> None:
+    count = 300
     places = [(4 * (i % 100), 6 * (i // 100)) for i in range(count)]
     things = PlacedSegmenter({"ant": [(x, y, x + 3, y + 4) for x, y in places]})
 
