@@ -3,12 +3,14 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sam3_agent.credentials import key_problem
 from sam3_agent.errors import SegmenterError
 
 logger = logging.getLogger(__name__)
@@ -138,6 +140,12 @@ def read_config(
     """The config.json of a folder or a hub model."""
     folder = Path(place)
     if not folder.exists():
+        problem = key_problem(os.environ.get("HF_TOKEN"))
+        if problem is not None:
+            raise SegmenterError(
+                f"the token in HF_TOKEN has characters that no token has: {problem}. Copy the "
+                "token alone, once more, into HF_TOKEN"
+            )
         from huggingface_hub import hf_hub_download
 
         config: dict[str, Any] = json.loads(

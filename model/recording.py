@@ -26,7 +26,7 @@ from sam3_agent.effort import Effort
 from sam3_agent.errors import DeadlineError, InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, sees
 from sam3_agent.replies import sendable
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, Spent, spent_on
@@ -71,8 +71,12 @@ class Recording:
         messages: Sequence[Message],
         tools: Sequence[Tool],
         reply: Message | PlannerError,
+        blind: bool = False,
     ) -> None:
-        """Write a request and its reply; of the messages only those not yet written."""
+        """Write a request and its reply; of the messages only those not yet written.
+
+        blind: whether the planner's server has turned out to take no pictures.
+        """
         request = _fingerprints(messages, tools)
         with self._lock:
             new = [
@@ -81,7 +85,7 @@ class Recording:
                 if digest not in self._told
             ]
             self._told.update(request["messages"])
-            line: dict[str, Any] = {"request": request, "new_messages": new}
+            line: dict[str, Any] = {"request": request, "new_messages": new, "blind": blind}
             if isinstance(reply, Message):
                 self._told.update(_fingerprints([reply], ())["messages"])
                 line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
@@ -125,16 +129,26 @@ class RecordingPlanner:
         self.name = planner.name
         self._planner = planner
         self._recording = recording
+        self._saw = sees(planner)
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The other planner's reply, or its failure, once it is on disk."""
         try:
             reply = self._planner.reply(messages, tools)
         except PlannerError as error:
-            self._recording.keep(messages, tools, error)
+            self._recording.keep(messages, tools, error, self._turned_blind())
             raise
-        self._recording.keep(messages, tools, reply)
+        self._recording.keep(messages, tools, reply, self._turned_blind())
         return reply
+
+    @property
+    def sees(self) -> bool:
+        """Whether the other planner takes pictures."""
+        return sees(self._planner)
+
+    def _turned_blind(self) -> bool:
+        """Whether its server has turned out to take no pictures."""
+        return self._saw and not self.sees
 
 
 class Replay:
@@ -142,7 +156,8 @@ class Replay:
 
     query, planner, verifier, segmenter, effort, budget: those of the recorded ask; verifier is
     "none" when nobody checked. ask_person: says what the person said; None when there was nobody to
-    ask. Raises InputError for a folder that holds no recording.
+    ask. blind: the models that have turned out to take no pictures, so far. Raises InputError for a
+    folder that holds no recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -169,14 +184,20 @@ class Replay:
                 f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
             ) from error
         self._replies = len(self._turns)
+        self.blind: set[str] = set()
         self._lock = threading.Lock()
 
-    def take(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The first unused reply to this request; PlannerError when it failed or there is none."""
+    def take(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The first unused reply to this request; PlannerError when it failed or there is none.
+
+        name: of the planner that is asked.
+        """
         with self._lock:
             for index, turn in enumerate(self._turns):
                 if turn["request"] == request:
                     del self._turns[index]
+                    if turn.get("blind"):
+                        self.blind.add(name)
                     return _reply_in(turn)
             if not self._turns:
                 raise PlannerError(
@@ -196,9 +217,14 @@ class ReplayPlanner:
         self.name = name
         self._replay = replay
 
+    @property
+    def sees(self) -> bool:
+        """Whether the planner took pictures when it was recorded, up to this reply."""
+        return self.name not in self._replay.blind
+
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The recorded reply; PlannerError when there is none or the request has changed."""
-        reply = self._replay.take(_fingerprints(messages, tools))
+        reply = self._replay.take(self.name, _fingerprints(messages, tools))
         calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
         return Message("assistant", reply["text"], (), calls, spent=Spent(**reply["spent"]))
 

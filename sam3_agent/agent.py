@@ -12,7 +12,7 @@ from sam3_agent.effort import BALANCED, Effort, effort_named
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, sees
 from sam3_agent.replies import sendable
 from sam3_agent.run import Asked, Run
 from sam3_agent.scene import Scene
@@ -36,7 +36,7 @@ class Agent:
     planner, segmenter: an object or a name (see `load`); None takes the environment's choice,
         else `offline` and `tiny`.
     verifier: who checks, in fresh conversations; an object or a name as of a planner. None is the
-        planner itself if it sees pictures; "none" is nobody.
+        planner itself unless it has `sees = False` (see `Planner`); "none" is nobody.
     effort: an Effort, or the name of one. `fast` asks a question that is itself a concept ("red
         cars") of the segmenter alone when its presence is clear, and checks nothing; `balanced` has
         each mask of an answer verified once; `exhaustive` also asks whether anything is missing;
@@ -68,11 +68,12 @@ class Agent:
         )
         self.verifier: Planner | None
         if verifier is None:
-            self.verifier = self.planner if getattr(self.planner, "sees", True) else None
+            self.verifier = self.planner if sees(self.planner) else None
         elif isinstance(verifier, str):
             self.verifier = None if verifier == "none" else load.verifier(verifier)
         else:
             self.verifier = verifier
+        self._verifier_saw = self.verifier is not None and sees(self.verifier)
         self.ask_person = ask_person
         self.tools = {
             tool.name: tool for tool in (load.tools(self.segmenter) if tools is None else tools)
@@ -118,8 +119,13 @@ class Agent:
         return Chat(self, self._scene(image))
 
     def checks(self) -> Checks | None:
-        """Fresh eyes, if there are any and the effort wants them."""
+        """Independent checks, if there is a verifier and the effort wants them.
+
+        None as well when the verifier has turned out to take no pictures.
+        """
         if self.verifier is None or not self.effort.checks:
+            return None
+        if self._verifier_saw and not sees(self.verifier):
             return None
         return load.checks(self.verifier)
 

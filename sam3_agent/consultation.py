@@ -8,7 +8,7 @@ from typing import Any
 
 from sam3_agent.errors import PlannerError, ToolError
 from sam3_agent.messages import Message
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, sees
 from sam3_agent.replies import kept
 from sam3_agent.tool import Tool, tool_named
 from sam3_agent.usage import Budget, Ledger, ledger, spent_on
@@ -38,9 +38,16 @@ def consult(
     model does wrong, and that it cannot be reached, is an opinion without values.
     """
     account = ledger.get() or Ledger(Budget())
+    saw = sees(model)
 
     def ask(question: Message) -> Opinion:
-        return _asked(model, part, [Message("system", system), question], form, account)
+        if saw and not sees(model):
+            return Opinion(None, f"{model.name} takes no pictures")
+        opinion = _asked(model, part, [Message("system", system), question], form, account)
+        # what it says of a picture that its server turned out not to take is worth nothing
+        return (
+            Opinion(None, f"{model.name} takes no pictures") if saw and not sees(model) else opinion
+        )
 
     if len(questions) < 2:
         return [ask(question) for question in questions]

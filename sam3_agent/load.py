@@ -11,7 +11,7 @@ from sam3_agent.checks import Checks
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, sees
 from sam3_agent.segmenter import Segmenter, prompts_of
 from sam3_agent.tool import Tool
 
@@ -52,7 +52,7 @@ def planner(name: str | None = None, **options: Any) -> Planner:
 def verifier(name: str, **options: Any) -> Planner:
     """The planner of this name, to check masks; InputError for one that sees no pictures."""
     found = planner(name, **options)
-    if not getattr(found, "sees", True):
+    if not sees(found):
         raise InputError(
             f"{found.name} sees no pictures, so it cannot verify; choose openai:MODEL, "
             "gemini:MODEL or none"

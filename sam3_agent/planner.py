@@ -10,9 +10,17 @@ from sam3_agent.tool import Tool
 class Planner(Protocol):
     """Reads the conversation so far and says what to do next.
 
-    A planner that cannot see pictures has an attribute `sees = False`, and is never asked to check
-    masks; one whose calls cost money has a `price`, None when it is not known. One with `settings`
-    says in them what decides its replies; see `settings_of`.
+    Three attributes are optional:
+
+    - `sees`: False for a planner that takes no pictures; without the attribute it is taken to see
+      them. A planner that sees is, unless the agent gets another `verifier` or "none", the verifier
+      of its own answers: with every effort but `fast`, `reply` is then also called with fresh
+      conversations that are not the planner's own, from several threads at once: a system prompt
+      that asks for a check, one user message with pictures, and a single tool (`judge`, `report` or
+      `prefer`) to call. With `sees = False` nothing is verified. It may turn False during a run,
+      when a server turns out to take no pictures.
+    - `price`: what its tokens cost; None when that is not known, left out when nothing costs.
+    - `settings`: what decides its replies; see `settings_of`.
     """
 
     @property
@@ -35,3 +43,8 @@ def settings_of(planner: Planner) -> dict[str, Any]:
     """
     settings: Mapping[str, Any] = getattr(planner, "settings", {})
     return dict(settings)
+
+
+def sees(planner: Planner) -> bool:
+    """Whether a planner takes pictures, as far as it is known; see `Planner`."""
+    return bool(getattr(planner, "sees", True))

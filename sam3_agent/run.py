@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3_agent import load
 from sam3_agent.answer import Answer, Status
+from sam3_agent.checks import Checks
 from sam3_agent.errors import DeadlineError, PlannerError, PromptError, ToolError
 from sam3_agent.events import (
     ChecksFinished,
@@ -114,6 +115,8 @@ class Run:
                 yield ChecksFinished(f"the doubted answer is sent: {error}")
                 return self._answer(self.doubted, _status(self.doubted))
             yield PlannerReplied(reply)
+            if self.checks is not None and self.agent.checks() is None:
+                yield self._without_checks(self.checks)
             if reply.tool_calls:
                 self.reminded, self.texts = False, []
                 self._prepare(reply.tool_calls)
@@ -123,6 +126,14 @@ class Run:
             if conclusion is not None:
                 return self._answer(conclusion, _status(conclusion))
         return self._answer(self.doubted or self._best(over), "out_of_budget")
+
+    def _without_checks(self, checks: Checks) -> Event:
+        """Take the checks out of a run whose verifier has turned out to take no pictures."""
+        for tool in checks.tools():
+            self.tools.pop(tool.name, None)
+        self.checks = None
+        name = self.agent.verifier.name if self.agent.verifier else "the verifier"
+        return ChecksFinished(f"{name} takes no pictures, so nothing is verified")
 
     def _best(self, over: str | None) -> Conclusion:
         """The best so far of a run that has used up `over`."""

@@ -14,7 +14,9 @@ script is provider-neutral::
 
 Each request takes the next step; when there is none left it is answered 400, which no client tries
 again. A step may be a function of the request, to read a tool's result; for many conversations at
-once the whole script is such a function.
+once the whole script is such a function. `limited` makes one of a server with limits::
+
+    StubServer(limited(script, at_most_pictures(1), no_role("system")))
 """
 
 import contextlib
@@ -78,6 +80,69 @@ def fault(status: int, headers: Mapping[str, str] | None = None, words: str = "s
     """An HTTP error in the form that both providers use."""
     body = json.dumps({"error": {"message": words, "code": status, "status": "STUB"}})
     return Step(status=status, headers={**JSON, **(headers or {})}, body=body.encode())
+
+
+Rule: TypeAlias = Callable[[Any], Step | None]
+"""Reads a chat request's body: the fault that it is answered with, or None when it is fine."""
+
+
+def limited(script: Iterable[AnyStep], *rules: Rule) -> StepFunction:
+    """A script whose steps only requests get that break no rule; the others take none."""
+    step = _one_after_another(script)
+
+    def answer(request: Request) -> Step:
+        broken = (fault for rule in rules if (fault := rule(request.body)) is not None)
+        return next(broken, None) or step(request)
+
+    return answer
+
+
+def at_most_pictures(
+    limit: int,
+    words: str = "At most {} image(s) may be provided in one request.",
+    status: int = 400,
+) -> Rule:
+    """Refuses a request with more pictures."""
+
+    def rule(body: Any) -> Step | None:
+        if json.dumps(body["messages"]).count('"image_url":') > limit:
+            return fault(status, words=words.format(limit))
+        return None
+
+    return rule
+
+
+def no_role(role: str, words: str = "Unknown role: {}", status: int = 400) -> Rule:
+    """Refuses a message of this role."""
+
+    def rule(body: Any) -> Step | None:
+        if role in [message["role"] for message in body["messages"]]:
+            return fault(status, words=words.format(role))
+        return None
+
+    return rule
+
+
+def alternating(
+    words: str = "Conversation roles must alternate user/assistant/user/assistant/...",
+) -> Rule:
+    """Refuses any order of roles but user, assistant, user, ..."""
+
+    def rule(body: Any) -> Step | None:
+        roles = [message["role"] for message in body["messages"]]
+        wanted = [("user", "assistant")[i % 2] for i in range(len(roles))]
+        return None if roles == wanted else fault(400, words=words)
+
+    return rule
+
+
+def no_field(name: str, words: str = "Unrecognized request argument supplied: {}") -> Rule:
+    """Refuses a request with this field."""
+
+    def rule(body: Any) -> Step | None:
+        return fault(400, words=words.format(name)) if name in body else None
+
+    return rule
 
 
 class StubServer:

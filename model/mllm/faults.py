@@ -1,17 +1,20 @@
 """What goes wrong between here and a model, and what is done about it."""
 
+import errno
 import logging
 import random
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from sam3_agent.errors import DeadlineError, PlannerError
+from sam3_agent.model.mllm.refusals import Refusal
 from sam3_agent.usage import deadline
 
 logger = logging.getLogger(__name__)
@@ -27,18 +30,25 @@ MAX_WAIT = 600.0
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """HTTP status codes after which the same request may succeed later."""
 
+CONNECT_SECONDS = 10.0
+"""How long to wait for a connection, however long the answer may take."""
+
 _SECRETS = (
     (re.compile(r"\b(sk-|AIza|Bearer\s+)[A-Za-z0-9_\-.*]{6,}"), r"\1***"),
     (re.compile(r"://[^\s/@]+@"), "://***@"),
 )
 """What looks like a key, or a password in an address."""
 
+SHORT = 8
+"""Characters below which a key of only letters or digits, such as "none", is a word, no secret."""
+
 
 @dataclass(frozen=True)
 class Fault:
     """A request that failed: what happened, what a person can do, and whether to send it again.
 
-    wait: seconds that the server asked for (Retry-After), if it did.
+    wait: seconds that the server asked for (Retry-After), if it did. refusals: what the server
+    refuses of the request, to learn from. numbers: those in its words, in order.
     """
 
     what: str
@@ -46,6 +56,16 @@ class Fault:
     status: int | None = None
     retry: bool = False
     wait: float | None = None
+    refusals: tuple[Refusal, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+
+class RequestError(PlannerError):
+    """A request that failed for good; `fault` says how."""
+
+    def __init__(self, message: str, fault: Fault, tries: int = 0) -> None:
+        super().__init__(message, tries)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -91,14 +111,15 @@ class Line:
 
     def error(
         self, fault: Fault, cause: Exception | None = None, note: str = "", tries: int = 0
-    ) -> PlannerError:
-        """The PlannerError of a fault: provider, model, status, what happened, what to do."""
+    ) -> RequestError:
+        """The error of a fault: provider, model, status, what happened, what to do."""
         status = f" answered {fault.status}" if fault.status is not None else ""
         said = self.redacted(fault.what)
         words = f"{self.provider} model {self.model}{status}{' ' + note if note else ''}: {said}"
         if cause is not None:
             self._redact(cause)
-        return PlannerError(f"{words.rstrip('. ')}. {fault.advice}", tries)
+        shown = replace(fault, what=said)
+        return RequestError(f"{words.rstrip('. ')}. {fault.advice}", shown, tries)
 
     def redacted(self, text: str, limit: int = 400) -> str:
         """A server's words on one line, without keys, and not endless."""
@@ -106,8 +127,11 @@ class Line:
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
     def _without_keys(self, text: str) -> str:
-        if self.secret:
+        wordlike = re.fullmatch("[A-Za-z]+|[0-9]+", self.secret) is not None
+        if len(self.secret) >= SHORT and not wordlike:
             text = text.replace(self.secret, "***")
+        elif self.secret and (len(self.secret) >= SHORT or not wordlike):
+            text = re.sub(rf"(?<![\w.-]){re.escape(self.secret)}(?![\w-])", "***", text)
         for pattern, shown in _SECRETS:
             text = pattern.sub(shown, text)
         return text
@@ -166,6 +190,26 @@ def unknown_host(error: BaseException) -> bool:
     """Whether the host's name is wrong; a name server that does not answer may do so later."""
     cause = root_cause(error)
     return isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN
+
+
+def unsendable(error: BaseException) -> bool:
+    """Whether a request could not even be written: an address or header that HTTP does not know."""
+    kinds = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
+    return type(root_cause(error)).__name__ in kinds
+
+
+def not_connected(error: BaseException) -> bool:
+    """Whether no connection came about for a reason that trying again seldom mends: nothing listens
+    on that port, there is no way to that host, or its certificate or protocol is wrong.
+    """
+    cause = root_cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return True
+    if isinstance(cause, ssl.SSLError):
+        return "WRONG_VERSION" in str(cause) or "RECORD_LAYER" in str(cause)
+    if isinstance(cause, ConnectionRefusedError):
+        return True
+    return isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def _backoff(attempt: int) -> float:

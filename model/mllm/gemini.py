@@ -12,12 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model.mllm import text_protocol
-from sam3_agent.model.mllm.context import KEPT_PICTURES, economical
-from sam3_agent.model.mllm.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
+from sam3_agent.model.mllm.context import KEPT_PICTURES, economical, without_system
+from sam3_agent.model.mllm.faults import (
+    RETRIED,
+    Fault,
+    Line,
+    RequestError,
+    not_connected,
+    retry_after,
+    root_cause,
+    unknown_host,
+)
 from sam3_agent.model.mllm.gemini_wire import (
     STATE,
     Candidate,
@@ -33,12 +43,17 @@ from sam3_agent.model.mllm.gemini_wire import (
 )
 from sam3_agent.model.mllm.pictures import PictureEncoder
 from sam3_agent.model.mllm.prices import Price, known_price
+from sam3_agent.model.mllm.profile import Learning, Profile, Sent
+from sam3_agent.model.mllm.refusals import numbers_in, refusals_of
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent, deadline, sampling_seed
 
 logger = logging.getLogger(__name__)
 
 KEY_PAGE = "https://aistudio.google.com/apikey"
+
+_ENDPOINTS = r"/v1(?:alpha|beta\d*)|(?:/v1(?:alpha|beta\d*)?)?/models\b.*"
+"""What is no part of a base URL, though it is often copied with it."""
 
 _BLOCKED = frozenset(
     "SAFETY RECITATION LANGUAGE BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY MODEL_ARMOR "
@@ -58,13 +73,15 @@ class GeminiPlanner:
 
     model: the model's name, such as gemini-3.8-flash.
     api_key: by default $GEMINI_API_KEY, else $GOOGLE_API_KEY. base_url: by default
-        $GOOGLE_GEMINI_BASE_URL, else Google's; a server of one's own needs no key.
+        $GOOGLE_GEMINI_BASE_URL, else Google's; a server of one's own needs no key. Blanks and line
+        breaks around them are dropped.
     tool_calls: `native`, or `text` for models that have none.
     max_output_tokens, temperature, thinking_level, thinking_budget: sent only when given.
     price: dollars for a million tokens, when the model is not in `prices.PRICES`.
     timeout: seconds for one request. line, http_client (an httpx2.Client): for tests.
 
-    Raises PlannerError when no key is there or the google-genai package is missing.
+    Raises PlannerError when no key is there, the key or the base URL cannot be right, or the
+    google-genai package is missing.
     """
 
     def __init__(
@@ -97,10 +114,16 @@ class GeminiPlanner:
         self.name = f"gemini:{self.model}"
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.model) or ".." in self.model:
             raise InputError(f"{model!r} is no name of a Gemini model; try gemini-3.8-flash")
-        self.tool_calls = tool_calls
-        self.pictures_in_results = _generation(self.model) >= 3
+        profile = Profile(tool_calls, pictures_in_results=_generation(self.model) >= 3)
+        self._learning = Learning(self.name, profile)
+        self._reached = False
         self.price = Price(*price) if isinstance(price, tuple) else price or known_price(self.model)
-        self._base_url = base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or None
+        self._base_url = checked_url(
+            base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL"),
+            "GOOGLE_GEMINI_BASE_URL",
+            _ENDPOINTS,
+            "https://generativelanguage.googleapis.com",
+        )
         key = _key(api_key, needed=self._base_url is None)
         thinking = {
             "thinkingLevel": thinking_level and thinking_level.upper(),
@@ -147,12 +170,28 @@ class GeminiPlanner:
     def __repr__(self) -> str:
         return f"GeminiPlanner({self.model!r})"
 
+    @property
+    def profile(self) -> Profile:
+        """How the server wants to be asked, as far as it is known."""
+        return self._learning.profile
+
+    @property
+    def pictures_in_results(self) -> bool:
+        """Whether its function responses may hold pictures, as far as it is known."""
+        return self.profile.pictures_in_results
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model takes pictures, as far as it is known."""
+        return self.profile.pictures != 0
+
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The model's next message; see `Planner.reply`."""
         kept, spent = KEPT_PICTURES, Spent()
         while True:
-            shown = economical(messages, kept)
-            payload = self._payload(shown, tools)
+            profile = self.profile
+            shown = economical(messages, kept, profile.pictures)
+            payload = self._payload(shown, tools, profile)
             # the SDK writes the body with the same call
             sent = Spent(images=_count_pictures(shown), bytes=len(json.dumps(payload)))
             empty: list[Spent] = []
@@ -161,35 +200,53 @@ class GeminiPlanner:
             except PlannerError as error:
                 spent += sum(empty, sent.in_vain(error.tries))
                 error.spent = spent
-                refusal = _refusal(error.__cause__)
+                if not isinstance(error, RequestError):
+                    raise
+                held = self._held(payload, sent.images, profile)
                 fewer = _count_pictures(economical(messages, 0)) < sent.images
-                if refusal == "context" and fewer:
+                if "context" in error.fault.refusals and fewer:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
-                elif not self._learned(refusal, payload):
+                elif not self._learning.heed(profile, error.fault, held):
                     raise
                 continue
             spent += sum(empty, sent.in_vain(retries)) + replace(sent, calls=1)
             return self._message(candidate, messages, tools, spent + self._tokens(candidate))
 
-    def _payload(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
+    def _payload(self, messages: Sequence[Message], tools: Sequence[Tool], by: Profile) -> Wire:
         """The request's body."""
-        if self.tool_calls == "text":
+        if by.tool_calls == "text":
             messages = text_protocol.as_text(messages, tools)
-        contents = gemini_contents(messages, self._picture_part, self.pictures_in_results)
+        if not by.system:
+            messages = without_system(messages)
+        contents = gemini_contents(
+            messages, lambda one: self._picture_part(one, by.max_side), by.pictures_in_results
+        )
         config = _given({**self._generation_config, "seed": sampling_seed.get()})
+        config = {name: value for name, value in config.items() if name not in by.refused}
         payload: Wire = {"contents": contents, "generationConfig": config}
         system = gemini_system(messages)
         if system:
             payload["systemInstruction"] = system
-        if tools and self.tool_calls == "native":
+        if tools and by.tool_calls == "native":
             payload["tools"] = [{"functionDeclarations": [gemini_tool(tool) for tool in tools]}]
         return payload
 
-    def _picture_part(self, picture: Pixels) -> Wire:
-        encoded = self._pictures.encode(picture)
+    def _picture_part(self, picture: Pixels, max_side: int | None) -> Wire:
+        encoded = self._pictures.encode(picture, max_side)
         data = base64.b64encode(encoded.data).decode("ascii")
         return {"inlineData": {"mimeType": encoded.media_type, "data": data}}
+
+    def _held(self, payload: Wire, pictures: int, by: Profile) -> Sent:
+        """What a request held that a server may refuse."""
+        return Sent(
+            pictures=pictures,
+            side=min(self._pictures.max_side, by.max_side or self._pictures.max_side),
+            turns=len(payload["contents"]) > 1,
+            roles=["system"] if "systemInstruction" in payload else [],
+            parameters=[*payload, *payload["generationConfig"]],
+            pictures_in_results=has_pictures_in_results(payload["contents"]),
+        )
 
     def _request(self, payload: Wire, empty: list[Spent]) -> Callable[[], Candidate]:
         """Send a body; a candidate that says something. What empty ones cost is put into `empty`.
@@ -213,6 +270,7 @@ class GeminiPlanner:
                     should_return_http_response=True,
                 ),
             )
+            self._reached = True
             http = response.sdk_http_response
             candidate = read_candidate(http.body if http else None)
             if _says_nothing(candidate):
@@ -271,20 +329,6 @@ class GeminiPlanner:
             cost=price.cost(inputs, cached, outputs) if price and inputs else None,
         )
 
-    def _learned(self, refusal: str | None, payload: Wire) -> bool:
-        """Change how the model is spoken to by what it refused; False when that changes nothing."""
-        if refusal == "pictures" and has_pictures_in_results(payload["contents"]):
-            self.pictures_in_results = False
-            logger.warning(
-                "%s takes no pictures in function responses: sent after them now", self.name
-            )
-            return True
-        if refusal == "tools" and "tools" in payload:
-            self.tool_calls = "text"
-            logger.warning("%s has no native tool calls: they are now asked for as text", self.name)
-            return True
-        return False
-
     def _diagnose(self, error: Exception) -> Fault | None:
         """What an exception of the SDK means; None for what is no fault of the line."""
         httpx2 = self._httpx2
@@ -293,10 +337,12 @@ class GeminiPlanner:
         wrong = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
         if isinstance(error, httpx2.TransportError) and not isinstance(error, wrong):
             where = f"cannot reach {self._base_url or 'the Gemini API'}: {root_cause(error)}"
-            lost = unknown_host(error)
+            # a server that has answered before may be back soon
+            lost = unknown_host(error) or (not_connected(error) and not self._reached)
             return Fault(where, "Check the network and GOOGLE_GEMINI_BASE_URL", retry=not lost)
         if isinstance(error, self._errors.APIError):
-            return _status_fault(error)
+            self._reached = True
+            return _status_fault(error, self.model)
         unreadable = (UnreadableError, httpx2.DecodingError, UnicodeDecodeError, RecursionError)
         if isinstance(error, (_EmptyError, *unreadable)):
             advice = "Check that GOOGLE_GEMINI_BASE_URL points at a Gemini API, or try again later"
@@ -310,17 +356,6 @@ class _EmptyError(Exception):
     """A well-formed answer that says nothing; Gemini does so at times, and not when asked again."""
 
 
-_REFUSALS = {
-    "context": r"exceeds the maximum number of tokens|token count.{0,40}exceed"
-    r"|request payload size exceeds|context (length|window)|too many tokens",
-    "pictures": r"(?=.*(not (supported|allowed|enabled)|unsupported|not support|cannot find field))"
-    r".*(function.?response.{0,60}(parts|image|media|inline|multimodal)"
-    r"|(parts|image|media|inline|multimodal).{0,60}function.?response)",
-    "tools": r"(function calling|tool use) is not (enabled|supported)"
-    r"|not support (function calling|tools?)\b",
-}
-"""What a server's refusal is about, by its words."""
-
 _USED_UP = r"per.?day|limit: 0\b|credits? (is|are|has been|have been) (depleted|exhausted|used up)"
 """What a 429 says that no waiting helps against."""
 
@@ -333,17 +368,12 @@ def _generation(model: str) -> int:
 
 def _key(given: str | None, needed: bool) -> str:
     """The API key, empty when none is there or needed."""
-    environment = os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
-    key = (given or environment or "").strip()
+    key = checked_key(given or os.environ.get("GEMINI_API_KEY"), "GEMINI_API_KEY")
+    key = key or checked_key(os.environ.get("GOOGLE_API_KEY"), "GOOGLE_API_KEY")
     if needed and not key:
         raise PlannerError(
             f"the planner gemini: has no key: set GEMINI_API_KEY ({KEY_PAGE} gives one), or "
             "GOOGLE_GEMINI_BASE_URL for a server that needs none"
-        )
-    if not key.isascii() or not key.isprintable():
-        raise PlannerError(
-            "the key of the planner gemini: has characters that no key has: copy it once more from "
-            f"{KEY_PAGE} into GEMINI_API_KEY"
         )
     return key
 
@@ -362,18 +392,7 @@ def _says_nothing(candidate: Candidate) -> bool:
     return not (known or candidate.text.strip() or native_calls(candidate.content))
 
 
-def _refusal(error: BaseException | None) -> str | None:
-    """The point of _REFUSALS that an HTTP error is about, if any."""
-    status = getattr(error, "code", None)
-    if status is None or status in (401, 403, 429):
-        return None
-    for point, pattern in _REFUSALS.items():
-        if re.search(pattern, _words(error), re.IGNORECASE | re.DOTALL):
-            return point
-    return "context" if status == 413 else None
-
-
-def _status_fault(error: Any) -> Fault:
+def _status_fault(error: Any, model: str) -> Fault:
     """The fault of an HTTP status, with what a person can do about it."""
     status, words = int(error.code), _words(error)
     what = error.message if isinstance(error.message, str) and error.message else words
@@ -390,10 +409,11 @@ def _status_fault(error: Any) -> Fault:
         413: "Make the picture smaller",
         429: "Wait, or ask for a higher rate limit",
     }.get(status, "Try again later")
-    retry = status in RETRIED and _refusal(error) is None
+    refusals = refusals_of(status, words, model)
+    retry = status in RETRIED and not refusals
     asked = re.search(r"retryDelay\W+(\d+(\.\d+)?)s", words)
     wait = float(asked[1]) if asked else retry_after(getattr(error.response, "headers", {}))
-    return Fault(what, advice, status, retry, wait)
+    return Fault(what, advice, status, retry, wait, refusals, numbers_in(what))
 
 
 def _words(error: Any) -> str:

@@ -5,12 +5,12 @@ import json
 import logging
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Literal
 
+from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
@@ -24,47 +24,49 @@ from sam3_agent.model.mllm.chat_wire import (
     read_answer,
     said_in,
 )
-from sam3_agent.model.mllm.context import KEPT_PICTURES, economical, rebuilt
-from sam3_agent.model.mllm.faults import RETRIED, Fault, Line, retry_after, root_cause, unknown_host
+from sam3_agent.model.mllm.context import KEPT_PICTURES, economical, rebuilt, without_system
+from sam3_agent.model.mllm.faults import (
+    CONNECT_SECONDS,
+    RETRIED,
+    Fault,
+    Line,
+    RequestError,
+    not_connected,
+    retry_after,
+    root_cause,
+    unknown_host,
+    unsendable,
+)
 from sam3_agent.model.mllm.pictures import PictureEncoder
 from sam3_agent.model.mllm.prices import Price, known_price
+from sam3_agent.model.mllm.profile import Learning, Profile, Sent
+from sam3_agent.model.mllm.refusals import numbers_in, refusals_in, refusals_of
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent, deadline, sampling_seed
 
 logger = logging.getLogger(__name__)
 
+OPENAI_URL = "https://api.openai.com/v1"
 
-LimitName: TypeAlias = Literal["max_completion_tokens", "max_tokens"]
+__all__ = ["OpenAIPlanner", "Profile"]
 
-
-@dataclass(frozen=True)
-class Profile:
-    """How a server wants to be spoken to; each refusal that names a point changes it, once.
-
-    tool_calls: `native`, or `text` for models that have none.
-    layout: `turns` keeps the conversation as it was; `rebuilt` sends the system prompt and one user
-        message with everything so far, for servers that refuse a user message after a tool message.
-    limit_name: the parameter that limits the reply.
-    """
-
-    tool_calls: Literal["native", "text"] = "native"
-    layout: Literal["turns", "rebuilt"] = "turns"
-    limit_name: LimitName = "max_completion_tokens"
-    refused: frozenset[str] = field(default_factory=frozenset)
+_ENDPOINTS = r"(?:/chat)?/completions|/responses|/embeddings|/models"
+"""What is no part of a base URL, though it is often copied with it."""
 
 
 class OpenAIPlanner:
     """A model behind chat.completions as a Planner.
 
     model: the model's name. base_url, api_key: by default $OPENAI_BASE_URL and $OPENAI_API_KEY; a
-        local server needs no key.
+        local server needs no key. Blanks and line breaks around them are dropped.
     tool_calls, profile: how the server wants to be spoken to; what it refuses is learned from its
         answers.
     max_output_tokens, temperature, reasoning_effort: sent only when given.
     price: dollars for a million tokens, when the model is not in `prices.PRICES`.
     timeout: seconds for one request. line, http_client: for tests.
 
-    Raises PlannerError when no key is there or the openai package is missing.
+    Raises PlannerError when no key is there, the key or the base URL cannot be right, or the openai
+    package is missing.
     """
 
     def __init__(
@@ -92,10 +94,14 @@ class OpenAIPlanner:
             ) from error
         self.model = model
         self.name = f"openai:{model}"
-        self.profile = profile or Profile(tool_calls)
-        self._learning = threading.Lock()
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        key = api_key or os.environ.get("OPENAI_API_KEY")
+        self._learning = Learning(self.name, profile or Profile(tool_calls))
+        base_url = checked_url(
+            base_url or os.environ.get("OPENAI_BASE_URL"),
+            "OPENAI_BASE_URL",
+            _ENDPOINTS,
+            "http://localhost:8000/v1",
+        )
+        key = checked_key(api_key or os.environ.get("OPENAI_API_KEY"), "OPENAI_API_KEY")
         if not key and base_url is None:
             raise PlannerError(
                 "the planner openai: has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
@@ -109,11 +115,12 @@ class OpenAIPlanner:
         }
         self._timeout = timeout
         self._pictures = PictureEncoder(max_side) if max_side else PictureEncoder()
-        self._line = replace(line or Line("openai", model), secret=key or "")
+        self._line = replace(line or Line("openai", model), secret=key)
+        self._reached = False
         self._openai = openai
         self._client = openai.OpenAI(
             api_key=key or "none",
-            base_url=base_url,
+            base_url=base_url or OPENAI_URL,  # with None the SDK reads the variable, unchecked
             timeout=timeout,
             max_retries=0,
             http_client=http_client,
@@ -133,27 +140,38 @@ class OpenAIPlanner:
     def __repr__(self) -> str:
         return f"OpenAIPlanner({self.model!r})"
 
+    @property
+    def profile(self) -> Profile:
+        """How the server wants to be asked, as far as it is known."""
+        return self._learning.profile
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model takes pictures, as far as it is known."""
+        return self.profile.pictures != 0
+
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The model's next message; see `Planner.reply`."""
         kept, spent = KEPT_PICTURES, Spent()
         while True:
-            shown = economical(messages, kept)
             profile = self.profile
-            payload = self._payload(shown, tools)
-            sent = Spent(
-                images=sum(len(message.pictures) for message in shown), bytes=_size(payload)
-            )
+            shown = economical(messages, kept, profile.pictures)
+            payload = self._payload(shown, tools, profile)
+            images = sum(len(message.pictures) for message in shown)
+            sent = Spent(images=images, bytes=_size(payload))
             try:
                 response, retries = self._line.send(self._request(payload), self._diagnose)
             except PlannerError as error:
                 spent += sent.in_vain(error.tries)
                 error.spent = spent
-                refusal = _refusal(error.__cause__)
-                if refusal == "context" and kept:
+                if not isinstance(error, RequestError):
+                    raise
+                held = self._held(payload, sent.images, profile)
+                if "context" in error.fault.refusals and kept:
                     logger.warning("%s: context too long, older pictures dropped", self.name)
                     kept = 0
-                elif not self._learned(refusal, payload) and self.profile is profile:
-                    raise  # with a profile that another thread has changed, it may go well
+                elif not self._learning.heed(profile, error.fault, held):
+                    raise
                 continue
             spent += sent.in_vain(retries) + replace(sent, calls=1)
             taken = {call.id for message in messages for call in message.tool_calls}
@@ -168,36 +186,54 @@ class OpenAIPlanner:
         def request() -> Wire:
             end = deadline.get()
             left = self._timeout if end is None else min(self._timeout, end - time.monotonic())
-            raw = self._client.chat.completions.with_raw_response
-            return read_answer(raw.create(**payload, timeout=max(left, 0.001)).text)
+            left = max(left, 0.001)
+            timeout = self._openai.Timeout(left, connect=min(left, CONNECT_SECONDS))
+            response = self._client.chat.completions.with_raw_response.create(
+                **payload, timeout=timeout
+            )
+            self._reached = True
+            return read_answer(response.text)
 
         return request
 
-    def _payload(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Wire:
+    def _payload(self, messages: Sequence[Message], tools: Sequence[Tool], by: Profile) -> Wire:
         """The arguments of chat.completions.create."""
-        payload: Wire = {"model": self.model, "messages": self._wire(messages, tools)}
-        if tools and self.profile.tool_calls == "native":
+        payload: Wire = {"model": self.model, "messages": self._wire(messages, tools, by)}
+        if tools and by.tool_calls == "native":
             payload["tools"] = [chat_tool(tool) for tool in tools]
         for name, value in self._options.items():
-            wire_name = self.profile.limit_name if name == "limit" else name
-            if value is not None and wire_name not in self.profile.refused:
+            wire_name = by.limit_name if name == "limit" else name
+            if value is not None and wire_name not in by.refused:
                 payload[wire_name] = value
         seed = sampling_seed.get()
-        if seed is not None and "seed" not in self.profile.refused:
+        if seed is not None and "seed" not in by.refused:
             payload["seed"] = seed
         return payload
 
-    def _wire(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[Wire]:
-        if self.profile.layout == "rebuilt":
+    def _wire(self, messages: Sequence[Message], tools: Sequence[Tool], by: Profile) -> list[Wire]:
+        if by.layout == "rebuilt":
             messages = rebuilt(messages)
-        if self.profile.tool_calls == "text":
+        if by.tool_calls == "text":
             messages = text_protocol.as_text(messages, tools)
-        return chat_messages(messages, self._picture_url)
+        if not by.system:
+            messages = without_system(messages)
+        return chat_messages(messages, lambda picture: self._picture_url(picture, by.max_side))
 
-    def _picture_url(self, picture: Pixels) -> str:
-        encoded = self._pictures.encode(picture)
+    def _picture_url(self, picture: Pixels, max_side: int | None) -> str:
+        encoded = self._pictures.encode(picture, max_side)
         data = base64.b64encode(encoded.data).decode("ascii")
         return f"data:{encoded.media_type};base64,{data}"
+
+    def _held(self, payload: Wire, pictures: int, by: Profile) -> Sent:
+        """What a request held that a server may refuse."""
+        roles = [message["role"] for message in payload["messages"]]
+        return Sent(
+            pictures=pictures,
+            side=min(self._pictures.max_side, by.max_side or self._pictures.max_side),
+            turns=len(roles) - ("system" in roles) > 1,
+            roles=roles,
+            parameters=payload,
+        )
 
     def _message(
         self, response: Wire, taken: Collection[str], tools: Sequence[Tool], spent: Spent
@@ -237,33 +273,6 @@ class OpenAIPlanner:
             cost=self.price.cost(inputs, cached, outputs) if self.price and inputs else None,
         )
 
-    def _learned(self, refusal: str | None, payload: Wire) -> bool:
-        """Change the profile by what a server refused; False when that changes nothing."""
-        with self._learning:
-            changed = self._changed(refusal, payload)
-            before, self.profile = self.profile, changed
-            return changed != before
-
-    def _changed(self, refusal: str | None, payload: Wire) -> Profile:
-        """The profile that heeds a refusal; the same one when there is nothing to change."""
-        profile = self.profile
-        if refusal == "tools" and profile.tool_calls == "native":
-            profile = replace(profile, tool_calls="text")
-            logger.warning("%s has no native tool calls: they are now asked for as text", self.name)
-        elif refusal == "roles" and profile.layout == "turns":
-            profile = replace(profile, layout="rebuilt")
-            logger.warning("%s refuses the order of roles: sent as one message now", self.name)
-        elif refusal in ("max_tokens", "max_completion_tokens") and refusal in payload:
-            other: LimitName = (
-                "max_tokens" if refusal == "max_completion_tokens" else "max_completion_tokens"
-            )
-            if other not in profile.refused:
-                profile = replace(profile, limit_name=other, refused=profile.refused | {refusal})
-        elif refusal in payload and refusal in ("temperature", "reasoning_effort", "seed"):
-            profile = replace(profile, refused=profile.refused | {refusal})
-            logger.warning("%s refuses %s: no longer sent", self.name, refusal)
-        return profile
-
     def _diagnose(self, error: Exception) -> Fault | None:
         """What an exception of the SDK means; None for what is no fault of the line."""
         openai = self._openai
@@ -271,51 +280,28 @@ class OpenAIPlanner:
             return Fault("no answer in time", "Try again later or allow more time", retry=True)
         if isinstance(error, openai.APIConnectionError):
             where = f"cannot reach {self._client.base_url}: {root_cause(error)}"
-            lost = unknown_host(error)
+            # a server that has answered before may be back soon
+            new = not self._reached
+            lost = unknown_host(error) or unsendable(error) or (new and not_connected(error))
             return Fault(where, "Check the network and OPENAI_BASE_URL", retry=not lost)
         if isinstance(error, openai.APIStatusError):
-            return _status_fault(error)
+            self._reached = True
+            return _status_fault(error, self.model)
         if isinstance(error, (UnreadableError, ValueError, openai.APIError)):
             advice = "Check that OPENAI_BASE_URL points at a chat API, or try again later"
-            return Fault(f"its answer cannot be read: {error}", advice, retry=True)
+            # some gateways send a refusal with status 200
+            refusals = refusals_in(str(error), self.model)
+            return Fault(
+                f"its answer cannot be read: {error}",
+                advice,
+                retry=not refusals,
+                refusals=refusals,
+                numbers=numbers_in(str(error)),
+            )
         return None
 
 
-_REFUSALS = {
-    "context": r"context.?length|maximum context|context window|context size|too many tokens"
-    r"|(prompt|input) is too long|reduce the length|exceeds the available context",
-    "tools": r"not support (tool|function)|support tool use|enable-auto-tool-choice"
-    r"|tools? param requires"
-    r"|(tool|function)s?( call\w*| use| choice)? (is|are) not (supported|enabled|available)",
-    "roles": r"role 'user' after role 'tool'|after role .?tool|roles must alternate"
-    r"|unexpected role",
-    "max_tokens": r"max_tokens.{0,30}(not supported|unsupported)"
-    r"|(unsupported|unknown|unrecognized|extra)[^.]{0,40}\bmax_tokens",
-    "max_completion_tokens": r"(unsupported|unknown|unrecognized|unexpected|extra|permitted)"
-    r".{0,80}max_completion_tokens|max_completion_tokens.{0,80}(unsupported|unknown|not|extra)",
-    "temperature": r"temperature.{0,120}(support|permitted|unknown|allowed|default)"
-    r"|(unsupported|unknown|unrecognized|extra).{0,80}temperature",
-    "reasoning_effort": r"reasoning_effort.{0,80}(support|permitted|unknown|allowed)"
-    r"|(unsupported|unknown|unrecognized|extra).{0,80}reasoning_effort",
-    "seed": r"\bseed\b.{0,80}(support|permitted|unknown|allowed)"
-    r"|(unsupported|unknown|unrecognized|extra).{0,80}\bseed\b",
-}
-"""What a server's refusal is about, by the words of known servers."""
-
-
-def _refusal(error: BaseException | None) -> str | None:
-    """The point of _REFUSALS that an HTTP error is about, if any."""
-    status = getattr(error, "status_code", None)
-    if status is None or status in (401, 403, 429):
-        return None
-    words = f"{error} {getattr(error, 'body', '')}"
-    for point, pattern in _REFUSALS.items():
-        if re.search(pattern, words, re.IGNORECASE | re.DOTALL):
-            return point
-    return "context" if status == 413 else None
-
-
-def _status_fault(error: Any) -> Fault:
+def _status_fault(error: Any, model: str) -> Fault:
     """The fault of an HTTP status, with what a person can do about it."""
     status = int(error.status_code)
     body = error.body if isinstance(error.body, dict) else {}
@@ -323,17 +309,24 @@ def _status_fault(error: Any) -> Fault:
     what = str(body.get("message") or words.strip() or error.message)
     if status == 429 and "insufficient_quota" in f"{body.get('code')} {body.get('type')}":
         return Fault(what, "The account has no credit left: add some or use another key", status)
+    refusals = refusals_of(status, f"{what} {body}", model)
     advice = {
         400: "The server refuses the request as it is; see its words, or use another model",
         401: "Check OPENAI_API_KEY",
         402: "Check the account's credit",
         403: "This key may not use the model: check its rights, or the region",
-        404: "Check the model's name and OPENAI_BASE_URL",
+        404: f"Check the model's name and OPENAI_BASE_URL{_hint(error.request.url.path)}",
         413: "Make the picture smaller",
         429: "Wait, or ask for a higher rate limit",
     }.get(status, "Try again later")
-    retry = status in RETRIED and _refusal(error) is None
-    return Fault(what, advice, status, retry, retry_after(error.response.headers))
+    retry = status in RETRIED and not refusals
+    wait = retry_after(error.response.headers)
+    return Fault(what, advice, status, retry, wait, refusals, numbers_in(what))
+
+
+def _hint(path: str) -> str:
+    """What is likely wrong with a base URL that has no path."""
+    return " (it usually ends in /v1)" if path == "/chat/completions" else ""
 
 
 def _count(usage: Any, *path: str) -> int:

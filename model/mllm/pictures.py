@@ -3,6 +3,7 @@
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ JPEG_QUALITY = 85
 
 SAMPLE = 16
 """A picture's height divided by that of the band that tells which format suits it."""
+
+GAP, GROUND = 12, 32
+"""Pixels between pictures that are pasted into one, and the grey around them."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,19 @@ class PictureEncoder:
         self.max_side = max_side
         self._remembered = remembered
         # the picture is kept beside its encoding, so that its id is not given to another one
-        self._done: OrderedDict[int, tuple[Pixels, Encoded]] = OrderedDict()
+        self._done: OrderedDict[tuple[int, int], tuple[Pixels, Encoded]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, picture: Pixels) -> Encoded:
+    def encode(self, picture: Pixels, max_side: int | None = None) -> Encoded:
         """The (H, W, 3) uint8 picture, its longest side at most `max_side`, as JPEG or PNG."""
+        side = min(self.max_side, max_side or self.max_side)
         with self._lock:
-            known = self._done.get(id(picture))
+            known = self._done.get((id(picture), side))
         if known is not None and known[0] is picture:
             return known[1]
-        encoded = _smaller_file(_bounded(picture, self.max_side))
+        encoded = _smaller_file(_bounded(picture, side))
         with self._lock:
-            self._done[id(picture)] = (picture, encoded)
+            self._done[id(picture), side] = (picture, encoded)
             while len(self._done) > self._remembered:
                 self._done.popitem(last=False)
         return encoded
@@ -77,3 +82,20 @@ def _file(image: Image.Image, kind: str, **options: int) -> Encoded:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return Encoded(buffer.getvalue(), f"image/{kind.lower()}")
+
+
+def pasted(pictures: Sequence[Pixels]) -> Pixels:
+    """Several (H, W, 3) pictures as one, in order: side by side, or below each other if they are
+    wide; each keeps its pixels.
+    """
+    width = sum(picture.shape[1] for picture in pictures)
+    height = sum(picture.shape[0] for picture in pictures)
+    axis = 0 if width > height else 1
+    other = max(picture.shape[1 - axis] for picture in pictures)
+    parts: list[Pixels] = []
+    for picture in pictures:
+        padding = [(0, 0), (0, 0), (0, 0)]
+        padding[axis] = (0, GAP if picture is not pictures[-1] else 0)
+        padding[1 - axis] = (0, other - picture.shape[1 - axis])
+        parts.append(np.pad(picture, padding, constant_values=GROUND))
+    return np.concatenate(parts, axis)

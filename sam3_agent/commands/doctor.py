@@ -17,11 +17,13 @@ from sam3_agent.commands.console import (
     SegmenterOption,
     print_json,
 )
+from sam3_agent.credentials import key_problem
 from sam3_agent.errors import Sam3AgentError
 from sam3_agent.messages import Message
+from sam3_agent.planner import sees
 
 PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
-KEYS = (
+VARIABLES = (
     *("OPENAI_API_KEY", "OPENAI_BASE_URL"),
     *("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
     "HF_TOKEN",
@@ -48,7 +50,7 @@ def doctor(
     """Say which planner and segmenter would run, and whether all that they need is there."""
     checks = [Check("python", platform.python_version())]
     checks += [Check(name, _version(name)) for name in PACKAGES]
-    checks += [Check(name, "set" if os.environ.get(name) else "not set") for name in KEYS]
+    checks += map(_variable_check, VARIABLES)
     checks += _segmenter_checks(segmenter)
     checks += _planner_checks(planner, live)
     fine = all(check.ok is not False for check in checks)
@@ -94,17 +96,30 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
         Message("user", question, pictures=(picture,)),
     ]
     try:
+        saw = sees(brain)
         began = time.perf_counter()
         reply = brain.reply(messages, load.tools())
     except Sam3AgentError as error:
         return [*checks, Check("live", str(error), False)]
     seconds = time.perf_counter() - began
     spent = f"{reply.spent.input_tokens} tokens in, {reply.spent.output_tokens} out"
+    if saw and not sees(brain):
+        spent += "; its server takes no pictures"
     if not reply.tool_calls:
         said = f"answered in {seconds:.1f} s ({spent}), but called no tool: {reply.text[:80]!r}"
         return [*checks, Check("live", said, False)]
     called = ", ".join(call.name for call in reply.tool_calls)
     return [*checks, Check("live", f"answered in {seconds:.1f} s ({spent}), called {called}", True)]
+
+
+def _variable_check(name: str) -> Check:
+    """Whether a variable is set, and whether its key can be one; the key itself is not shown."""
+    value = os.environ.get(name)
+    if not value:
+        return Check(name, "not set")
+    problem = None if name.endswith("_URL") else key_problem(value)
+    wrong = f", but it has characters that no key has: {problem}. Copy it alone, once more"
+    return Check(name, f"set{wrong if problem else ''}")
 
 
 def _version(name: str) -> str:
