@@ -163,7 +163,7 @@ class GeminiPlanner:
             "temperature": self._generation_config.get("temperature"),
             "thinking": self._generation_config.get("thinkingConfig"),
             "max_output_tokens": self._generation_config.get("maxOutputTokens"),
-            "tool_calls": self.tool_calls,
+            "tool_calls": self.profile.tool_calls,
             "picture_side": self._pictures.max_side,
         }
 
