@@ -21,12 +21,18 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     return [parts[0] if len(parts) == 1 else merged(parts) for parts in together]
 
 
-def read_benchmark(run: Run, data: Path | None = None) -> Benchmark:
-    """The benchmark of a run, from `data` or from where its files were then."""
+def read_benchmark(run: Run, data: Path | None = None, score_size: int | None = None) -> Benchmark:
+    """The benchmark of a run, from `data` or from where its files were then.
+
+    score_size: scores a run of a referring benchmark at another size than it was asked with.
+    """
     config = run.header.config
+    options = dict(config.get("options", {}))
+    if score_size is not None:
+        options["score_size"] = score_size
     there = data or (Path(config["data"]) if config.get("data") else None)
     try:
-        return read(config["benchmark"], there, config.get("split"), **config.get("options", {}))
+        return read(config["benchmark"], there, config.get("split"), **options)
     except InputError as error:
         raise InputError(
             f"the benchmark of {run.path} cannot be read again ({error}); "

@@ -27,7 +27,7 @@ from sam3_agent.model.offline import OfflinePlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.usage import Usage
-from tests.benchmark_folders import FOLDERS, picture, square
+from tests.benchmark_folders import FOLDERS, answered, packed, picture, square
 
 SIZE = (20, 20)
 Box = tuple[int, int, int, int]
@@ -299,6 +299,25 @@ def test_only_a_whole_set_at_its_own_size_has_published_rows(tmp_path: Path) -> 
     FOLDERS["jsonl"](tmp_path / "own")
     assert read("jsonl", tmp_path / "own").dataset is None
     assert read("scenes", limit=1).dataset is None
+
+
+def test_a_run_that_was_asked_once_is_scored_at_another_size_by_its_report(tmp_path: Path) -> None:
+    FOLDERS["refcoco"](tmp_path / "ref")
+    benchmark = read("refcoco", tmp_path / "ref")
+    config = {"benchmark": "refcoco", "data": str(tmp_path / "ref")}
+    rows = [answered(sample, packed(square(x=8))) for sample in benchmark.samples]
+    with RunFile(tmp_path / "run", header(config, benchmark.samples, len(rows))) as file:
+        for index, one in enumerate(rows):
+            file.append(index, one)
+    own, resized = (
+        json.loads(told(tmp_path / "run", *options, "--json", "--cases", "0")[1])
+        for options in ((), ("--score-size", 7))
+    )
+    assert own["runs"][0]["metrics"]["ciou"] == pytest.approx(7 / 13)
+    # of its 30 columns 2, 6, 10, 15, 19, 23 and 27 are left: 6 and 10 against 10 and 15
+    assert resized["runs"][0]["metrics"]["ciou"] == pytest.approx(1 / 3)
+    assert (len(own["published"]), resized["published"]) == (5, [])
+    assert "resized to 7x7" in " ".join(resized["warnings"])
 
 
 def test_a_part_without_samples_of_a_metric_has_null_and_a_dash(

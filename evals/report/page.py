@@ -6,7 +6,7 @@ from typing import Any
 
 from sam3_agent.errors import InputError
 
-PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "Seg-Zero's protocol"}
+PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "VisionReasoner's protocol (Seg-Zero's pixels)"}
 """Metrics that are told once per protocol."""
 
 DASH = "\N{EN DASH}"

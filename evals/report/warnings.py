@@ -16,7 +16,7 @@ CONTAMINATION = {
     "omnilabel": "its pictures (COCO, Objects365, OpenImages) and its texts are public since 2023",
     "counting": "CountBench's pictures and captions are LAION-400M's, PixMo-Count's pictures the "
     "web's, and both are public",
-    "scenes": "the shipped segmenter `tiny` was trained on scenes of the same kind and other seeds",
+    "scenes": "the shipped segmenter tiny was trained on scenes of the same kind and other seeds",
 }
 """What is known of each benchmark's spread before a model was trained, by module."""
 
@@ -50,7 +50,7 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
         )
     if metrics["unable"]:
         yield (
-            f"{name}: {metrics['unable']} of {metrics['n']} rows could not be answered (`unable`) "
+            f"{name}: {metrics['unable']} of {metrics['n']} rows could not be answered (unable) "
             "and count as answered with nothing, which is right where nothing is meant."
         )
     if run["problems"]:
@@ -79,7 +79,7 @@ def _of_repeats(runs: list[Mapping[str, Any]]) -> Iterator[str]:
 def _of_differences(differences: list[Mapping[str, Any]]) -> Iterator[str]:
     if len(differences) > 1:
         yield (
-            f"{len(differences)} comparisons with the first run: `p (Holm)` is corrected for them, "
+            f"{len(differences)} comparisons with the first run: p (Holm) is corrected for them, "
             "metric by metric (Holm 1979), not for looking at several metrics."
         )
 
@@ -90,9 +90,10 @@ def _of_published(published: list[Mapping[str, Any]]) -> Iterator[str]:
             "Published rows are whole splits, as their sources print them; only the protocol that "
             "a row names is known."
         )
-    for row in published:
-        if "differs" in row:
-            yield f"{row['system']} ({row['source']}): sources differ, {row['differs']}."
+    differing = [row for row in published if "differs" in row]
+    yield from dict.fromkeys(
+        f"{row['system']}: sources differ, {row['differs']}." for row in differing
+    )
 
 
 def _of_contamination(benchmark: str) -> str:

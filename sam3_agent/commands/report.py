@@ -17,6 +17,10 @@ def report(
     data: Annotated[
         Path | None, typer.Option(help="Where the benchmark's files are now, if they moved.")
     ] = None,
+    score_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Referring benchmarks: compare masks at this size; see eval."),
+    ] = None,
     cases: Annotated[int, typer.Option(min=0, help="Worst and best samples to show.")] = 6,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the table of results as Markdown.")
@@ -35,7 +39,7 @@ def report(
 
     def made() -> tuple[dict[str, Any], Path]:
         found = read_runs(runs)
-        told = content(read_benchmark(found[0], data), found, labels(found), cases)
+        told = content(read_benchmark(found[0], data, score_size), found, labels(found), cases)
         target = out or found[0].path.parent / "report.html"
         if not (as_json or markdown):
             _write(target, page(told))
