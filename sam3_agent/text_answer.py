@@ -14,8 +14,9 @@ MAX_TEXT = 4000
 MAX_RANGE = 100
 """Numbers that "masks 1-40" may stand for; a longer range is no list of masks."""
 
+_THINK = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad)"
 _REASONING = re.compile(
-    r"<(?P<tag>(?:\w+:)?(?:think|thinking|thought|reasoning))\b[^>]*>.*?(?:</(?P=tag)\s*>|\Z)"
+    rf"<(?P<tag>{_THINK})\b[^>]*>.*?(?:</(?P=tag)\s*>|\Z)"
     r"|\[THINK\].*?(?:\[/THINK\]|\Z)"
     r"|◁think▷.*?(?:◁/think▷|\Z)"
     r"|<\|START_THINKING\|>.*?(?:<\|END_THINKING\|>|\Z)"
@@ -23,7 +24,7 @@ _REASONING = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _UNOPENED = re.compile(
-    r"\A.*(?:</(?:\w+:)?(?:think|thinking|thought|reasoning)\s*>|\[/THINK\]|◁/think▷)",
+    rf"\A.*(?:</{_THINK}\s*>|\[/THINK\]|◁/think▷)",
     re.DOTALL | re.IGNORECASE,
 )
 _HEADER = re.compile(r"\A.*<\|message\|>", re.DOTALL)
