@@ -10,12 +10,14 @@ from typer.testing import CliRunner
 
 from sam3_agent import load
 from sam3_agent.cli import app
+from sam3_agent.evals.metrics import saco
 from sam3_agent.evals.run_file import read_run
 from sam3_agent.evals.setup import setup
 from sam3_agent.model.mllm.gemini import GeminiPlanner
 from sam3_agent.model.offline import OfflinePlanner
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.usage import sampling_seed
+from tests.benchmark_folders import FOLDERS
 from tests.gemini_stage import ANSWER as GEMINI_ANSWER
 from tests.gemini_stage import Stage
 from tests.test_openai import ANSWER, QUESTION, Server, fails, planner
@@ -125,6 +127,17 @@ def test_a_part_without_samples_of_a_metric_is_null_in_json_and_a_dash_in_words(
     _, report, _ = run(*arguments[1:], "--resume")
     assert report["metrics"]["no_target_accuracy"] is None
     assert "no_target_accuracy" not in report["intervals"]
+
+
+def test_eval_of_saco_leaves_what_the_authors_evaluator_reads(tmp_path: Path) -> None:
+    FOLDERS["saco-gold"](tmp_path)
+    out = tmp_path / "out"
+    told = ("--data", tmp_path, "--baseline", "segmenter", "--repeats", 2, "--out", out)
+    code, _, error = run("saco-gold", *told)
+    assert code == 0, error
+    for name in ("predictions_toys.json", "predictions_toys_2.json"):
+        truths = sorted(tmp_path.glob("gold_toys_*.json"))
+        assert len(saco(truths, out / name)) == 26
 
 
 def test_a_size_to_compare_masks_at_is_for_referring_benchmarks(tmp_path: Path) -> None:

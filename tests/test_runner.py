@@ -178,6 +178,13 @@ def test_a_model_that_fails_every_sample_ends_the_run(tmp_path: Path) -> None:
     assert len(read_run(tmp_path).rows) == 12
 
 
+def test_what_is_in_flight_when_a_run_is_given_up_becomes_rows_too(tmp_path: Path) -> None:
+    solver = Solver(lambda _: PlannerError("wrong key"))
+    with pytest.raises(ModelError, match="samples all failed"):
+        asked(tmp_path, solver, 40, workers=6)
+    assert len(read_run(tmp_path).rows) == len(solver.asked) < 30
+
+
 def test_an_image_that_is_missing_or_of_another_size_is_a_row_with_its_error(
     tmp_path: Path,
 ) -> None:
