@@ -211,6 +211,7 @@ def evaluate(
             **numbers,
             "kinds": numbers["groups"].get("kind", {}),
             "config": config,
+            "setup": dict(finished.header.setup),
             "run": str(finished.path),
         }
 
