@@ -11,6 +11,7 @@ from sam3_agent.evals.prompts import prompts
 from sam3_agent.evals.referring import SCENES_PER_SEED
 from sam3_agent.evals.scenes import compose
 from sam3_agent.evals.sprites import TRAIN_STYLES
+from sam3_agent.extras import require
 from sam3_agent.masks import Masks
 from sam3_agent.segmenter import Segmenter
 
@@ -23,6 +24,7 @@ def concept_report(
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """The metrics over `limit` held-out scenes with 2 present and 2 absent phrases each."""
+    require("scipy", purpose="the metric of concepts")
     samples: list[ConceptSample] = []
     presence_right, count_right, seconds = [], [], []
     for number in range(limit):

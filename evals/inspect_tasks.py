@@ -18,6 +18,10 @@ from typing import Any
 import anyio.from_thread
 import anyio.to_thread
 import numpy as np
+
+from sam3_agent.extras import require
+
+require("inspect_ai", purpose="evals/inspect_tasks.py")
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.dataset import Sample as InspectSample

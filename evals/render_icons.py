@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from sam3_agent.evals.sprites import CELL, COLUMNS, SHEETS, STYLES
+from sam3_agent.extras import require
 from sam3_agent.model.vocabulary import NOUNS
 
 ICON_NAMES = {
@@ -50,6 +51,7 @@ def icon_svg(icon_set: dict[str, Any], name: str) -> str:
 
 def render_cell(svg: str) -> Image.Image:
     """One icon as a CELL x CELL RGBA picture, its drawn part filling the cell."""
+    require("resvg_py", purpose="rendering icons")
     import resvg_py
 
     png = resvg_py.svg_to_bytes(svg_string=svg, width=4 * CELL)

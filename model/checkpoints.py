@@ -30,8 +30,9 @@ MISSING_SHARE = 0.05
 """More missing weights than this share are an error; a few are buffers that nothing reads."""
 
 _NO_NETWORK = frozenset(
-    {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "TimeoutException"}
+    {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError", "FileMetadataError"}
 )
+"""Names of errors of a hub that is not reached, or of something else that answers in its place."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def load_checkpoint(name: str) -> Checkpoint:
         ) from error
     place = str(TINY) if name == "tiny" else name
     with loading(name):
+        place = reachable(place)
         kind = str(read_config(place).get("model_type"))
         if kind not in MODELS:
             raise SegmenterError(_unknown_kind(place, kind))
@@ -90,6 +92,35 @@ def loading(name: str, what: str = "SAM 3 checkpoint") -> Iterator[None]:
         if showed_bars:
             chatter.enable_progress_bar()
     logger.info("loaded %s %s", what, name)
+
+
+def reachable(place: str) -> str:
+    """The folder or hub id to load from; an id's folder in the local cache when the hub is away.
+
+    The hub is asked once. Its client and transformers would ask for each file of a checkpoint and
+    try each five times over, half a minute for a network that is not there. Raises what the hub
+    client raises.
+    """
+    if Path(place).exists():
+        return place
+    from huggingface_hub import (
+        constants,
+        get_hf_file_metadata,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
+
+    cached = try_to_load_from_cache(place, "config.json")
+    try:
+        url = hf_hub_url(place, "config.json")
+        get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except Exception as error:  # as open-ended as in `loading`
+        if not isinstance(cached, str):
+            raise
+        reason = " ".join(str(error).split())
+        logger.warning("%s is read from the local cache: %s", place, reason)
+        return str(Path(cached).parent)
+    return place
 
 
 def load_model(kind: Any, place: str) -> Any:
@@ -202,4 +233,12 @@ def _advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
             f"the weights of the {what} {name!r} are damaged or cut short ({error}); copy or "
             "download it again"
         )
-    return f"cannot load the {what} {name!r}: {type(error).__name__}: {error}"
+    if "EntryNotFoundError" in kinds:
+        return (
+            f"{name} on the Hugging Face hub holds no config.json, so it is no {what}; use a "
+            "checkpoint in the format of transformers, such as facebook/sam3"
+        )
+    reason = " ".join(str(error).split())
+    if "HfHubHTTPError" in kinds:
+        return f"the Hugging Face hub refused to give {name}: {reason}; try again later"
+    return f"cannot load the {what} {name!r}: {type(error).__name__}: {reason}"

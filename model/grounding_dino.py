@@ -7,7 +7,7 @@ import numpy as np
 
 from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.images import Pixels
-from sam3_agent.model.checkpoints import load_model, loading, read_config
+from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
 from sam3_agent.rle import FloatArray
 
 KINDS = {
@@ -52,6 +52,7 @@ class GroundingDino:
 
         what = "Grounding DINO checkpoint"
         with loading(place, what):
+            place = reachable(place)
             kind = str(read_config(place, what, EXAMPLE).get("model_type"))
             if kind not in KINDS:
                 raise SegmenterError(

@@ -6,7 +6,7 @@ import numpy as np
 
 from sam3_agent.errors import SegmenterError
 from sam3_agent.images import Pixels
-from sam3_agent.model.checkpoints import load_model, loading, read_config
+from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
 from sam3_agent.model.mask_decoding import FloatGrid
 from sam3_agent.rle import FloatArray
 from sam3_agent.segmenter import ObjectPrompt
@@ -31,6 +31,7 @@ class Sam2:
 
         what = "SAM 2 checkpoint"
         with loading(place, what):
+            place = reachable(place)
             kind = str(read_config(place, what, EXAMPLE).get("model_type"))
             if kind not in KINDS:
                 raise SegmenterError(

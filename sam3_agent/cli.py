@@ -6,6 +6,7 @@ finished run (also when nothing matched), 2 bad usage or input, 3 a planner or s
 
 import logging
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -42,9 +43,14 @@ app.command("train-tiny")(train_tiny)
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to stderr.")] = False,
 ) -> None:
-    """Set up logging for every command."""
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s")
+    """Set up logging and output for every command."""
+    handler = logging.StreamHandler(sys.stderr)
+    # libraries log to handlers of their own, too; two lines for each of their warnings say no more
+    handler.addFilter(lambda one: one.name.startswith("sam3_agent") or one.levelno >= logging.ERROR)
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], format="%(message)s")
     logging.getLogger("sam3_agent").setLevel(logging.INFO if verbose else logging.WARNING)
+    if isinstance(sys.stdout, TextIOWrapper):  # an answer that was paid for is printed anyhow
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

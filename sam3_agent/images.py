@@ -49,6 +49,9 @@ TURNS = {
 }
 """What undoes each orientation of EXIF."""
 
+UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
+"""What Pillow alone makes of deep colors."""
+
 _PILLOW_LIMIT = threading.Lock()
 
 
@@ -94,8 +97,11 @@ def _open(
         picture = _open_header(data, formats)
         check_size(picture.size, name, max_megapixels)
         check_size(_tile(picture), name, max_megapixels)
-        if may_be_tiff and is_deep(picture) and available("tifffile", "imagecodecs"):
-            return read_tiff(data, name, max_megapixels)
+        if may_be_tiff and is_deep(picture):
+            if available("tifffile", "imagecodecs"):
+                return read_tiff(data, name, max_megapixels)
+            if picture.mode in ("RGB", "RGBA", "CMYK"):
+                logger.warning(UPPER_BITS, name)
         picture.load()
     except UnidentifiedImageError as error:
         if may_be_tiff:
@@ -142,9 +148,7 @@ def _is_deep_color_png(data: bytes) -> bool:
 def _deep_png(data: bytes, name: str) -> Image.Image | None:
     """The picture in a PNG of 16 bits with all of them; None where that cannot be done."""
     if not available("imagecodecs"):
-        logger.warning(
-            "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'", name
-        )
+        logger.warning(UPPER_BITS, name)
         return None
     import imagecodecs
 

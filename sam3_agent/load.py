@@ -121,7 +121,8 @@ def segmenter(name: str | None = None) -> Segmenter:
         return OpenVocabularySegmenter(name)
     from sam3_agent.model.sam3 import Sam3Segmenter
 
-    return Sam3Segmenter(name)
+    # a folder from an environment variable or a client's settings has seen no shell
+    return Sam3Segmenter(str(Path(name).expanduser()) if name.startswith("~") else name)
 
 
 def checks(model: Planner) -> Checks:

@@ -138,12 +138,16 @@ def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 
     White space is folded, punctuation around the phrase is dropped, and boxes are clipped to the
-    image. Raises PromptError for a prompt with neither phrase nor exemplar, and for a box without
-    area, with NaN, or outside the image.
+    image. Raises PromptError for a prompt with neither phrase nor exemplar, for a phrase that no
+    encoding can carry, and for a box without area, with NaN, or outside the image.
     """
     if isinstance(prompt, str):
         prompt = ConceptPrompt(prompt)
     phrase = _bare(prompt.phrase)
+    try:
+        phrase.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"the phrase {phrase!a} is not UTF-8 text; type it again") from error
     if not phrase and not prompt.positive:
         what = "there are only negative exemplars" if prompt.negative else "a phrase is empty"
         raise PromptError(

@@ -46,6 +46,7 @@ from sam3_agent.evals.shapes import (
     polygon_mask,
     rle_mask,
 )
+from sam3_agent.extras import require
 from sam3_agent.rle import RLE
 
 SOURCE = (
@@ -56,6 +57,7 @@ SOURCE = (
 
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     """The file, or the only *.jsonl file of the folder; a split keeps what has it as a tag."""
+    require("scipy", purpose="the metric of concepts")
     root = folder(data, "jsonl", SOURCE)
     path = _file(root)
     size = cache(picture_size)

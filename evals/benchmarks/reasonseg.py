@@ -43,6 +43,7 @@ from sam3_agent.evals.records import (
     text,
 )
 from sam3_agent.evals.shapes import masks_of, polygon
+from sam3_agent.extras import require
 from sam3_agent.rle import RLE, BoolArray
 
 SOURCE = (
@@ -65,6 +66,8 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     """ReasonSeg's `val` (default), `test` or `train`, or a table that holds one of its sets."""
     root = folder(data, "reasonseg", SOURCE)
     tables = find_tables(root, split)
+    if not tables:
+        require("cv2", purpose="ReasonSeg")
     samples, problems = collect(
         _table_samples(tables, root) if tables else _file_samples(root, split or "val")
     )
@@ -140,10 +143,8 @@ def read_annotation(path: Path) -> Annotation:
 
 def rasterise(annotation: Annotation, size: tuple[int, int]) -> tuple[BoolArray, BoolArray]:
     """Target and ignored pixels, (H, W) bool each, as LISA's reader paints them."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise InputError("ReasonSeg needs OpenCV: pip install 'sam3-agent[evals]'") from error
+    require("cv2", purpose="ReasonSeg")
+    import cv2
 
     def paint(canvas: npt.NDArray[np.uint8], corners: npt.NDArray[np.float64], value: int) -> None:
         points = [corners.astype(np.int32)]

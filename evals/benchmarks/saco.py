@@ -51,6 +51,7 @@ from sam3_agent.evals.records import (
     text,
 )
 from sam3_agent.evals.shapes import coco_mask, instance, masks_of
+from sam3_agent.extras import require
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE
 
@@ -80,6 +81,7 @@ def read(
     data: Path | None = None, split: str | None = None, *, part: str = "gold"
 ) -> ScoredBenchmark:
     """Gold or Silver: all subsets, or the one named by `split` (such as wiki_common)."""
+    require("scipy", purpose="the metric of concepts")
     name = f"saco-{part}"
     root = folder(data, name, SOURCES[part])
     subsets: dict[str, list[Path]] = {}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.records import field
+from sam3_agent.extras import require
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.rle import BoolArray
 
@@ -136,10 +137,9 @@ def _picture(path: Path, number: int) -> Pixels:
 
 
 def _open(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowInvalid, parquet
-    except ImportError as error:
-        raise InputError("tables need pyarrow: pip install 'sam3-agent[evals]'") from error
+    require("pyarrow", purpose=f"reading {path.name}")
+    from pyarrow import ArrowInvalid, parquet
+
     try:
         return parquet.ParquetFile(path)
     except (ArrowInvalid, OSError) as error:

@@ -14,6 +14,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.metrics.tallies import Columns, Tally, as_original
 from sam3_agent.evals.records import read_json
 from sam3_agent.evals.shapes import coco_mask
+from sam3_agent.extras import require
 from sam3_agent.rle import RLE
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -111,6 +112,7 @@ def best(annotators: Sequence[ConceptSample]) -> ConceptSample:
 
 def _matched(sample: ConceptSample) -> Columns:
     """(10,) pairs of the optimal matching that reach each IoU threshold."""
+    require("scipy", purpose="the metric of concepts")
     from scipy.optimize import linear_sum_assignment
 
     if not sample.iou.size:

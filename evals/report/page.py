@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from sam3_agent.errors import InputError
+from sam3_agent.extras import require
 
 PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "VisionReasoner's protocol (Seg-Zero's pixels)"}
 """Metrics that are told once per protocol."""
@@ -36,10 +36,9 @@ MEASURES = {
 
 def page(content: Mapping[str, Any]) -> str:
     """The HTML page of a report's content; InputError without jinja2."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise InputError("reports need jinja2: pip install 'sam3-agent[evals]'") from error
+    require("jinja2", purpose="a report")
+    import jinja2
+
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import InputError, PlannerError
+from sam3_agent.extras import require
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model.mllm import text_protocol
@@ -101,15 +102,11 @@ class GeminiPlanner:
         line: Line | None = None,
         http_client: Any = None,
     ) -> None:
-        try:
-            import httpx2
-            from google import genai
-            from google.genai import errors, types
-        except ImportError as error:
-            raise PlannerError(
-                "the planner gemini: needs the google-genai package: "
-                "pip install 'sam3-agent[gemini]'"
-            ) from error
+        require("google.genai", purpose="the planner gemini:", error=PlannerError)
+        import httpx2
+        from google import genai
+        from google.genai import errors, types
+
         self.model = model.removeprefix("models/")
         self.name = f"gemini:{self.model}"
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.model) or ".." in self.model:

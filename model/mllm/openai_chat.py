@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import PlannerError
+from sam3_agent.extras import require
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model.mllm import text_protocol
@@ -86,12 +87,9 @@ class OpenAIPlanner:
         line: Line | None = None,
         http_client: Any = None,
     ) -> None:
-        try:
-            import openai
-        except ImportError as error:
-            raise PlannerError(
-                "the planner openai: needs the openai package: pip install 'sam3-agent[openai]'"
-            ) from error
+        require("openai", purpose="the planner openai:", error=PlannerError)
+        import openai
+
         self.model = model
         self.name = f"openai:{model}"
         self._learning = Learning(self.name, profile or Profile(tool_calls))

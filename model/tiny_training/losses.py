@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from sam3_agent.extras import require
 from sam3_agent.model.tiny_training.batch import Batch
 
 WEIGHTS = {
@@ -59,6 +59,9 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
 @torch.no_grad()
 def match(outputs: Outputs, batch: Batch) -> Tensor:
     """The query that every decoder layer is taught for every target, (D, T), Hungarian."""
+    require("scipy", purpose="training the tiny SAM 3")
+    from scipy.optimize import linear_sum_assignment
+
     row, truth = batch.target_row, batch.target_boxes
     boxes = outputs.boxes[:, row]
     cost = 5 * (boxes - truth[None, :, None]).abs().sum(-1)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
 from sam3_agent.errors import InputError
+from sam3_agent.extras import require
 from sam3_agent.model.tiny_training.alignment import AlignmentHead
 from sam3_agent.model.tiny_training.architecture import (
     build_model,
@@ -81,6 +82,7 @@ def train(
     scenes, same schedule; InputError if its settings were others. `source` must be importable by
     worker processes.
     """
+    require("scipy", purpose="training the tiny SAM 3")
     settings = settings or Settings()
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:

@@ -2,7 +2,7 @@
 
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,14 +26,13 @@ from sam3_agent.commands.console import (
     say_models,
 )
 from sam3_agent.errors import InputError
+from sam3_agent.extras import require
 from sam3_agent.planner import Planner
 from sam3_agent.usage import Budget
 
 if TYPE_CHECKING:
     from sam3_agent.plugin.door import Door, Rules
     from sam3_agent.plugin.eyes import Eyes
-
-LIBRARIES = ("mcp", "mcp_types", "fastapi", "starlette", "uvicorn", "python_multipart", "anyio")
 
 RootOption = Annotated[
     list[Path] | None,
@@ -122,6 +121,7 @@ def mcp(
     address = or_exit(lambda: _address(http)) if http else None
 
     def run() -> None:
+        require("mcp", "mcp_types", "uvicorn", extra="mcp", purpose="sam3-agent mcp")
         import anyio
 
         from sam3_agent.plugin import mcp_server, stdio
@@ -140,7 +140,7 @@ def mcp(
         rules = _rules(address[0], token, host or [], max_megabytes)
         _serve(mcp_server.http_app(server, rules), address, mcp_server.PATH, timeout)
 
-    _with_extra(run, "mcp")
+    or_exit(run)
 
 
 def serve(
@@ -170,6 +170,7 @@ def serve(
     place = or_exit(lambda: _address(address))
 
     def run() -> None:
+        require("fastapi", "uvicorn", "python_multipart", purpose="sam3-agent serve")
         from sam3_agent.plugin import rest
         from sam3_agent.plugin.gate import Gate
 
@@ -182,7 +183,7 @@ def serve(
         app = rest.app(eyes, Gate(running, waiting, timeout), rules)
         _serve(app, place, "/docs", timeout)
 
-    _with_extra(run, "serve")
+    or_exit(run)
 
 
 def _agent(
@@ -213,6 +214,7 @@ def _eyes(agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float
     from sam3_agent.plugin.eyes import Eyes
     from sam3_agent.plugin.intake import Intake
 
+    root = [folder.expanduser() for folder in root]  # clients start servers without a shell
     for folder in root:
         if not folder.is_dir():
             raise InputError(f"--root {folder} is no folder")
@@ -279,19 +281,3 @@ def _print_config(
     made = snippet(client, command)
     say(f"{client}: {made.where}")
     typer.echo(made.text)
-
-
-def _with_extra(work: Callable[[], None], extra: str) -> None:
-    """Run a server; without its libraries, say which extra brings them."""
-
-    def run() -> None:
-        try:
-            work()
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in LIBRARIES:
-                raise
-            raise InputError(
-                f"{error.name} is not installed: pip install 'sam3-agent[{extra}]'"
-            ) from error
-
-    or_exit(run)

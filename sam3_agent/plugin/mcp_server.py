@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam3_agent import load
 from sam3_agent.errors import InputError, ToolError
+from sam3_agent.extras import require
 from sam3_agent.plugin import resources
 from sam3_agent.plugin.door import Door, Rules
 from sam3_agent.plugin.eyes import Eyes
@@ -66,6 +67,7 @@ def build(eyes: Eyes, gate: Gate, structured: bool = False) -> "Server[Any]":
 
     structured: send structured content, and declare its schema, to every client.
     """
+    require("mcp", "mcp_types", "starlette", extra="mcp", purpose="the MCP server")
     from mcp.server.lowlevel import Server
 
     @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sam3_agent.errors import InputError, ToolError
+from sam3_agent.extras import require
 from sam3_agent.plugin import resources
 from sam3_agent.plugin.door import Door, Rules, failure
 from sam3_agent.plugin.eyes import Eyes, public_name
@@ -38,6 +39,7 @@ def app(eyes: Eyes, gate: Gate, rules: Rules) -> Door:
 
 def build(eyes: Eyes, gate: Gate) -> "FastAPI":
     """The app behind the door."""
+    require("fastapi", "starlette", "python_multipart", purpose="the REST server")
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
     from starlette.responses import PlainTextResponse
