@@ -87,6 +87,13 @@ class Agent:
                     f"{model.name} is not known; give it (price, --price, --verifier-price)"  # type: ignore[union-attr]
                 )
 
+    def __repr__(self) -> str:
+        verifier = self.verifier.name if self.verifier else "none"
+        return (
+            f"Agent(planner={self.planner.name!r}, segmenter={self.segmenter.name!r}, "
+            f"verifier={verifier!r}, effort={self.effort.name!r})"
+        )
+
     def ask(self, image: ImageSource, query: str) -> Answer:
         """Answer a question about an image.
 

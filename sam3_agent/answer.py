@@ -3,8 +3,10 @@
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,6 +20,9 @@ from sam3_agent.messages import Message
 from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
+
+MAX_SHOWN = 12
+"""Phrases, and numbers of one phrase, in a printed answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,27 @@ class Answer:
     mentions: tuple[Mention, ...]
     beside: Masks
     beside_numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """One paragraph: the words, the status, the masks by phrase and number, and the cost."""
+        words = " ".join(self.text.split())
+        return f"{words} [{self.status}; {self._masks_by_phrase()}; {self.usage}]"
+
+    def __repr__(self) -> str:
+        query, text = (shorten(words, 80, placeholder="…") for words in (self.query, self.text))
+        return (
+            f"Answer(query={query!r}, status={self.status!r}, text={text!r}, "
+            f"masks={self.masks!r}, planner={self.planner!r}, segmenter={self.segmenter!r})"
+        )
+
+    def _masks_by_phrase(self) -> str:
+        """Such as `3 masks: dog 1, 4; leash 2`; the numbers are those of the scene."""
+        numbers: dict[str, list[str]] = {}
+        for number, phrase in zip(self.numbers, self.masks.phrases, strict=True):
+            numbers.setdefault(phrase, []).append(str(number))
+        shown = [f"{phrase} {_enumerated(some)}" for phrase, some in numbers.items()]
+        many = f"{len(self.masks)} mask{'' if len(self.masks) == 1 else 's'}"
+        return f"{many}: {_enumerated(shown)}" if shown else many
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values; masks are compressed COCO RLE."""
@@ -80,7 +106,7 @@ class Answer:
         A mask file is (H, W) 8-bit grey, 255 where the mask is. Masks of an earlier answer in the
         same folder are removed.
         """
-        target = Path(folder)
+        target = Path(folder).expanduser()
         try:
             target.mkdir(parents=True, exist_ok=True)
             for stale in target.glob("mask_*.png"):
@@ -97,6 +123,12 @@ class Answer:
         except OSError as error:
             raise InputError(f"cannot write to {target}: {error.strerror or error}") from error
         return target
+
+
+def _enumerated(parts: Sequence[str]) -> str:
+    """The parts with commas; of many the first."""
+    more = len(parts) - MAX_SHOWN
+    return ", ".join(parts[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _instances(masks: Masks, numbers: tuple[int, ...]) -> list[dict[str, Any]]:

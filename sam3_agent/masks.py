@@ -1,5 +1,6 @@
 """Masks: N instance masks of one image as columns, stored as compressed COCO RLE."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -12,6 +13,9 @@ from sam3_agent.rle import RLE, BoolArray, FloatArray, decode_crop, encode_crop,
 
 Measure: TypeAlias = Literal["iou", "iom"]
 """How much two masks overlap: intersection over union, or over the smaller of the two (minimum)."""
+
+SHOWN_PHRASES = 5
+"""Different phrases in the repr of masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,15 @@ class Masks:
             tuple(phrase for part in parts for phrase in part.phrases),
             tuple(rle for part in parts for rle in part.rles),
         )
+
+    def __repr__(self) -> str:
+        """How many of what, such as `Masks(3 in 640x480 px: 2 dog, 1 leash)`."""
+        height, width = self.size
+        counts = Counter(self.phrases).most_common()
+        shown = ", ".join(f"{count} {phrase!s:.40}" for phrase, count in counts[:SHOWN_PHRASES])
+        more = f" and {len(counts) - SHOWN_PHRASES} more" if len(counts) > SHOWN_PHRASES else ""
+        what = f": {shown}{more}" if counts else ""
+        return f"Masks({len(self)} in {width}x{height} px{what})"
 
     def __len__(self) -> int:
         return len(self.rles)

@@ -36,6 +36,17 @@ class Spent:
 
         return Spent(**{field.name: total(field.name) for field in fields(self)})
 
+    @property
+    def asked(self) -> bool:
+        """Whether anything was sent at all."""
+        return self.calls > 0 or self.retries > 0
+
+    def __str__(self) -> str:
+        """Calls, tokens in and out together, and dollars where they are known."""
+        calls = f"{self.calls} call{'' if self.calls == 1 else 's'}"
+        cost = "" if self.cost is None else f", {self.cost:.4f} USD"
+        return f"{calls}, {self.input_tokens + self.output_tokens} tokens{cost}"
+
     def to_dict(self) -> dict[str, Any]:
         """The values by name, cost to a millionth of a dollar."""
         cost = None if self.cost is None else round(self.cost, 6)
@@ -71,6 +82,15 @@ class Usage:
     planner_seconds: float = 0.0
     checks_seconds: float = 0.0
     segmenter_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """One line: the effort, who asked a model how often, tokens, dollars and seconds."""
+        models = "; ".join(f"{name} {spent}" for name, spent in self.parts.items() if spent.asked)
+        effort = f"effort {self.effort}: " if self.effort else ""
+        return (
+            f"{effort}{models or 'no model calls'}; {self.seconds:.1f} s "
+            f"(segmenter {self.segmenter_seconds:.1f} s)"
+        )
 
     def followed_by(self, other: "Usage") -> "Usage":
         """Two runs of one question: counts add up, while `other` knows the total of the rest."""

@@ -1,6 +1,7 @@
 """What an answer leaves: JSON that keeps its promises, and files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sam3_agent import Agent, Answer, InputError
 from sam3_agent.images import Pixels
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.usage import Spent, Usage
 
 
 @pytest.fixture
@@ -90,3 +92,56 @@ def test_an_answer_may_have_any_number_of_masks(count: int, tmp_path: Path) -> N
     assert [one["area"] for one in answer.to_dict()["instances"]] == [1] * count
     names = {path.name for path in answer.save(tmp_path).iterdir()}
     assert names == {"answer.json", "overlay.png", *(f"mask_{n}.png" for n in numbers)}
+
+
+def test_a_printed_answer_is_one_paragraph_with_its_status_masks_and_cost(answer: Answer) -> None:
+    words = str(answer)
+    assert "\n" not in words
+    assert words.startswith("Der Hund links: „Rex“. [answered; 2 masks: leash 3, dog 1; ")
+    paid = Usage(parts={"planner": Spent(2, input_tokens=900, output_tokens=50, cost=0.0123)})
+    cost = "planner 2 calls, 950 tokens, 0.0123 USD; 0.0 s (segmenter 0.0 s)]"
+    assert str(replace(answer, usage=paid)).endswith(cost)
+    many = replace(answer, masks=answer.masks[[0] * 300], numbers=tuple(range(1, 301)))
+    assert "300 masks: leash 1, 2, 3, 4" in str(many)
+    assert "12 and 288 more" in str(many)
+    assert len(str(many)) < 300
+
+
+def test_a_printed_answer_with_nothing_and_without_a_price_says_so(answer: Answer) -> None:
+    lines = replace(
+        answer,
+        text="Nothing\nhere.",
+        status="no_target",
+        masks=answer.masks[[]],
+        numbers=(),
+        usage=Usage(parts={"planner": Spent(1, input_tokens=1200, output_tokens=34, cost=None)}),
+    )
+    assert str(lines) == (
+        "Nothing here. [no_target; 0 masks; planner 1 call, 1234 tokens; 0.0 s (segmenter 0.0 s)]"
+    )
+
+
+def test_the_reprs_of_answer_masks_and_agent_are_short_and_say_what_they_are(
+    answer: Answer, eye: PlacedSegmenter
+) -> None:
+    assert repr(answer.masks) == "Masks(2 in 200x100 px: 1 leash, 1 dog)"
+    assert repr(answer.masks[[]]) == "Masks(0 in 200x100 px)"
+    assert repr(answer) == (
+        "Answer(query='which dog?', status='answered', text='Der Hund links: „Rex“.', "
+        "masks=Masks(2 in 200x100 px: 1 leash, 1 dog), planner='scripted', segmenter='placed')"
+    )
+    long = replace(answer, text="word " * 4000, query="why " * 900)
+    assert len(repr(long)) < 400
+    agent = Agent(ScriptedPlanner([]), eye, effort="thorough")
+    assert repr(agent) == (
+        "Agent(planner='scripted', segmenter='placed', verifier='none', effort='thorough')"
+    )
+    assert "verifier='none'" in repr(Agent("offline", eye))
+
+
+def test_an_answer_is_saved_in_the_home_folder(
+    answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert answer.save("~/answers") == tmp_path / "answers"
+    assert (tmp_path / "answers" / "answer.json").exists()

@@ -1,6 +1,10 @@
 """The command line: one JSON object on stdout, the rest on stderr, and honest exit codes."""
 
+import base64
 import json
+import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +126,56 @@ def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
     assert told in " ".join(done.stderr.replace("│", " ").split())
     assert done.exit_code == code
     assert done.stdout == ""
+
+
+def test_an_image_is_a_file_url_a_data_url_or_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = Path(RED_CARS).read_bytes()
+    (tmp_path / "cars.png").write_bytes(content)
+    data_url = "data:image/png;base64," + base64.b64encode(content).decode()
+    for image in ("~/cars.png", (tmp_path / "cars.png").as_uri(), data_url):
+        assert len(run_json("segment", image, "red car")["instances"]) == 3
+    done = run("ask", data_url[:-5] + "*", "red cars")
+    assert done.exit_code == 2
+    assert len(done.stderr) < 300
+
+
+@pytest.mark.parametrize("charset", ["cp1252", "ascii", "shift_jis"])
+def test_a_console_without_the_letters_of_an_answer_shows_them_by_number(charset: str) -> None:
+    runner = CliRunner(charset=charset)
+    question = "wo sind 红色的 🚗?"
+    done = runner.invoke(app, ["ask", RED_CARS, question])
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "\\u7ea2" in done.stdout
+    found = runner.invoke(app, ["segment", RED_CARS, "car 🚗", "red car"])
+    assert (found.exit_code, found.exception) == (0, None)
+    assert "red car" in found.stdout
+    shown = runner.invoke(app, ["ask", RED_CARS, question, "--json"])
+    assert json.loads(shown.stdout)["query"] == question
+
+
+def test_arguments_that_are_not_utf_8_end_well(tmp_path: Path) -> None:
+    latin = os.fsdecode("caf\xe9".encode("latin-1"))
+    done = run("segment", RED_CARS, latin)
+    assert done.exit_code == 2
+    assert "the phrase 'caf\\udce9' is not UTF-8 text" in done.stderr
+    asked = run_json("ask", RED_CARS, f"where is the {latin}?", "--out", str(tmp_path))
+    assert asked["query"] == "where is the caf??"
+    assert run("ask", f"{latin}.png", "red cars").exit_code == 2
+    assert run("ask", RED_CARS, "red cars", "--planner", latin).exit_code == 2
+    named = tmp_path / f"{latin}.png"
+    shutil.copy(RED_CARS, named)
+    out = run("ask", str(named), "red cars", "--out", str(tmp_path / latin))
+    assert out.exit_code == 0
+    assert (tmp_path / latin / "answer.json").exists()
+
+
+def test_progress_and_results_name_their_units() -> None:
+    done = run("ask", RED_CARS, "the leftmost red car")
+    assert re.search(r"score 1\.00  box \d+,\d+,\d+,\d+ px  area \d+ px", done.stdout)
+    assert re.search(r"no model calls; \d+\.\d s \(segmenter \d+\.\d s\)", done.stderr)
 
 
 def test_a_recorded_ask_is_replayed(tmp_path: Path) -> None:

@@ -599,6 +599,32 @@ def test_one_image_cannot_be_asked_without_end(eye: PlacedSegmenter) -> None:
 
 
 def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Eyes) -> None:
-    encoded = base64.b64encode(png()).decode()
+    content = png() + b"!?"  # a length that needs padding
+    encoded = base64.b64encode(content).decode()
     for head in ("data:image/png;base64,", "DATA:image/PNG;charset=utf-8;base64,", "data:;base64,"):
-        assert eyes.intake.read(head + encoded).shape == (100, 200, 3)
+        for body in (
+            encoded,
+            "\n" + base64.encodebytes(content).decode(),
+            encoded.rstrip("="),
+            base64.urlsafe_b64encode(content).decode().rstrip("="),
+            encoded.replace("+", "%2B").replace("=", "%3D"),
+        ):
+            assert eyes.intake.read(head + body).shape == (100, 200, 3)
+
+
+def test_a_file_of_a_root_is_read_by_its_url(eyes: Eyes, folder: Path) -> None:
+    assert eyes.intake.read((folder / "good.png").as_uri()).shape == (100, 200, 3)
+    assert eyes.intake.read(str(folder / "good.png")).shape == (100, 200, 3)
+    for outside in (folder.parent / "secret.png", folder / "link.png"):
+        with pytest.raises(ImageError, match="no such picture"):
+            eyes.intake.read(outside.as_uri())
+
+
+def test_a_server_without_roots_says_what_bare_base64_lacks(eye: PlacedSegmenter) -> None:
+    intake = Intake()
+    encoded = base64.b64encode(png()).decode()
+    for bare in (encoded, encoded * 99, base64.urlsafe_b64encode(png()).decode()):
+        with pytest.raises(ImageError, match="put data:image/png;base64, before it"):
+            intake.read(bare)
+    with pytest.raises(ImageError, match="files are not read here"):
+        intake.read("photo.png")

@@ -31,7 +31,7 @@ from sam3_agent.commands.console import (
 )
 from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
-from sam3_agent.usage import Budget, Usage
+from sam3_agent.usage import Budget
 
 
 def ask(
@@ -117,7 +117,7 @@ def answer_with_progress(agent: Agent, image: Pixels, query: str) -> Answer:
                 for line in event.text.splitlines():
                     say(f"  check: {line}")
             case Finished():
-                say(usage_line(event.answer.usage))
+                say(str(event.answer.usage))
                 return event.answer
     raise AssertionError("a stream ends with Finished")
 
@@ -129,18 +129,3 @@ def ask_on_terminal(question: str) -> str:
         return progress.input("> ")
     except EOFError:
         return ""
-
-
-def usage_line(usage: Usage) -> str:
-    """One line of what an ask cost, by part."""
-    parts = []
-    for name, spent in usage.parts.items():
-        if spent.calls or spent.retries:
-            tokens = f"{spent.input_tokens + spent.output_tokens} tokens"
-            cost = "" if spent.cost is None else f", ${spent.cost:.4f}"
-            parts.append(f"{name} {spent.calls} calls, {tokens}{cost}")
-    models = "; ".join(parts) or "no model calls"
-    return (
-        f"effort {usage.effort}: {models}; {usage.seconds:.1f} s "
-        f"(segmenter {usage.segmenter_seconds:.1f} s)"
-    )

@@ -99,7 +99,7 @@ def deliver(
     for instance in answer.to_dict()["instances"]:
         box = ",".join(f"{v:.0f}" for v in instance["box"])
         line = f"  {instance['number']}: {instance['phrase']}  score {instance['score']:.2f}  "
-        typer.echo(printable(f"{line}box {box}  area {instance['area']}"))
+        typer.echo(printable(f"{line}box {box} px  area {instance['area']} px"))
     for phrase, presence in extra.get("presence", {}).items():
         typer.echo(f"  presence of {phrase!r}: {presence:.2f}")
 

@@ -45,6 +45,7 @@ from sam3_agent.evals.setup import setup
 from sam3_agent.evals.strategies.named import strategy
 from sam3_agent.evals.strategies.strategy import Strategy
 from sam3_agent.evals.summary import summary
+from sam3_agent.extras import require
 from sam3_agent.planner import Planner
 
 Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
@@ -293,7 +294,7 @@ def _run(
 
         def tell(at: Progress) -> None:
             left = "?" if at.seconds_left is None else str(timedelta(seconds=int(at.seconds_left)))
-            words = f"score {at.score:.3f}  ${at.usd:.2f}  {left} left"
+            words = f"score {at.score:.3f}  {at.usd:.2f} USD  {left} left"
             if at.failed:
                 words += f"  {at.failed} failed"
             bar.update(task, completed=at.done, told=words)
@@ -329,6 +330,7 @@ def _write_predictions(benchmark: Benchmark, run: Run) -> None:
 
 
 def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[str, Any]:
+    require("scipy", purpose="eval --concepts")
     eye = load.segmenter(segmenter)
     say_models(None, eye.name)
     with Live(console=progress, transient=True) as bar:
