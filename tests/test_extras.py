@@ -29,7 +29,15 @@ ALWAYS = {
     *("json_repair", "numpy", "PIL", "pycocotools", "pydantic", "rich", "torch", "torchvision"),
     *("transformers", "typer"),
     # what these bring themselves
-    *("huggingface_hub", "safetensors", "tokenizers", "typing_extensions", "anyio", "httpx2"),
+    *(
+        "huggingface_hub",
+        "safetensors",
+        "tokenizers",
+        "typing_extensions",
+        "yaml",
+        "anyio",
+        "httpx2",
+    ),
 }
 """What the bare wheel has."""
 
