@@ -82,13 +82,13 @@ def repeats(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, Any] | None:
 def usage(rows: Sequence[Row]) -> dict[str, Any]:
     """What an ask cost: mean, median and 95th percentile of every measure, over answered rows.
 
-    The sum is over all rows, the failed ones and their earlier tries among them. `cost` is left out
-    when that of any row is not known.
+    Over the failed ones where all have failed. The sum is over all rows, the failed ones and their
+    earlier tries among them. `cost` is left out when that of any row is not known.
     """
-    answered = [row.usage for row in rows if row.status != "failed"]
+    counted = [row.usage for row in rows if row.status != "failed"] or [row.usage for row in rows]
     out: dict[str, Any] = {}
-    for name in answered[0] if answered else ():
-        values = [one.get(name) for one in answered]
+    for name in counted[0] if counted else ():
+        values = [one.get(name) for one in counted]
         sums = [row.cost if name == "cost" else row.usage.get(name, 0) for row in rows]
         if not all(isinstance(value, int | float) for value in [*values, *sums]):
             continue  # a price that is not known, or no number at all

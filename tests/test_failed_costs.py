@@ -190,6 +190,13 @@ def test_the_sum_of_a_run_counts_its_failed_rows_and_the_mean_does_not(
     assert (cost["sum"], cost["mean"]) == (6.0, 2.0)
 
 
+def test_a_run_of_failures_alone_still_tells_what_it_cost(
+    tmp_path: Path, eye: PlacedSegmenter
+) -> None:
+    done = asked(tmp_path, Priced(SEGMENT, FAILS), eye, 3)
+    assert summary(counts(3), done)["usage"]["cost"]["sum"] == 3.75
+
+
 def test_a_failed_ask_tells_its_caller_what_it_cost(image: Pixels, eye: PlacedSegmenter) -> None:
     agent = Agent(Priced(SEGMENT, SEGMENT, FAILS), eye, verifier="none")
     with pytest.raises(PlannerError) as caught:

@@ -56,7 +56,7 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
     if run["problems"]:
         yield f"{name}: {run['problems']} broken records of the data are left out (--skip-bad)."
     if run["resumed"]:
-        yield f"{name} was resumed with other code or another setup; see below."
+        yield f"{name} was resumed with other code or another setup."
     if "cost" not in run["usage"]:
         yield f"{name}: what it cost is not known."
 
