@@ -3,8 +3,8 @@
 Models send whole numbers as `"[1, 2]"`, `["1"]`, `[1.0]` or `1`. What can mean only one thing is
 taken, on top of what pydantic's lax mode takes:
 
-- a list as text: JSON, Python, or numbers with commas between them ("1, 2"); text without a comma
-  is a list of one phrase, text with one is refused: "a large, red car" is one, "car, dog" two;
+- a list as text: JSON, Python, lines, or numbers with commas between them ("1, 2"); text without
+  a comma is a list of one, text with one is refused: "a large, red car" is one, "car, dog" two;
 - one value for a list of such values, one point for a list of points;
 - "", "null" and "none" for an argument that may be left out and is no text.
 
@@ -84,9 +84,9 @@ def _compact(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
 
 def _lax(hint: Any, inner: bool = False) -> Any:
     """A type hint that takes more than pydantic's lax mode; inner: of an item of a list."""
-    said: list[Any] = []
+    metadata: list[Any] = []
     if get_origin(hint) is Annotated:
-        hint, *said = get_args(hint)
+        hint, *metadata = get_args(hint)
     origin, args = get_origin(hint), get_args(hint)
     validators: list[Any] = []
     if origin in (Union, types.UnionType):
@@ -102,7 +102,7 @@ def _lax(hint: Any, inner: bool = False) -> Any:
     elif is_typeddict(hint):
         validators.append(BeforeValidator(_from_json))
     # what a Field says comes first: pydantic writes limits behind a validator under other names
-    return Annotated[(hint, *said, *validators)] if said or validators else hint
+    return Annotated[(hint, *metadata, *validators)] if metadata or validators else hint
 
 
 def _nothing(value: Any) -> Any:
@@ -163,6 +163,9 @@ def _list_in(text: str, item: Any, inner: bool) -> Any:
     if text.startswith("{") and item is not str:
         return [_from_json(text)]
     if item is str:
+        lines = [re.sub(r"\A\s*[-*•]\s+", "", line).strip() for line in text.splitlines()]
+        if len(lines) > 1 and not re.search(r"[,;{<>|]", text):
+            return [line for line in lines if line]
         if re.search(r"[,;\n{<>|]", text):
             raise ValueError("it may be one or several: give a list")
         return [text]

@@ -37,7 +37,7 @@ def test_a_spelling_is_read(text: str, calls: Calls) -> None:
 
 
 @pytest.mark.parametrize(("text", "told"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_understood_is_told_and_not_run(text: str, told: str) -> None:
+def test_what_is_not_understood_is_refused_and_not_run(text: str, told: str) -> None:
     with pytest.raises(ToolError, match=told):
         run(text)
 
@@ -171,7 +171,8 @@ PIECES = [
     *('<|tool_call>call:segment{a:[<|"|>', "call:segment{", "\n[segment(", "\nsegment(", "look({"),
     *("to=functions.look ", "Action: look\n", "[TOOL_CALLS]look[ARGS]{", "look ={", "look ```"),
     *("tool: segment\na: b\n", "- a: b\n", "```", "</think>", '{"tool": "segment", '),
-    *("{“", "<|a|>"),
+    *("{“", "<|a|>", "<think ", "{} ", "<tool_call>{} "),
+    *("Observation:\n", "Action: Observation:\n"),
 ]  # fmt: skip
 
 

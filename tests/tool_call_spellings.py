@@ -302,6 +302,16 @@ READ: dict[str, tuple[str, Calls]] = {
         'Thought: I must see them.\nAction: look\nAction Input: {"numbers": [2, 5]}\nObservation:',
         LOOK,
     ),
+    "ReAct with a result that is made up": (
+        "Action: segment\nAction Input: blue kite\nObservation: masks 1, 2\n"
+        'Action: answer\nAction Input: {"text": "Two.", "numbers": [1, 2]}',
+        SEGMENT,
+    ),
+    "Hermes with a result that is made up": (
+        f"<tool_call>{_SEGMENT}</tool_call>\n<tool_response>masks 1</tool_response>\n"
+        f"<tool_call>{_LOOK}</tool_call>",
+        SEGMENT,
+    ),
     "ReAct in bold": ('**Action:** `measure`\n**Action Input:** {"numbers": [4]}', MEASURE),
     "ReAct with a list": ("Action: measure\nAction Input: [4]", MEASURE),
     "ReAct with words": ("Action: segment\nAction Input: blue kite", SEGMENT),
@@ -359,6 +369,38 @@ READ: dict[str, tuple[str, Calls]] = {
     "Llama 3.1, several": (f"<|python_tag|>{_SEGMENT}; {_LOOK}", BOTH),
     "a name in brackets": ('[look] {"numbers": [2, 5]}', LOOK),
     "a call in a namespace": ('functions.look({"numbers": [2, 5]})', LOOK),
+    "Python in Hermes' tags": ('<tool_call>look(numbers=[2, 5])</tool_call>', LOOK),
+    "a name first in Hermes' tags": ('<tool_call>look: {"numbers": [2, 5]}</tool_call>', LOOK),
+    "Hermes' tag at both ends": (f"<tool_call>{_LOOK}<tool_call>", LOOK),
+    "Gemma 4, a part of the form lost": (
+        '<|tool_call>segment{phrases:[<|"|>blue kite<|"|>]}<tool_call|>',
+        SEGMENT,
+    ),
+    "Gemma 4's form around Python": ("<|tool_call>call:look(numbers=[2, 5])<tool_call|>", LOOK),
+    "tags with quoted names": (
+        '<function="look"><parameter="numbers">[2, 5]</parameter></function>',
+        LOOK,
+    ),
+    "lines for a list": (
+        "<function=segment>\n<parameter=phrases>\n- blue kite\n- old man\n</parameter>\n"
+        "<parameter=threshold>.35</parameter></function>",
+        TWO,
+    ),
+    "a function_call with a name": (
+        '<function_call name="look">{"numbers": [2, 5]}</function_call>',
+        LOOK,
+    ),
+    "harmony in the analysis": (
+        '<|channel|>analysis to=functions.look code<|message|>{"numbers": [2, 5]}<|call|>',
+        LOOK,
+    ),
+    "labels on lines": ('Tool Call: look\nArguments: {"numbers": [2, 5]}', LOOK),
+    "a sentence that ends in JSON": ('Now the look tool: {"numbers": [2, 5]}', LOOK),
+    "tool_input": ('{"tool_name": "look", "tool_input": {"numbers": [2, 5]}}', LOOK),
+    "Python as text for arguments": (
+        '{"tool": "look", "arguments": "{\'numbers\': [2, 5]}"}',
+        LOOK,
+    ),
     # YAML
     "YAML": ("tool: segment\narguments:\n  phrases:\n    - blue kite\n", SEGMENT),
     "YAML, several": (
@@ -366,6 +408,12 @@ READ: dict[str, tuple[str, Calls]] = {
         "  arguments:\n    numbers: [2, 5]\n```",
         BOTH,
     ),
+    "YAML, a list by name": (
+        "tool_calls:\n  - name: look\n    arguments:\n      numbers:\n        - 2\n        - 5\n",
+        LOOK,
+    ),
+    "YAML, the name as key": ("segment:\n  phrases:\n    - blue kite", SEGMENT),
+    "YAML with JSON": ('name: "look"\narguments: {"numbers": [2, 5]}', LOOK),
     "YAML, flat": ("tool: edit\naction: drop\nnumbers:\n- 3", EDIT),
 }  # fmt: skip
 
@@ -433,6 +481,11 @@ NO_CALL: dict[str, str] = {
     "HTML": '<div class="tool"><a href="#">look</a> <b>measure(1)</b></div>',
     "HTML with data": 'The page holds <script>var a = {"look": [1, 2]};</script> and no more.',
     "a marker that is spoken of": "It prints `<tool_call>` where calls begin.",
+    "markers in a sentence": "The page explains <tool_call> and <function=...> as tags.",
+    "JSON in backticks": f"The page shows `{_SEGMENT}` as an example.",
+    "an unknown tool in a sentence": 'The label reads {"tool": "hammer", "price": 3}.',
+    "an assignment in prose": 'In JavaScript: function = area {"x": 1} and so on.',
+    "code in HTML": '```html\n<button name="segment" onclick="look({a: 1})">x</button>\n```',
     "reasoning alone": f"<think>I call <tool_call>{_SEGMENT}</tool_call></think>Two kites.",
     "reasoning in harmony": f"<|channel|>analysis<|message|>{_LOOK}<|end|>",
     "reasoning without an end": "<think><function=look><parameter=numbers>[1]</parameter>",

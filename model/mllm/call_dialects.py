@@ -17,8 +17,8 @@ from sam3_agent.errors import ToolError
 from sam3_agent.model.mllm.call_json import (
     BROKEN,
     MAX_SPAN,
+    Attempts,
     Call,
-    Patience,
     bare_calls,
     calls_of,
     end_of,
@@ -30,7 +30,7 @@ from sam3_agent.tool import Tool, tool_named
 Reading: TypeAlias = tuple[list[Call], int] | None
 """The calls, and where in the text they end."""
 
-Reader: TypeAlias = Callable[[str, int, Sequence[Tool], Patience], Reading]
+Reader: TypeAlias = Callable[[str, int, Sequence[Tool], Attempts], Reading]
 
 MARKERS = {
     "<tool_call>": "Hermes, Qwen, GLM, Granite, Hunyuan, ERNIE, MiMo",
@@ -77,7 +77,8 @@ _LT = r"<(?:\|open\|>)?(?:[｜|]DSML[｜|]\s*|[a-z]\w*:)?"
 _LT_END = r"<(?:/|\|close\|>)(?:[｜|]DSML[｜|]\s*|[a-z]\w*:)?"
 _GT = r"(?:>|<\|sep\|>)"
 
-FUNCTION_TAG = rf"{_LT}(?:function|invoke|tool|call)(?:\s*=\s*|\s+(?:name|tool)\s*=\s*)[\"']?"
+_TAGS = r"(?:function|invoke|tool|call|function_call|tool_call|tool_use)"
+FUNCTION_TAG = rf"{_LT}{_TAGS}(?:\s*=\s*|\s+(?:name|tool)\s*=\s*)[\"']?"
 _FUNCTION = re.compile(
     rf"{FUNCTION_TAG}({NAME})[\"']?[^<>]{{0,100}}?{_GT}"
     rf"|<invoke>\s*<tool_name>\s*({NAME})\s*</tool_name>(?:\s*<parameters>)?"
@@ -87,8 +88,8 @@ _PARAMETER = (
     rf"[^<>]{{0,100}}?{_GT}"
 )
 _PARAMETER_END = rf"{_LT_END}(?:parameter|param|argument|arg){_GT}"
-_FUNCTION_END = rf"{_LT_END}(?:function|invoke|tool|call|tool_call|parameters){_GT}"
-_SURE_FORM = re.compile(r"<function=|<(?:\w+:)?invoke\s|<[^<>]{0,20}DSML|<\|open\|>call")
+_FUNCTION_END = rf"{_LT_END}(?:{_TAGS}|parameters){_GT}"
+_SURE_FORM = re.compile(r"<function=\s*[\"']?\w|<(?:\w+:)?invoke\s|<[^<>]{0,20}DSML|<\|open\|>call")
 _ITEM = re.compile(r"\s*<(\w+)>([^<]*)</\1>")
 _PAIR_NAME = re.compile(
     rf"({NAME})(?:\s|\\n|<tool_sep>)*(?=<(?:\w+_)?arg_key>|</(?:\w+_)?tool_call>)"
@@ -100,23 +101,27 @@ _VALUE_END = re.compile(r"</(?:\w+_)?arg_value>")
 _CALL_END = re.compile(r"(?=</(?:\w+_)?tool_call>)")
 BEFORE_JSON = (
     r"(?:\s|\[ARGS\]|\[CALL_ID\]\w+|[*\"'`:=(\]]|```\w*|</?\w{1,30}>|<[|｜][^<>]{1,40}[|｜]>"
-    r"|(?:action[ _]input|arguments?|args|parameters|params|input|json|with)\b)*+"
+    r"|(?:action[ _]input|arguments?|args|parameters|params|input|json|with|tool|function)\b)*+"
 )
 _NAMED = re.compile(rf"({NAME})(?::\d+)?{BEFORE_JSON}(?=[{{\[])", re.IGNORECASE)
 _HARMONY = re.compile(rf"to=({NAME})(?:<\|\w+\|>|[\w\s]){{0,120}}?(?=\{{)")
-_GEMMA_CALL = re.compile(rf"call:({NAME})\s*(?=\{{)")
+GEMMA_QUOTE = r"<\|\"\|>|<escape>"
+_GEMMA_CALL = re.compile(
+    rf"(?:call:({NAME})\s*(?=\{{)|({NAME})\s*(?=\{{[^{{}}\"]{{0,80}}?(?:{GEMMA_QUOTE})))"
+)
 _GEMMA_TOKEN = re.compile(
     r'<\|"\|>(.*?)<\|"\|>|<escape>(.*?)<escape>|("(?:\\.|[^"\\])*")|([{}\[\],])|([^{}\[\],"<]+)',
     re.DOTALL,
 )
 _PYTHON = re.compile(rf"\[?\s{{0,20}}{NAME}\(")
 _FILLER = re.compile(
-    r"(?:\s|```\w*|<\|plugin\|>|<(?:tool_)?name>|function(?=<[｜|]tool)|<[｜|]tool[▁_]sep[｜|]>|(?:json|python)\b)*"
+    r"(?:\s|```\w*|<\|plugin\|>|<(?:tool_)?name>|call:(?=\w+\()|(?:json|python)\b"
+    r"|function(?=<[｜|]tool)|<[｜|]tool[▁_]sep[｜|]>)*"
 )
 
 
 def read_marked(
-    text: str, start: int, tools: Sequence[Tool], patience: Patience
+    text: str, start: int, tools: Sequence[Tool], attempts: Attempts
 ) -> tuple[list[Call], int]:
     """The calls that the marker at `start`, or the shape itself, announces, and their end.
 
@@ -127,11 +132,11 @@ def read_marked(
     if marker and _MARKER.match(text, begin):
         return [], begin  # a marker of a section, before that of the call
     for read in READERS:
-        found = read(text, begin, tools, patience)
+        found = read(text, begin, tools, attempts)
         if found is not None:
             return found
     if marker or _SURE_FORM.match(text, start):
-        return unread(text, start, tools, patience)
+        return unread(text, start, tools, attempts)
     return [], start + 1  # words that look like a form: <tool name="hammer">
 
 
@@ -142,10 +147,10 @@ def _filled(text: str, position: int) -> int:
 
 
 def unread(
-    text: str, start: int, tools: Sequence[Tool], patience: Patience
+    text: str, start: int, tools: Sequence[Tool], attempts: Attempts
 ) -> tuple[list[Call], int]:
     """A piece that announces a call and is not understood, up to the next marker."""
-    patience.repairs = max(0, patience.repairs - 1)
+    attempts.repairs = max(0, attempts.repairs - 1)
     stop = _NEXT.search(text, start + 1, start + MAX_SPAN)
     end = stop.start() if stop else min(len(text), start + MAX_SPAN)
     piece = text[start:end].strip()
@@ -156,14 +161,14 @@ def unread(
     return [(name, piece)], end
 
 
-def read_json_shape(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_json_shape(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """Hermes, Qwen 2.5 and 3, Granite, Phi-4, Jamba, Nemotron, InternLM, Llama 3, Command R,
     Mistral's lists, MiniMax M1: objects with name and arguments, alone, in a row or in a list.
     """
     calls: list[Call] = []
     position = start
     while text[position : position + 1] in ("{", "["):
-        found = value_at(text, position, patience)
+        found = value_at(text, position, attempts)
         if found is None:
             break
         value, end = found
@@ -177,34 +182,32 @@ def read_json_shape(text: str, start: int, tools: Sequence[Tool], patience: Pati
     return (calls, position) if calls else None
 
 
-def read_named_json(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_named_json(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """Mistral ([TOOL_CALLS]look[ARGS]{...}), Kimi K2 (functions.look:0), DeepSeek V3 and R1, GLM-4:
     the name before the JSON of its arguments.
     """
     named = _NAMED.match(text, start)
     if named is None or text[named.end()] == "[":
         return None
-    return _with_json(named[1], text, start, named.end(), tools, patience)
+    return _with_json(named[1], text, start, named.end(), tools, attempts)
 
 
 def _with_json(
-    name: str, text: str, start: int, begin: int, tools: Sequence[Tool], patience: Patience
+    name: str, text: str, start: int, begin: int, tools: Sequence[Tool], attempts: Attempts
 ) -> Reading:
     """A call of `name` whose arguments are the JSON object at `begin`."""
-    found = value_at(text, begin, patience)
+    found = value_at(text, begin, attempts)
     if found is None:
-        return unread(text, start, tools, patience)
+        return unread(text, start, tools, attempts)
     value, end = found
     if isinstance(value, dict):
         # a name before an object that holds name and arguments says the same twice
-        inner = [
-            one for one in calls_of(value, tools) if tool_named(one[0], [t.name for t in tools])
-        ]
+        inner = [one for one in calls_of(value, tools) if tool_of(one[0], tools)]
         return inner or [(name, json.dumps(value, ensure_ascii=False))], end
     return [(name, text[begin:end])], end  # its check says what is wrong
 
 
-def read_harmony(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_harmony(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """gpt-oss: <|channel|>commentary to=functions.look <|constrain|>json<|message|>{...}, with the
     special tokens or without.
     """
@@ -212,11 +215,11 @@ def read_harmony(text: str, start: int, tools: Sequence[Tool], patience: Patienc
         return None
     header = _HARMONY.match(text, start)
     if header is None:
-        return unread(text, start, tools, patience)
-    return _with_json(header[1], text, start, header.end(), tools, patience)
+        return unread(text, start, tools, attempts)
+    return _with_json(header[1], text, start, header.end(), tools, attempts)
 
 
-def read_function_tags(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_function_tags(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """Qwen3-Coder, 3.5 and 3.6 (<function=...><parameter=...>), MiniMax M2, Anthropic and dots
     (<invoke name=...><parameter name=...>), DeepSeek V3.2 and V4 (DSML), Step, Seed-OSS, MiniCPM,
     Kimi K3, Llama 3.1 (<function=...>{...}</function>).
@@ -231,14 +234,14 @@ def read_function_tags(text: str, start: int, tools: Sequence[Tool], patience: P
         return None
     inner = _filled(text, begin)
     if text[inner : inner + 1] == "{":
-        return _with_json(name, text, start, inner, tools, patience)
+        return _with_json(name, text, start, inner, tools, attempts)
     if text[:begin].endswith("/>"):
         return [(name, "{}")], begin
-    tool = named_tool(name, tools)
+    tool = tool_of(name, tools)
     found = _parameters(text, begin, tool, end)
     closed = found and re.compile(rf"\s*(?:{end}|\Z)").match(text, found[1])
     if not found or not closed or not (found[0] or closed[0].strip()):
-        return unread(text, start, tools, patience)
+        return unread(text, start, tools, attempts)
     return [(name, typed(tool, found[0]))], closed.end()
 
 
@@ -295,7 +298,7 @@ def named_tag(tools: Sequence[Tool]) -> str:
 
 
 def read_argument_pairs(
-    text: str, start: int, tools: Sequence[Tool], patience: Patience
+    text: str, start: int, tools: Sequence[Tool], attempts: Attempts
 ) -> Reading:
     """GLM 4.5 and later, Hunyuan 3, Ling 3, Spark, LongCat: the name, then <arg_key> and
     <arg_value>.
@@ -310,12 +313,12 @@ def read_argument_pairs(
         if end is None or _PAIR.search(text, key.end(), end.start()):  # its closing tag is missing
             end = _CALL_END.search(text, key.end(), key.end() + MAX_SPAN)
         if end is None or key[1].strip() in values:
-            return unread(text, start, tools, patience)
+            return unread(text, start, tools, attempts)
         values[key[1].strip()] = text[key.end() : end.start()]
         position = end.end()
     if not re.compile(r"(?:\s|\\n)*(?:</(?:\w+_)?tool_call>|\Z)").match(text, position):
-        return unread(text, start, tools, patience)
-    return [(opened[1], typed(named_tool(opened[1], tools), values))], position
+        return unread(text, start, tools, attempts)
+    return [(opened[1], typed(tool_of(opened[1], tools), values))], position
 
 
 def typed(tool: Tool | None, values: dict[str, Any]) -> str:
@@ -336,7 +339,7 @@ def typed(tool: Tool | None, values: dict[str, Any]) -> str:
         return json.dumps(values, ensure_ascii=False)  # its check says what is wrong
 
 
-def read_gemma_call(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_gemma_call(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """Gemma 4 (call:look{numbers:[1]}, strings between <|"|>), FunctionGemma (between <escape>)."""
     opened = _GEMMA_CALL.match(text, start)
     if opened is None:
@@ -358,24 +361,24 @@ def read_gemma_call(text: str, start: int, tools: Sequence[Tool], patience: Pati
             break
     value = strict(written)
     if not isinstance(value, dict):
-        return unread(text, start, tools, patience)
-    return [(opened[1], json.dumps(value, ensure_ascii=False))], position
+        return unread(text, start, tools, attempts)
+    return [(opened[1] or opened[2], json.dumps(value, ensure_ascii=False))], position
 
 
-def read_python(text: str, start: int, tools: Sequence[Tool], patience: Patience) -> Reading:
+def read_python(text: str, start: int, tools: Sequence[Tool], attempts: Attempts) -> Reading:
     """Llama 3.2 and 4, LFM2, ToolACE ([look(numbers=[1]), answer(...)]), Gemma 3 (tool_code)."""
     if not _PYTHON.match(text, start):
         return None
     end = end_of(text, text.index("[" if text[start] == "[" else "(", start))
     if end is None:
-        return unread(text, start, tools, patience)
+        return unread(text, start, tools, attempts)
     source = text[start:end]
     try:
         tree = ast.parse(source, mode="eval").body
         nodes = tree.elts if isinstance(tree, (ast.List, ast.Tuple)) else [tree]
         return [_python_call(node, tools) for node in nodes], end
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        calls, stop = unread(text, start, tools, patience)
+        calls, stop = unread(text, start, tools, attempts)
         return calls, max(end, stop)
 
 
@@ -386,7 +389,7 @@ def _python_call(node: ast.AST, tools: Sequence[Tool]) -> Call:
     if not isinstance(node, ast.Call):
         raise ValueError("it is no call")
     name = ast.unparse(node.func).removesuffix(".call")  # Llama 3.1: segment.call(...)
-    tool = named_tool(name, tools)
+    tool = tool_of(name, tools)
     order = list(tool.parameters["properties"]) if tool else []
     if len(node.args) > len(order):
         raise ValueError("too many arguments")
@@ -437,6 +440,7 @@ _NEXT = re.compile(
 )
 
 
-def named_tool(name: str, tools: Sequence[Tool]) -> Tool | None:
+def tool_of(name: str, tools: Sequence[Tool]) -> Tool | None:
+    """The tool that a model means by a name; see `tool_named`."""
     known = tool_named(name, [tool.name for tool in tools])
     return next((tool for tool in tools if tool.name == known), None)

@@ -28,16 +28,22 @@ _NESTED_KEYS = (
     *("function", "tool_call", "function_call", "tool_calls", "calls", "tool_use", "tool_uses"),
     *("tool", "action", "actions", "command"),
 )
-_ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "action_input")
+_ARGUMENT_KEYS = (
+    *("arguments", "parameters", "args", "params", "input", "action_input", "tool_input"),
+    *("tool_args", "kwargs"),
+)
 _LIKE_JSON = re.compile(r"[{\[]\s*([\"'“‘{\[/#}]|\\\"|\w)")
 _FENCE_END = re.compile(r"```|</tool|<\|/?tool|<tool_call\|>")
+_SPECIAL = re.compile(r"<[|｜]|[|｜]>|<escape>")
+"""Marks of a model's own form: not JSON with a few signs too many."""
+
 _WORD = re.compile(r"\w+|\.\.\.|…")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 
 
 @dataclass
-class Patience:
-    """How many broken pieces of one reply are still looked at, so that no reply takes long.
+class Attempts:
+    """How many broken pieces of one reply are still looked at, which bounds the time it takes.
 
     tries: brackets that turn out to open no JSON. repairs: pieces that are repaired, or marked as
     a call and not understood.
@@ -47,22 +53,22 @@ class Patience:
     repairs: int = 20
 
 
-def value_at(text: str, start: int, patience: Patience) -> tuple[Any, int] | None:
+def value_at(text: str, start: int, attempts: Attempts) -> tuple[Any, int] | None:
     """The JSON value that the bracket at `start` opens, and its end; BROKEN for what is none.
 
-    None where the bracket is one of prose, or the patience is used up.
+    None where the bracket is one of prose, or no attempts are left.
     """
-    if patience.tries:
+    if attempts.tries:
         try:
             end = _DECODER.raw_decode(text, start)[1]
             return strict(text[start:end]), end
         except RecursionError:  # so deep are many brackets, each of which would be tried
-            patience.tries = 0
+            attempts.tries = 0
         except ValueError:
-            patience.tries -= 1
-    if not patience.repairs or not _LIKE_JSON.match(text, start):
+            attempts.tries -= 1
+    if not attempts.repairs or not _LIKE_JSON.match(text, start):
         return None
-    patience.repairs -= 1
+    attempts.repairs -= 1
     closed = end_of(text, start)
     if closed is None and text[start] == "[":  # a lone [ is prose, or a list without its end
         return None
@@ -107,10 +113,11 @@ def strict(text: str) -> Any:
 def repaired(span: str, complete: bool) -> Any:
     """The value of broken JSON; BROKEN where a repair would be a guess.
 
-    complete: its last bracket is there. If not, and it ends in the middle of a word or a number,
-    the reply was cut off.
+    complete: its last bracket is there. If not, and it ends in the middle of a value or a list, the
+    reply was cut off.
     """
-    if len(span) > MAX_SPAN or not (complete or span.rstrip().endswith(("}", "]", '"', "'", "”"))):
+    whole = complete or span.rstrip().endswith(("}", "]"))
+    if len(span) > MAX_SPAN or not whole or _SPECIAL.search(span):
         return BROKEN
     try:
         value = json.loads(json.dumps(ast.literal_eval(span)))
@@ -161,7 +168,7 @@ def _calls_in(value: Mapping[str, Any], tools: Sequence[Tool]) -> Iterator[Call]
     for key in _NAME_KEYS:
         name = value.get(key)
         if isinstance(name, str) and (
-            key in _SURE_NAME_KEYS or tool_named(name, known) or _has_arguments(value)
+            key in _SURE_NAME_KEYS or tool_named(name, known) or has_arguments(value)
         ):
             yield name, _arguments(value, key)
             return
@@ -169,7 +176,7 @@ def _calls_in(value: Mapping[str, Any], tools: Sequence[Tool]) -> Iterator[Call]
         yield from ((name, json.dumps(one)) for name, one in value.items() if isinstance(one, dict))
 
 
-def _has_arguments(value: Mapping[str, Any]) -> bool:
+def has_arguments(value: Mapping[str, Any]) -> bool:
     """Whether an object holds arguments: {"name": "Bob", "input": 3} is no call."""
     given = [value[key] for key in _ARGUMENT_KEYS if key in value]
     return any(isinstance(one, dict) or isinstance(strict(str(one)), dict) for one in given)
@@ -178,7 +185,11 @@ def _has_arguments(value: Mapping[str, Any]) -> bool:
 def _arguments(value: Mapping[str, Any], name_key: str) -> str:
     for key in _ARGUMENT_KEYS:
         if key in value:
-            return value[key] if isinstance(value[key], str) else json.dumps(value[key])
+            given = value[key]
+            if isinstance(given, str) and strict(given) is BROKEN:
+                given = repaired(given, complete=given.endswith("}"))
+                given = given if isinstance(given, dict) else value[key]
+            return given if isinstance(given, str) else json.dumps(given)
     ignored = {name_key, "type", "id", "thought", "reasoning"}
     return json.dumps({key: one for key, one in value.items() if key not in ignored})
 

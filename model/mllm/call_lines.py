@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sam3_agent.model.mllm.call_dialects import BEFORE_JSON, NAME, named_tool, read_python, typed
-from sam3_agent.model.mllm.call_json import Call, Patience, end_of
+from sam3_agent.model.mllm.call_dialects import BEFORE_JSON, NAME, read_python, tool_of, typed
+from sam3_agent.model.mllm.call_json import Attempts, Call, end_of
 from sam3_agent.tool import Tool
 
 MAX_BEFORE = 160
@@ -15,9 +15,9 @@ MAX_BEFORE = 160
 MAX_YAML = 4000
 
 _LABELLED = re.compile(
-    rf"(?:action|tool(?:[ _]name)?|function(?:[ _]name)?)[\"'*` ]*[:=][\"'*` ]*({NAME})(?::\d+)?"
-    rf"{BEFORE_JSON}\Z",
-    re.IGNORECASE,
+    rf"^[\s*>#-]*(?:action|tool(?:[ _]name)?|function(?:[ _]name)?)[\"'*` ]*[:=][\"'*` ]*({NAME})"
+    rf"(?::\d+)?{BEFORE_JSON}\Z",
+    re.IGNORECASE | re.MULTILINE,
 )
 _ACTION = re.compile(
     rf"^[ \t>*]*Action[* ]*:[* ]*`?({NAME})`?"
@@ -25,8 +25,7 @@ _ACTION = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _YAML = re.compile(
-    r"^[ \t]*(?:- )?(?:tool|tool_name|name|function|action)[ \t]*:[ \t]*[\"']?(\w+)[\"']?[ \t]*\n"
-    r"(?:[ \t]*(?:- .*|[\w-]+[ \t]*:.*)(?:\n|\Z))+",
+    r"^[ \t]*(?:- )?\w+[ \t]*:[^\n:]{0,80}\n(?:[ \t]*(?:- .*|[\w-]+[ \t]*:.*)(?:\n|\Z))+",
     re.MULTILINE,
 )
 
@@ -45,8 +44,10 @@ def named_before(text: str, start: int, value: Any, tools: Sequence[Tool]) -> Ca
     if labelled:
         return labelled[1], arguments
     known = "|".join(re.escape(tool.name) for tool in tools)
-    named = re.search(rf"(?<![\w-])({known})(?::\d+)?{BEFORE_JSON}\Z", before) if known else None
-    tool = named_tool(named[1], tools) if named else None
+    named = (
+        re.search(rf"(?<![\w-])({known})(?::\d+)?{BEFORE_JSON}\Z", before, re.I) if known else None
+    )
+    tool = tool_of(named[1], tools) if named else None
     if tool and value and set(value) <= set(tool.parameters["properties"]):
         return tool.name, arguments
     return None
@@ -69,12 +70,12 @@ def _python_lines(text: str, tools: Sequence[Tool]) -> Iterator[Call]:
         rf"(?=(?:{known})\()",
         re.MULTILINE,
     )
-    patience, position = Patience(), 0
-    while patience.repairs and (line := begin.search(text, position)) is not None:
-        patience.repairs -= 1
+    attempts, position = Attempts(), 0
+    while attempts.repairs and (line := begin.search(text, position)) is not None:
+        attempts.repairs -= 1
         start = line.end()
         position = end_of(text, text.index("(", start)) or start + 1
-        found = read_python(text, start, tools, patience)
+        found = read_python(text, start, tools, attempts)
         if found is None or position == start + 1:  # without its end it is no call
             continue
         rest = text[position:].partition("\n")[0].rstrip("`* \t")
@@ -90,7 +91,7 @@ def _react(text: str, tools: Sequence[Tool]) -> Iterator[Call]:
     """ReAct, where the input is no JSON object: Action: segment, Action Input: red car."""
     for action in _ACTION.finditer(text):
         name, given = action[1], (action[2] or action[3] or "").strip().strip("`")
-        tool = named_tool(name, tools)
+        tool = tool_of(name, tools)
         needed = tool.parameters["required"] if tool else []
         if given in ("", "None", "null", "{}"):
             yield name, "{}"
@@ -104,34 +105,34 @@ def _yaml(text: str, tools: Sequence[Tool]) -> Iterator[Call]:
     """`tool: segment`, then `arguments:` and the arguments, each a line or a list of lines."""
     import yaml
 
+    known = re.compile("|".join(rf"\b{re.escape(tool.name)}\b" for tool in tools) or r"(?!)")
     for block in _YAML.finditer(text):
         written = block[0]
-        if (
-            not named_tool(block[1], tools)
-            or len(written) > MAX_YAML
-            or re.search(r"[&*]\w", written)
-        ):
+        if len(written) > MAX_YAML or not known.search(written) or re.search(r"[&*]\w", written):
             continue  # with & and * a short text stands for an endless value
         try:
             # all as text, which the tool's check reads: in YAML "no" is false, and 1:30 is 90
             value = yaml.load(written, yaml.BaseLoader)
         except (yaml.YAMLError, RecursionError):
-            yield block[1], written
             continue
+        value = value.get("tool_calls", value) if isinstance(value, dict) else value
         for one in value if isinstance(value, list) else [value]:
-            yield from _yaml_call(one, tools)
+            if isinstance(one, dict):
+                yield from _yaml_call(one, tools)
 
 
-def _yaml_call(value: Any, tools: Sequence[Tool]) -> Iterator[Call]:
-    if not isinstance(value, dict):
-        return
+def _yaml_call(value: dict[str, Any], tools: Sequence[Tool]) -> Iterator[Call]:
     for key in _NAMES:
-        tool = named_tool(value[key], tools) if isinstance(value.get(key), str) else None
+        tool = tool_of(value[key], tools) if isinstance(value.get(key), str) else None
         if tool:
             rest = {name: one for name, one in value.items() if name != key}
             nested = [rest[name] for name in _ARGUMENTS if isinstance(rest.get(name), dict)]
             yield tool.name, typed(tool, nested[0] if nested else rest)
             return
+    for key, given in value.items():  # segment: {phrases: ...}
+        tool = tool_of(key, tools)
+        if tool and isinstance(given, dict) and set(given) <= set(tool.parameters["properties"]):
+            yield tool.name, typed(tool, given)
 
 
 _NAMES = ("tool", "tool_name", "function", "name", "action")

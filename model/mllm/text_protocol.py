@@ -11,13 +11,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.mllm.call_dialects import FUNCTION_TAG, MARKER, named_tag, read_marked
+from sam3_agent.model.mllm.call_dialects import (
+    FUNCTION_TAG,
+    GEMMA_QUOTE,
+    MARKER,
+    named_tag,
+    read_marked,
+    tool_of,
+)
 from sam3_agent.model.mllm.call_json import (
     BROKEN,
+    Attempts,
     Call,
-    Patience,
     bare_calls,
     calls_of,
+    has_arguments,
     strict,
     value_at,
 )
@@ -32,7 +40,7 @@ MAX_CALLS = 64
 
 _THINK = r"(?:seed:)?(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad)"
 THOUGHTS = (
-    (rf"<{_THINK}\b[^>]*>", rf"</{_THINK}\s*>"),
+    (rf"<{_THINK}\b[^>]{{0,100}}>", rf"</{_THINK}\s*>"),
     (r"\[THINK\]", r"\[/THINK\]"),
     (r"<\|channel\|>\s*analysis\b(?! *to=)", r"<\|(?:end|start|channel|call|return)\|>"),
     (r"<\|channel>thought\b", r"<channel\|>"),
@@ -43,6 +51,13 @@ THOUGHTS = (
 )
 """How reasoning begins and ends: DeepSeek, Qwen and many; Mistral; gpt-oss; Gemma 4; Command A;
 Kimi-VL; Kimi K3; Sky-T1. Calls in it do not count."""
+
+
+_RESULT = (
+    r"^[ \t>*]*Observation[* ]*:|</?tool_response>|<\|tool_response>|<function_results>"
+    r"|<\|observation\|>|<[｜|]tool[▁_]outputs?[▁_]begin[｜|]>"
+)
+"""How the result of a call begins: behind it a model goes on with what it made up."""
 
 
 def instructions(tools: Sequence[Tool]) -> str:
@@ -110,8 +125,9 @@ def _scanned(text: str, tools: Sequence[Tool]) -> tuple[list[Call], str]:
     """
     calls: list[Call] = []
     prose: list[str] = []
-    patience, position = Patience(), 0
+    attempts, position = Attempts(), 0
     events = _events(tuple(tool.name for tool in tools), named_tag(tools))
+    action = _ACTION.search(text)
     while len(calls) < MAX_CALLS and (event := events.search(text, position)) is not None:
         kind, start, end = str(event.lastgroup), event.start(), event.end()
         prose.append(text[position:start])
@@ -121,19 +137,27 @@ def _scanned(text: str, tools: Sequence[Tool]) -> tuple[list[Call], str]:
             position = closed.end() if closed else len(text)
         elif kind == "after_thought":  # it began in the prompt: all before was reasoning
             calls, prose, position = [], [], end
+        elif kind == "result":
+            if calls or (action and action.start() < start):
+                return calls, "".join(prose)
+            position = end
         elif kind == "bracket":
-            found, position = _bracket(text, start, tools, patience)
+            found, position = _bracket(text, start, tools, attempts)
             calls += found
             prose.append(text[start:position])
-        elif text[start - 1 : start] == "`" == text[end : end + 1]:  # a marker that is spoken of
+        elif _spoken_of(text, start, end) or (calls and _AT_END.match(text, end)):
             position = end
         else:
-            found, position = read_marked(text, start, tools, patience)
+            found, position = read_marked(text, start, tools, attempts)
             calls += found
     return calls, "".join([*prose, text[position:]])
 
 
-@functools.cache
+_ACTION = re.compile(r"^[ \t>*]*Action[* ]*:", re.IGNORECASE | re.MULTILINE)
+_AT_END = re.compile(r"\s*\Z")
+
+
+@functools.lru_cache(64)
 def _events(names: tuple[str, ...], tag: str) -> re.Pattern[str]:
     """What a reply is searched for: reasoning, markers, forms of calls, brackets."""
     known = "|".join(map(re.escape, names)) or r"(?!)"
@@ -144,18 +168,24 @@ def _events(names: tuple[str, ...], tag: str) -> re.Pattern[str]:
         FUNCTION_TAG,
         tag,
         rf"\bto=(?:functions\.|(?:{known})\b)",
-        rf"\bcall:(?:{known})(?=\s*\{{)",
+        rf"\b(?:call:(?:{known})(?=\s*\{{)|(?:{known})(?=\{{[^{{}}\"]{{0,80}}(?:{GEMMA_QUOTE})))",
         rf"^[ \t>*`-]*\[(?=\s{{0,20}}(?:\w+\.)?(?:{known})\()",
     ]
-    pattern = "|".join([*begins, f"(?P<after_thought>{after})", f"(?P<call>{'|'.join(forms)})"])
-    return re.compile(rf"{pattern}|(?P<bracket>[{{\[])", re.IGNORECASE | re.MULTILINE)
+    kinds = {
+        "after_thought": after,
+        "call": "|".join(forms),
+        "result": _RESULT,
+        "bracket": r"[{\[]",
+    }
+    pattern = "|".join([*begins, *(f"(?P<{kind}>{one})" for kind, one in kinds.items())])
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
 def _bracket(
-    text: str, start: int, tools: Sequence[Tool], patience: Patience
+    text: str, start: int, tools: Sequence[Tool], attempts: Attempts
 ) -> tuple[list[Call], int]:
     """The calls of the JSON that a bracket in prose opens, if any, and where to go on."""
-    found = value_at(text, start, patience)
+    found = value_at(text, start, attempts)
     if found is None:
         return [], start + 1
     value, end = found
@@ -163,15 +193,32 @@ def _bracket(
     if value is BROKEN:
         return calls, end if calls else start + 1
     named = named_before(text, start, value, tools)
-    if named and not any(name in {tool.name for tool in tools} for name, _ in calls):
-        calls = [named]
-    if not calls and _alone(text, start, end):
-        calls = [*bare_calls(value, tools)]
+    if named and not any(tool_of(name, tools) for name, _ in calls):
+        return [named], end
+    if _alone(text, start, end):
+        return calls or [*bare_calls(value, tools)], end
+    if text[start - 1 : start] == "`" == text[end : end + 1]:  # quoted in a sentence
+        return [], end
+    if isinstance(value, dict) and not has_arguments(value):
+        # {"tool": "hammer", "price": 3} in a sentence is no call
+        calls = [call for call in calls if tool_of(call[0], tools)]
     return calls, end
+
+
+def _spoken_of(text: str, start: int, end: int) -> bool:
+    """Whether a marker is only named: in backticks, or as a word of a sentence."""
+    if text[start - 1 : start] == "`" == text[end : end + 1]:
+        return True
+    rest = text[end : end + 200].partition("\n")[0]
+    return bool(
+        re.search(r"\w[ (\"'“]\Z", text[max(0, start - 2) : start])
+        and re.match(r"[)\"'”]?[.,;:]? [a-z]", rest)
+        and not re.search(r"[{\[(]|</|<[|｜]", rest)
+    )
 
 
 def _alone(text: str, start: int, end: int) -> bool:
     """Whether nothing else stands on the lines where a piece begins and ends."""
-    before = text[text.rfind("\n", 0, start) + 1 : start]
-    after = text[end:].partition("\n")[0]
+    before = text[max(text.rfind("\n", 0, start) + 1, start - 200) : start]
+    after = text[end : end + 200].partition("\n")[0]
     return not re.search(r"\w", re.sub(r"```\w*", "", before + after))
