@@ -12,6 +12,7 @@ from typing import Any
 
 from sam3_agent.credentials import key_problem
 from sam3_agent.errors import SegmenterError
+from sam3_agent.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +164,15 @@ def weights_digest(*models: Any) -> str:
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
             digest.update(content.numpy().data)
     return digest.hexdigest()[:16]
+
+
+def read_vocabulary(place: str) -> Vocabulary | None:
+    """The vocabulary.json of a checkpoint's folder; None without one: every word is welcome."""
+    file = Path(place) / "vocabulary.json"
+    if not file.exists():
+        return None
+    known: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
+    return known
 
 
 def read_config(

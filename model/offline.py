@@ -1,27 +1,35 @@
 """The planner of a bare machine: it reads simple referring expressions, without any model."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.model.english.follow_ups import read_follow_up
 from sam3_agent.model.english.geometry import Thing
 from sam3_agent.model.english.grammar import read
-from sam3_agent.model.english.interpretation import Findings, phrases
+from sam3_agent.model.english.interpretation import Findings, meant, phrases
+from sam3_agent.model.english.known_concepts import (
+    Known,
+    UnknownWordError,
+    in_known_words,
+    known_phrases,
+)
 from sam3_agent.model.english.queries import (
-    THING,
+    Chosen,
     Color,
-    Concept,
-    Exists,
+    CountColors,
     Query,
-    Union,
+    SameColor,
     Unreadable,
     concepts,
+    heads,
+    nodes,
 )
 from sam3_agent.model.english.wording import Wording
 from sam3_agent.tool import Tool
+from sam3_agent.vocabulary import Vocabulary
 
 PHRASES_PER_CALL = 16
 """`segment` takes no more at once; what is over goes into further calls of the same turn."""
@@ -30,20 +38,25 @@ MAIN_COLOR = 0.6
 """A second colour is named when it covers at least this much of what the first does."""
 
 UNREADABLE = (
-    "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM "
-    'with a small grammar for questions such as "the leftmost red car", "all dogs except the brown '
-    'one" or "how many apples are there?". For any other question choose an MLLM with --planner '
-    "openai:MODEL or --planner gemini:MODEL, or set SAM3_AGENT_PLANNER."
+    "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM and "
+    'reads questions such as "the leftmost red car", "all dogs except the brown one" or "how many '
+    'apples are there?". For others choose an MLLM: --planner openai:MODEL or gemini:MODEL, or '
+    "SAM3_AGENT_PLANNER."
 )
 
+UNKNOWN = (
+    "{reason} For other words choose a segmenter with an open vocabulary: --segmenter open:tiny or "
+    "facebook/sam3."
+)
 
 class OfflinePlanner:
     """A stand-in for a multimodal LLM that needs no network, no key and no weights.
 
     It reads English referring expressions with the explicit grammar of `grammar`, asks `segment`
     for all concepts in them at once, and chooses among the masks by geometry. It never sees the
-    picture, so that it cannot check a mask, tell what somebody does, or try another word; a
-    question beyond its grammar it refuses in its answer.
+    picture, so that it cannot check a mask or tell what somebody does. A question beyond its
+    grammar, and one with a word that the segmenter does not know and that has no sure synonym, it
+    refuses in its answer (`unable`).
 
     It keeps nothing: every reply is made from the conversation alone.
     """
@@ -64,28 +77,24 @@ class OfflinePlanner:
         at = _last_question(messages)
         question = messages[at]
         _check_no_refusal(messages[at:])
-        before = tuple((question.data or {}).get("answered", ()))
-        query = read(follow_up(question.text) if before else question.text)
+        query = _query([one.text for one in _questions(messages[: at + 1])])
         if isinstance(query, Unreadable):
             return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
-        wanted = tuple(
-            dict.fromkeys(p for concept in concepts(query.what) for p in phrases(concept))
-        )
+        vocabulary = (question.data or {}).get("vocabulary")
+        try:
+            known = in_known_words(query, vocabulary)
+        except UnknownWordError as error:
+            return _answer(UNKNOWN.format(reason=error), (), unable=True)
+        colors = _color_phrases(known.query, vocabulary)
+        wanted = dict.fromkeys((*_phrases(known.query, vocabulary), *colors))
         found, size = _found(_results(messages, "segment"))
         results = _results(messages[at:], "segment")
-        if before and Concept(THING) in concepts(query.what):
-            # "the ones on the left" of a follow-up question are those of the last answer
-            same = {thing.number: thing for things in found.values() for thing in things}
-            meant = tuple(same[number] for number in before if number in same)
-            found |= dict.fromkeys(phrases(Concept(THING)), meant)
         missing = [phrase for phrase in wanted if phrase not in found]
         if not missing:
             findings = Findings(found, size)
-            numbers = [thing.number for thing in findings.things(query.what)]
-            colors = _colors(_results(messages, "measure"))
-            if isinstance(query, Color) and not colors.keys() >= set(numbers):
-                return _measure(numbers, messages[at:], tools)
-            return _conclude(query, findings, colors)
+            named = findings.colors(findings.things(known.query.what), colors)
+            measured = _colors(_results(messages, "measure"))
+            return _conclude(known, findings, measured | named, messages[at:], tools)
         failed = next((result.text for result in results if result.data is None), None)
         if failed is not None:
             return _answer(f"I could not look for {_quoted(missing)}. {failed}", (), unable=True)
@@ -97,29 +106,70 @@ class OfflinePlanner:
         return _look_for(missing)
 
 
-def follow_up(text: str) -> str:
-    """A question that follows an answer, as if it stood alone: "now only those on the left"."""
-    text = re.sub(r"^((and|now|then|but|ok|okay)\b,? *)+", "", text.strip(), flags=re.IGNORECASE)
-    text = re.sub(r"^(only|just) +", "", text, flags=re.IGNORECASE)
-    return re.sub(r"\b(those|these|them|they)\b", "the ones", text, flags=re.IGNORECASE)
+def _questions(messages: Sequence[Message]) -> list[Message]:
+    """The questions of a conversation: the user messages that are marked as such, or the first."""
+    asked = [message for message in messages if message.role == "user"]
+    return [one for one in asked if "question" in (one.data or {})] or asked[:1]
 
 
 def _last_question(messages: Sequence[Message]) -> int:
-    """Where the question is that is to be answered: the last one that is marked as a question."""
-    asked = [i for i, m in enumerate(messages) if m.role == "user"]
-    if not asked:
+    """Where the question is that is to be answered."""
+    questions = _questions(messages)
+    if not questions:
         raise PlannerError("there is no question: the conversation has no user message")
-    marked = [i for i in asked if "question" in (messages[i].data or {})]
-    return marked[-1] if marked else asked[0]
+    return max(i for i, message in enumerate(messages) if message is questions[-1])
 
 
-def _conclude(query: Query, findings: Findings, colors: Mapping[int, str]) -> Message:
-    things = findings.things(query.what)
-    if isinstance(query, Exists) and len(things) < query.least:
-        things = ()
-    elif isinstance(query, Exists) and query.every and isinstance(query.what, Union):
-        things = things if all(findings.things(part) for part in query.what.parts) else ()
-    return _answer(Wording(findings, colors).answer(query), [thing.number for thing in things])
+def _query(questions: Sequence[str]) -> Query | Unreadable:
+    """The last question, read in the light of those before it."""
+    query = read(questions[0])
+    for text in questions[1:]:
+        query = read_follow_up(text, query)
+    return query
+
+
+def _phrases(query: Query, vocabulary: Vocabulary | None) -> list[str]:
+    """The concept phrases that must be found to answer."""
+    wanted = (concept for node in nodes(query) for concept in concepts(node))
+    return [phrase for concept in wanted for phrase in known_phrases(concept, vocabulary)]
+
+
+def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str]:
+    """Concept phrases with the colour that each tells, for a question about colours.
+
+    A segmenter that knows the colours of a noun tells them better than the pixels of a mask.
+    """
+    if vocabulary is None or not isinstance(query, Color | CountColors | SameColor):
+        return {}
+    kinds = {noun for head in heads(query.what) for noun in (head.noun, *phrases(head))}
+    return {
+        f"{color} {noun}": color
+        for noun in vocabulary
+        if noun in kinds
+        for color in vocabulary[noun]
+    }
+
+
+def _conclude(
+    known: Known,
+    findings: Findings,
+    colors: Mapping[int, str],
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+) -> Message:
+    """The answer; a call of `measure` when it needs colours that are not known yet."""
+    query = known.query
+    if any(not findings.things(node) for node in known.wider):
+        text = f"{' '.join(known.notes)} I see none, but there may be other kinds."
+        return _answer(UNKNOWN.format(reason=text), (), unable=True)
+    if isinstance(query, Color) and isinstance(query.what, Chosen):
+        if len(findings.candidates(query.what.of)) > query.what.count:
+            query = Color(query.what.of)  # of several that may be meant all colours are named
+    numbers = [thing.number for thing in meant(query, findings)]
+    if isinstance(query, Color | CountColors | SameColor) and not colors.keys() >= set(numbers):
+        return _measure(numbers, messages, tools)
+    text = " ".join((Wording(findings, colors).answer(query), *known.notes))
+    return _answer(text, numbers)
 
 
 def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequence[Tool]) -> Message:

@@ -18,6 +18,7 @@ from sam3_agent.segmenter import (
     checked_concept,
     checked_object,
 )
+from sam3_agent.vocabulary import Vocabulary
 
 Size = tuple[int, int]
 
@@ -31,6 +32,7 @@ class PlacedSegmenter:
     scores: concept phrase -> N scores in 0..1; 0.9 where nothing is said.
     threshold: the least score of a mask that is kept, as in SAM 3.
     max_words: a longer phrase raises PromptError.
+    vocabulary: the nouns that it says it knows, each with its attributes; None for any.
 
     encoded: how many images were encoded. asked: every phrase that was asked, in order.
     """
@@ -44,11 +46,13 @@ class PlacedSegmenter:
         *,
         threshold: float = 0.5,
         max_words: int = 24,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self.things = dict(things)
         self.scores = dict(scores or {})
         self.threshold = threshold
         self.max_words = max_words
+        self.vocabulary = vocabulary
         self.encoded = 0
         self.asked: list[str] = []
 

@@ -21,6 +21,7 @@ from sam3_agent.model.checkpoints import (
     Checkpoint,
     load_checkpoint,
     read_config,
+    read_vocabulary,
     weights_digest,
 )
 from sam3_agent.model.devices import best_device, inference, memory_error, precision
@@ -99,6 +100,8 @@ class Sam3Segmenter:
     cache_folder: keeps features on disk too.
     batch: prompts in one forward pass.
 
+    vocabulary: the nouns of a checkpoint that knows no others, each with its attributes, as its
+        folder's vocabulary.json says; None for one with an open vocabulary.
     model: the transformers model. encoded: how often the image encoder has run.
 
     Safe from several threads. Raises SegmenterError when the checkpoint cannot be loaded.
@@ -120,6 +123,7 @@ class Sam3Segmenter:
         self.threshold = threshold
         self.encoded = 0
         self._checkpoint = loaded
+        self.vocabulary = read_vocabulary(loaded.place)
         self.model = _as_trained(loaded.model).to(self.device).eval()
         self._parameters = sum(weight.numel() for weight in self.model.parameters())
         self._processor = loaded.processor

@@ -84,7 +84,11 @@ class Run:
             "user",
             asked.query,
             () if asked.history else (self.scene.image,),
-            data={"question": asked.query, "answered": list(asked.answered)},
+            data={
+                "question": asked.query,
+                "answered": list(asked.answered),
+                "vocabulary": self.scene.vocabulary,
+            },
         )
         before = asked.history or (Message("system", load.system_prompt()),)
         self.messages = [*before, question]

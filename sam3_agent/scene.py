@@ -21,8 +21,10 @@ from sam3_agent.segmenter import (
     Selection,
     checked_box,
     checked_concept,
+    vocabulary_of,
 )
 from sam3_agent.tiling import merged_tiles, tiles
+from sam3_agent.vocabulary import Vocabulary
 
 SAME_MASK_IOU = 0.85
 """Two masks that overlap at least this much are one object and share one number."""
@@ -38,13 +40,15 @@ class Finding:
     """What a prompt found: the numbers of its masks, best first, and its presence score.
 
     phrase: the concept phrase, or what else its masks are called. fresh: the numbers of those
-    masks that nothing had found before.
+    masks that nothing had found before. unknown: the part of a phrase that is outside the
+    segmenter's vocabulary, so that it was not looked for.
     """
 
     phrase: str
     presence: float
     numbers: tuple[int, ...]
     fresh: tuple[int, ...] = ()
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,11 @@ class Scene:
     def width(self) -> int:
         """Pixels from left to right."""
         return int(self.image.shape[1])
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The nouns that can be found, each with its attributes; None for any noun."""
+        return vocabulary_of(self._segmenter)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

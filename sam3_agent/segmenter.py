@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks, Measure
+from sam3_agent.vocabulary import Vocabulary
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x0 y0 x1 y1 in pixels of the image."""
@@ -132,6 +133,15 @@ def settings_of(segmenter: Segmenter) -> dict[str, Any]:
     """
     settings: Mapping[str, Any] = getattr(segmenter, "settings", {})
     return dict(settings)
+
+
+def vocabulary_of(segmenter: Segmenter | None) -> Vocabulary | None:
+    """The nouns of a segmenter that knows no others: its attribute `vocabulary`, else None.
+
+    What a phrase outside a closed vocabulary finds means nothing, so a planner is told instead.
+    """
+    known: Vocabulary | None = getattr(segmenter, "vocabulary", None)
+    return known
 
 
 def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from sam3_agent.errors import ToolError
-from sam3_agent.scene import Scene
+from sam3_agent.scene import Finding, Scene
 from sam3_agent.segmenter import COUNTING, STANDARD, Box, ConceptPrompt, ObjectPrompt, Selection
 from sam3_agent.tool import Observation
 from sam3_agent.tools.mask_table import checked_numbers, observation
 from sam3_agent.tools.percent import pixel_box, pixel_point
+from sam3_agent.vocabulary import unknown_part
 
 MAX_PHRASES = 16
 """More concepts than this in one call are refused."""
@@ -34,7 +35,13 @@ def segment(
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
     selection, box = _selection(threshold, counting), _region(scene, region)
-    findings = scene.find(phrases, selection=selection, region=box)
+    known = [phrase for phrase in phrases if not unknown_part(phrase, scene.vocabulary)]
+    found = iter(scene.find(known, selection=selection, region=box))
+    findings = [
+        Finding(phrase, 0.0, (), unknown=unknown) if unknown else next(found)
+        for phrase in phrases
+        for unknown in [unknown_part(phrase, scene.vocabulary)]
+    ]
     return observation(scene, findings, scene.window(box))
 
 
@@ -44,7 +51,7 @@ def find_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:
     for call in calls:
         selection = _selection(call.get("threshold"), call.get("counting", False))
         group = groups.setdefault((selection, _region(scene, call.get("region"))), [])
-        group.extend(call["phrases"])
+        group.extend(one for one in call["phrases"] if not unknown_part(one, scene.vocabulary))
     for (selection, box), phrases in groups.items():
         scene.find(phrases[: MAX_PHRASES * MAX_PHRASES], selection=selection, region=box)
 

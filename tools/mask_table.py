@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import ToolError
+from sam3_agent.replies import cut
 from sam3_agent.scene import Finding, Region, Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.overlay import view
 from sam3_agent.tools.percent import percent_box
+from sam3_agent.vocabulary import nearest_words
+
+MAX_VOCABULARY = 2000
+"""Characters of a vocabulary that are listed."""
 
 MAX_ROWS = 60
 """Masks of one reply that get a line; the picture shows all."""
@@ -47,6 +52,8 @@ def observation(
     shown = scene.kept(numbers)
     new = [number for number in shown if number in fresh]
     lines = [_finding_line(scene, finding, fresh) for finding in findings]
+    if any(finding.unknown for finding in findings):
+        lines.append(_vocabulary_line(scene))
     pictures = (view(scene.image, scene.select(shown), shown, region),) if shown else ()
     data = {
         "image": {"width": scene.width, "height": scene.height},
@@ -55,6 +62,7 @@ def observation(
                 "phrase": finding.phrase,
                 "presence": round(finding.presence, 3),
                 "numbers": list(scene.kept(finding.numbers)),
+                **_unknown(scene, finding),
             }
             for finding in findings
         ],
@@ -103,7 +111,33 @@ def ranges(numbers: Sequence[int]) -> str:
                      for run in runs)  # fmt: skip
 
 
+def _unknown(scene: Scene, finding: Finding) -> dict[str, Any]:
+    """What is outside the segmenter's vocabulary, and the known words that are spelled alike."""
+    if not finding.unknown or scene.vocabulary is None:
+        return {}
+    nearest = nearest_words(finding.unknown, scene.vocabulary)
+    return {"unknown": finding.unknown, "nearest": list(nearest)}
+
+
+def _vocabulary_line(scene: Scene) -> str:
+    """Every noun that the segmenter knows, those with the same attributes together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for noun, attributes in (scene.vocabulary or {}).items():
+        groups.setdefault(tuple(attributes), []).append(noun)
+    parts = [
+        ", ".join(nouns) + (f" (also {'/'.join(attributes)})" if attributes else "")
+        for attributes, nouns in groups.items()
+    ]
+    return cut(f"The segmenter knows only: {'; '.join(parts)}.", MAX_VOCABULARY)
+
+
 def _finding_line(scene: Scene, finding: Finding, fresh: set[int]) -> str:
+    if finding.unknown:
+        nearest = " or ".join(f'"{word}"' for word in _unknown(scene, finding)["nearest"])
+        return (
+            f'"{finding.phrase}": not looked for, the segmenter does not know "{finding.unknown}"'
+            + (f"; did you mean {nearest}?" if nearest else "")
+        )
     kept = scene.kept(finding.numbers)
     groups = {
         "": [number for number in kept if number in fresh],

@@ -49,7 +49,7 @@ class ConceptReader(Cursor):
         if one := self.take_one(ONE):
             phrase.one = True
             phrase.number = "singular" if one == "one" else "plural"
-        elif not (phrase.attributes or phrase.ordered or self._after_all()):
+        elif not (phrase.attributes or phrase.ordered or phrase.other or self._after_all()):
             raise self.stuck()
 
     def _after_all(self) -> bool:

@@ -1,9 +1,11 @@
 """Reading English questions about a picture into a query tree: `read("the leftmost red car")`.
 
-    question  = count | existence | color | which | reference
+    question  = count | existence | check | comparison | color | which | reference
     count     = "how many" list ["are there" | "are" predicate]
-    existence = "is there" list | "is" phrase predicate | "any" list
-    color     = "what color" ("is" | "are") list
+    existence = "is there" [bound] list | "is" phrase predicate | "any" list
+    check     = ("is" | "are") ("all" | "most of" | "none of") phrase predicate
+    comparison = "are there" ("more" | "fewer" | "as many") phrase ("than" | "as") phrase
+    color     = "what color" ("is" | "are") list | "count by color" list
     which     = "which" phrase ("is" | "are") predicate | "what is" (predicate | list)
     reference = ["find" | "where is" | ...] list
     list      = phrase {("," | "and" | "or") phrase} {"except" list}
@@ -11,41 +13,46 @@
     restriction = place | relation phrase | "that is" ["not"] predicate | "from the left"
 
 What does not fit as a whole is Unreadable: nothing is guessed from a part of a sentence. The
-words are in `lexicon`, the grammar of phrases in `phrase_grammar` and `concept_grammar`, and what
-phrases and lists mean in `noun_phrases` and `noun_lists`.
+words are in `lexicon`, wordings of a question that have a plainer one in `paraphrases`; the grammar
+of phrases is in `concept_grammar`, `phrase_grammar` and `list_grammar`, that of yes-or-no questions
+in `check_grammar`; what phrases and lists mean in `noun_phrases` and `noun_lists`.
 """
 
 from sam3_agent.model.english import lexicon
+from sam3_agent.model.english.check_grammar import CheckReader
 from sam3_agent.model.english.noun_lists import NounList
 from sam3_agent.model.english.noun_phrases import NounPhrase
-from sam3_agent.model.english.phrase_grammar import PhraseReader
+from sam3_agent.model.english.paraphrases import plainer
 from sam3_agent.model.english.queries import (
     THING,
     Color,
     Concept,
     Count,
-    Excluded,
-    Exists,
+    CountColors,
     Node,
     Query,
     Ranked,
     Refer,
+    SameColor,
     Unreadable,
-    heads,
 )
 from sam3_agent.model.english.reading import UnreadableError, tokens
-from sam3_agent.model.vocabulary import CATEGORIES
 
 
 def read(text: str) -> Query | Unreadable:
     """The query that an English question asks; Unreadable, with the reason, when it is no such."""
     try:
-        return _Reader(tokens(text)).question()
+        return question(" ".join(tokens(text)))
     except UnreadableError as error:
         return Unreadable(str(error))
 
 
-class _Reader(PhraseReader):
+def question(text: str, antecedent: Node | None = None, *, lost: bool = False) -> Query:
+    """The query of a question's words; see `ListReader`. Raises UnreadableError."""
+    return _Reader(plainer(text).split(), antecedent, lost=lost).question()
+
+
+class _Reader(CheckReader):
     """Takes a whole question."""
 
     def question(self) -> Query:
@@ -58,10 +65,16 @@ class _Reader(PhraseReader):
 
     def _question(self) -> Query:
         while True:
+            if self.take("count", "by", "color"):
+                return CountColors(self.whole(choose=False))
+            if self.take("same", "color"):
+                return SameColor(self.whole(choose=False))
+            if self.take("different", "colors"):
+                return SameColor(self.whole(choose=False), different=True)
             if self.take_phrase(lexicon.HOW_MANY) or self.take_phrase(lexicon.COUNTING):
                 return self._how_many_are()
             if self.take_phrase(lexicon.EXISTENCE) or self._does_image_show():
-                return self._exists()
+                return self.exists()
             if self.take_phrase(lexicon.WHERE):
                 return self._where()
             if not (self.take(",") or self._polite()):
@@ -71,12 +84,12 @@ class _Reader(PhraseReader):
         if self.peek() in ("which", "what", "who"):
             return self._which()
         if self.take("is") or self.take("are"):
-            return self._is()
+            return self.is_so()
         if self.peek() in lexicon.COMMANDS:
             raise UnreadableError(f'It only finds and counts, and cannot "{self.peek()}".')
         if self.peek() == "any":
-            return self._exists()
-        return Refer(self._whole(choose=True))
+            return self.exists()
+        return Refer(self.whole(choose=True))
 
     def _polite(self) -> bool:
         begin = self.at
@@ -91,18 +104,11 @@ class _Reader(PhraseReader):
     # the kinds of question
 
     def _how_many_are(self) -> Count:
-        listed = self._list()
+        listed = self.list()
         self._tail(listed)
-        what = self._without(listed.node(choose=False))
+        what = self.without(self.meant(listed, choose=False))
         self.take_phrase(lexicon.THERE)
         return Count(what)
-
-    def _exists(self) -> Exists:
-        listed = self._list()
-        what = self._without(listed.node(choose=False))
-        if not self.take_phrase(lexicon.THERE):
-            self.take_one(lexicon.PRESENT)
-        return Exists(what, listed.every, _least(listed))
 
     def _does_image_show(self) -> bool:
         """Take "does the picture show"."""
@@ -114,20 +120,8 @@ class _Reader(PhraseReader):
         self.at = begin
         return False
 
-    def _is(self) -> Exists:
-        """Take "[is] the dog left of the tree", "[are] any dogs here"."""
-        any_of_them = self.peek() in ("any", *lexicon.AN)
-        listed = self._list()
-        first, *others = listed.phrases
-        if not self.take_one(lexicon.PRESENT) and self.peek() and not others:
-            self.predicate(first)
-        special = others or first.order or first.rank or first.number == "plural"
-        if (first.restricted or first.attributes) and special and not any_of_them:
-            raise UnreadableError(f'It cannot check what is said of "{first.text}".')
-        return Exists(listed.node(choose=False), listed.every, _least(listed))
-
     def _where(self) -> Refer:
-        what = self._whole(choose=True)
+        what = self.whole(choose=True)
         self.take_one(("is", "are"))
         self.take_one(("located", "situated"))
         return Refer(what)
@@ -138,7 +132,7 @@ class _Reader(PhraseReader):
             raise UnreadableError(
                 "It tells the colour of things in the picture, and of nothing else."
             )
-        return Color(self._whole(choose=True))
+        return Color(self.whole(choose=True))
 
     def _which(self) -> Refer:
         asked = self.take_one(("which", "what", "who"))
@@ -153,7 +147,8 @@ class _Reader(PhraseReader):
         if phrase.noun in lexicon.PROPERTIES:
             raise UnreadableError(f"It tells where things are, not their {phrase.noun}.")
         if members:
-            phrase = NounPhrase(members=phrase.node(choose=False), text=phrase.text)
+            listed = NounList([phrase])
+            phrase = NounPhrase(members=self.meant(listed, choose=False), text=phrase.text)
         phrase.determiner = phrase.determiner or "the"
         if not self._tail(NounList([phrase])):
             raise self.stuck()
@@ -164,23 +159,29 @@ class _Reader(PhraseReader):
         if self.take_one(lexicon.PRESENT) or not self.peek():
             return Refer(Concept("person" if asked == "who" else THING))
         begin = self.at
-        phrase = NounPhrase(noun="person" if asked == "who" else THING)
+        phrase = NounPhrase(noun=self._asked_about(asked))
         phrase.number = "plural" if plural else "either"
         self.restrictions(phrase)
         if self.at > begin:
-            return Refer(phrase.node())
+            return Refer(self.meant(NounList([phrase]), choose=True))
         if asked == "who" or self.matches_any(lexicon.ORDERS):
             self.predicate(phrase)
             return Refer(self._of_these(phrase))
-        return Refer(self._whole(choose=True))
+        return Refer(self.whole(choose=True))
+
+    def _asked_about(self, asked: str) -> str | None:
+        """The noun of "who", "what" and "which"; in a chat "which" is one of those before."""
+        if asked == "which" and (self.antecedent is not None or self.lost):
+            return None
+        return "person" if asked == "who" else THING
 
     def _of_these(self, phrase: NounPhrase) -> Node:
         """Take ", the dog or the cat" after "which animal is larger"."""
         begin = self.at
         if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
-            return Ranked(self._list().node(choose=True), phrase.order)
+            return Ranked(self.list().node(choose=True), phrase.order)
         self.at = begin
-        return phrase.node()
+        return self.meant(NounList([phrase]), choose=True)
 
     def _tail(self, listed: NounList) -> bool:
         """Take the verb after what is asked about: "are there", "are left of the tree"."""
@@ -195,75 +196,3 @@ class _Reader(PhraseReader):
         if found:
             self.restrictions(phrase)
         return found
-
-    # lists
-
-    def _whole(self, *, choose: bool) -> Node:
-        """Take a list with its exceptions."""
-        return self._without(self._list().node(choose=choose))
-
-    def _without(self, whole: Node) -> Node:
-        """Take "except ..." after what is meant."""
-        while True:
-            begin = self.at
-            self.take(",")
-            words = self.take_phrase(lexicon.EXCEPT)
-            if not words:
-                self.at = begin
-                return whole
-            listed = self._list()
-            if "without" in words and not all(_is_of(whole, p) for p in listed.phrases):
-                self.at = begin
-                raise self.stuck()
-            whole = Excluded(whole, listed.node(whole, choose=True))
-
-    def _list(self) -> NounList:
-        """Take phrases up to the end of the list."""
-        both = self._both()
-        found = NounList([self.phrase()])
-        while joint := self._joint():
-            found.joints.append(joint)
-            found.phrases.append(self.phrase())
-        self.splits_at_and = False
-        first, *others = found.phrases
-        two = not others or (not first.determiner and bool(others[0].determiner))
-        if both and two:
-            first.determiner, first.count = "the", 2
-        return found
-
-    def _both(self) -> bool:
-        """Take the "both" or "either" of a list; whether it was "both"."""
-        if self.take("either"):
-            return False
-        listed = {"and", "as"} & set(self.words[self.at :])
-        if self.peek(1) == "of" or not listed or not self.take("both"):
-            return False
-        self.splits_at_and = True
-        return True
-
-    def _joint(self) -> str:
-        """Take what joins two phrases; "" at the end of the list."""
-        begin = self.at
-        comma = self.take(",")
-        if not self.matches_any(lexicon.EXCEPT):
-            if words := self.take_phrase(lexicon.AND):
-                return "or" if words == ("or",) else "and"
-            if comma and self.peek() and not self.matches_any(lexicon.POLITE_AT_END):
-                return ","
-        self.at = begin
-        return ""
-
-
-def _least(listed: NounList) -> int:
-    """How many of it must be there for a yes."""
-    counts = [phrase.count for phrase in listed.phrases if phrase.count and not phrase.ordered]
-    if counts and len(listed.phrases) > 1:
-        raise UnreadableError("It checks one number at a time.")
-    return counts[0] if counts else 1
-
-
-def _is_of(whole: Node, part: NounPhrase) -> bool:
-    """Whether a part is of the kinds that the whole has: "without" then leaves it out."""
-    nouns = {head.noun for head in heads(whole)}
-    among = any(part.noun in CATEGORIES.get(noun, ()) for noun in nouns)
-    return part.elided or THING in nouns or part.noun in nouns or among

@@ -8,10 +8,13 @@ from sam3_agent.model.english.geometry import Size, Thing
 from sam3_agent.model.english.queries import (
     THING,
     Chosen,
+    Compare,
     Concept,
     Excluded,
+    Exists,
     Node,
     Placed,
+    Query,
     Ranked,
     Related,
     Union,
@@ -37,7 +40,10 @@ def phrases(concept: Concept) -> tuple[str, ...]:
 
 
 class Findings:
-    """What every concept phrase found, best first, in a picture of `size`."""
+    """What every concept phrase found, best first, in a picture of `size`.
+
+    Of the phrases that find a concept only those are used that were asked.
+    """
 
     def __init__(self, found: Mapping[str, Sequence[Thing]], size: Size) -> None:
         self._found = found
@@ -82,16 +88,50 @@ class Findings:
             fitting = [
                 phrase
                 for phrase in phrases(concept)
-                if phrase != own and any(geometry.same(thing, t) for t in self._found[phrase])
+                if phrase != own
+                and any(geometry.same(thing, t) for t in self._found.get(phrase, ()))
             ]
             if len(fitting) != 1:
                 return Counter()
             kinds[fitting[0]] += 1
         return kinds
 
+    def fitting(self, things: Sequence[Thing], node: Node) -> tuple[Thing, ...]:
+        """Those of the things that a query tree means too."""
+        described = self.things(node)
+        return tuple(t for t in things if any(geometry.same(t, one) for one in described))
+
+    def colors(self, things: Sequence[Thing], phrases: Mapping[str, str]) -> dict[int, str]:
+        """The colours of things, by number, that one of these phrases ("red car": "red") found."""
+        named = {}
+        for thing in things:
+            likely = [
+                (one.score, color)
+                for phrase, color in phrases.items()
+                for one in self._found.get(phrase, ())
+                if geometry.same(thing, one)
+            ]
+            if likely:
+                named[thing.number] = max(likely)[1]
+        return named
+
     def _concept(self, concept: Concept) -> tuple[Thing, ...]:
-        asked = phrases(concept)
+        asked = [phrase for phrase in phrases(concept) if phrase in self._found]
         if len(asked) == 1:
             return tuple(self._found[asked[0]])
         things = {thing for phrase in asked for thing in self._found[phrase]}
         return geometry.distinct(sorted(things, key=lambda thing: (-thing.score, thing.number)))
+
+
+def meant(query: Query, findings: Findings) -> tuple[Thing, ...]:
+    """The things that an answer to a query marks."""
+    things = findings.things(query.what)
+    match query:
+        case Exists(least=least) if len(things) < least:
+            return ()
+        case Exists(Union(parts), every=True) if not all(map(findings.things, parts)):
+            return ()
+        case Compare(_, other):
+            return geometry.distinct((*things, *findings.things(other)))
+        case _:
+            return things

@@ -1,6 +1,6 @@
 """The words that the offline planner reads, as tables."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from sam3_agent.model.english.queries import Order, Place, Relation
 
@@ -37,7 +37,7 @@ WHERE = _phrases("where, where is, where are, where can i find, where can i see,
 IMAGE = frozenset("picture image photo photograph pic scene frame shot screenshot snapshot".split())
 """What the picture itself is called."""
 
-HOW_MANY = _phrases("how many, how many of, how many different")
+HOW_MANY = _phrases("how many, how many of")
 COUNTING = _phrases("""
     count, count up, number of, the number of, the total number of, total number of, the count of,
     count of, what is the number of, what is the total number of, what is the count of
@@ -46,6 +46,23 @@ EXISTENCE = _phrases("""
     is there, are there, do you see, can you see, can i see, do we see, can we see, do you find,
     if there is, if there are, whether there is, whether there are, can you spot
 """)
+COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {
+    ("more",): "more",
+    ("fewer",): "fewer",
+    ("less",): "fewer",
+    ("as", "many"): "as many",
+    ("as", "much"): "as many",
+}
+"""What compares two numbers."""
+BOUNDS = _phrases("at least, at most, exactly, only, just")
+"""What may stand before the number that is asked for: "are there [exactly] two dogs"."""
+SHARES: dict[Words, Literal["most", "none"]] = {
+    ("most", "of"): "most",
+    ("most",): "most",
+    ("none", "of"): "none",
+    ("no",): "none",
+}
+"""How many of them a description must fit, other than all."""
 SHOWING = frozenset("contain show have include depict".split())
 THERE = _phrases("""
     are there, is there, there are, there is, do you see, can you see, can i see, do we see,
@@ -61,7 +78,7 @@ EXCEPT = _phrases("""
 """)
 AND = _phrases("and, or, as well as, plus, and also, along with, together with, and then")
 
-THE = frozenset("the this that these those my your his her our their its".split())
+THE = frozenset("the this that these those".split())
 ALL = frozenset("all every each any some".split())
 AN = frozenset("a an".split())
 DETERMINERS = THE | ALL | AN | {"both"}
@@ -94,7 +111,12 @@ LAST = {
 }
 """Ranks counted from the other end."""
 
-COMPOUNDS = frozenset({("first", "aid"), ("top", "hat"), ("top", "hats"), ("big", "ben")})
+COMPOUNDS = frozenset(
+    {
+        *(("first", "aid"), ("top", "hat"), ("top", "hats"), ("big", "ben")),
+        *(("front", "door"), ("front", "wheel"), ("front", "yard"), ("front", "seat")),
+    }
+)
 """Names that begin with a word of order, place or size."""
 
 ONE = frozenset("one ones".split())
@@ -109,7 +131,10 @@ COLORS = frozenset(
 COLOR_NOUNS = frozenset("orange lime olive violet cream gold silver teal".split())
 """Colours that may also be the thing itself: "the apple and the orange"."""
 SHADES = frozenset("dark light bright pale deep vivid hot sky royal lemon".split())
-SPELLINGS = {"gray": "grey", "colour": "color", "colours": "colors", "coloured": "colored"}
+SPELLINGS = {
+    **{"gray": "grey", "colour": "color", "colours": "colors", "coloured": "colored"},
+    **{"u": "you", "pls": "please", "plz": "please", "thx": "thanks"},
+}
 
 _ORDER_WORDS: dict[Order, str] = {
     "left": "leftmost, left most, most left, far left, farthest left, furthest left",
@@ -214,6 +239,9 @@ REASONS: dict[Words, str] = {
     ("in", "back", "of"): _DEPTH,
     ("in", "the", "background"): _DEPTH,
     ("in", "the", "foreground"): _DEPTH,
+    **{(*words, "the", side): _DEPTH for words in (("in",), ("at",), ("to",)) for side in ("front", "back", "rear")},
+    ("front",): _DEPTH,
+    **dict.fromkeys([(word,) for word in ("my", "your", "his", "her", "our", "their", "its")], "masks do not tell whose it is"),
     **dict.fromkeys(
         [
             ("with",),
@@ -243,7 +271,8 @@ RESERVED = frozenset(
     everything anything something nothing everyone everybody anyone anybody someone somebody
     one ones next adjacent alongside away up down off out far furthest farthest further farther
     closest closer nearest nearer apart aside minus
-    excepting opposite whether""".split()
+    excepting opposite whether different please thanks total altogether together overall
+    somewhere anywhere front background foreground per vs versus makes mine yours hers theirs""".split()
 )
 """Words that are never part of a concept."""
 

@@ -17,8 +17,7 @@ from sam3_agent.model.english.queries import (
     Ranked,
     Related,
     Relation,
-    Union,
-    heads,
+    with_heads,
 )
 from sam3_agent.model.english.reading import UnreadableError
 
@@ -34,7 +33,8 @@ class NounPhrase:
     side_from: the side that a rank is counted from.
     places: parts of the picture, and whether at the far end of it.
     left_out: what "that is not ..." says.
-    one: the noun was replaced by "one" or "ones".
+    one: the noun was replaced by "one" or "ones". same, other: these are those of the question
+        before ("it", "the same ones"), or those that it left ("the other one").
     """
 
     text: str = ""
@@ -49,6 +49,8 @@ class NounPhrase:
     noun: str | None = None
     number: Number = "either"
     one: bool = False
+    same: bool = False
+    other: bool = False
     members: Node | None = None
     side_from: Place | None = None
     places: list[tuple[Place, bool]] = field(default_factory=list)
@@ -118,23 +120,30 @@ class NounPhrase:
     def _base(self, attributes: list[str], antecedent: Node | None) -> Node:
         if self.members is not None:
             return self.members
-        if self.noun is not None:
+        if self.noun is not None and not (self.same or self.other):
             return Concept(self.noun, tuple(attributes))
         if antecedent is None and attributes and not self.one:
             raise UnreadableError(f'It cannot tell of what "{self.text}" is said.')
-        if antecedent is None:
+        if antecedent is None and not (self.same or self.other):
             return Concept(THING, tuple(attributes))
-        if not attributes:
-            return antecedent
+        if antecedent is None:
+            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+        if self.other:
+            named = self.noun and Concept(self.noun, tuple(attributes))
+            return Excluded(named or _choice(antecedent), antecedent)
+        if self.noun is not None:
+            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+        elif attributes or self.restricted or self.number == "plural":
+            antecedent = _choice(antecedent)
+        return with_heads(antecedent, lambda head: self._described(head, attributes))
+
+    def _described(self, head: Concept, attributes: list[str]) -> Concept:
+        """What a noun that is left out stands for, with attributes; a new colour replaces one."""
         colored = not COLORS.isdisjoint(attributes)
-        concepts = [
-            Concept(
-                head.noun,
-                (*attributes, *(a for a in head.attributes if not (colored and a in COLORS))),
-            )
-            for head in heads(antecedent)
-        ]
-        return concepts[0] if len(concepts) == 1 else Union(tuple(concepts))
+        kept = [word for word in head.attributes if not (colored and word in COLORS)]
+        if self.same and attributes and len(kept) < len(head.attributes):
+            raise UnreadableError(f'It has looked for "{head.phrase}" and cannot check the colour.')
+        return Concept(head.noun, (*attributes, *kept))
 
     def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
         """The places that leave several in: all but the one that tells which one is meant."""
@@ -171,6 +180,13 @@ class NounPhrase:
         if self.from_end and side not in OPPOSITE:
             raise UnreadableError(f'It cannot tell where "{self.text}" counts from.')
         return OPPOSITE[side] if self.from_end else side
+
+
+def _choice(node: Node) -> Node:
+    """What one thing was chosen from: "the largest dog" from dogs."""
+    while isinstance(node, Ranked | Chosen) and node.count == 1:
+        node = node.of
+    return node
 
 
 @dataclass(frozen=True)

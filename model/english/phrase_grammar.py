@@ -98,6 +98,9 @@ class PhraseReader(ConceptReader):
             phrase.determiner = "the"
         elif self.take_one(lexicon.AN):
             phrase.determiner = "a"
+        if phrase.determiner == "the":
+            phrase.same = self.take("same")
+            phrase.other = not phrase.same and self.take("other")
 
     def _order_words(self, phrase: NounPhrase) -> None:
         """Take counts, ranks, superlatives and words of place and size."""
@@ -119,12 +122,20 @@ class PhraseReader(ConceptReader):
                 continue
             break
 
+    def number(self) -> int:
+        """Take a whole number in digits or words; 0 when none comes next."""
+        word = self.peek()
+        number = int(word) if word.isdecimal() and len(word) < 4 else NUMBERS.get(word, 0)
+        self.at += 1 if number else 0
+        return number
+
     def _how_many(self, phrase: NounPhrase) -> bool:
         word = self.peek()
-        count = int(word) if word.isdecimal() and len(word) < 4 else NUMBERS.get(word)
-        if not count or (word == "one" and not (self.plain(1) and not self.stops(1))):
+        if word == "one" and not (self.plain(1) and not self.stops(1)):
             return False
-        self.at += 1
+        count = self.number()
+        if not count:
+            return False
         if self.peek() == "of":
             raise UnreadableError(f'"{word} of" does not say which.')
         phrase.count = count

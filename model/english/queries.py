@@ -8,7 +8,8 @@ Refer(Excluded(
 ))
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 Place: TypeAlias = Literal[
@@ -27,6 +28,9 @@ Relation: TypeAlias = Literal[
     "larger", "smaller",
 ]  # fmt: skip
 """How a thing stands to an anchor."""
+
+Share: TypeAlias = Literal["all", "most", "none"]
+"""How many of the things that are meant."""
 
 THING = "thing"
 """The noun of a concept that everything is: "the one on the left", "everything except the dog"."""
@@ -115,11 +119,31 @@ class Count:
 
 @dataclass(frozen=True)
 class Exists:
-    """Are there at least so many? `every`: of each part of a union ("a dog and a cat")."""
+    """Are there at least so many, and at most? `every`: of each part of a union ("a dog and a
+    cat")."""
 
     what: Node
     every: bool = False
     least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Do all, most, or none of what is meant fit a description?"""
+
+    what: Node
+    fitting: Node
+    share: Share = "all"
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Are there more, fewer or as many of one as of the other? "which": of which are there more?"""
+
+    what: Node
+    other: Node
+    order: Literal["more", "fewer", "as many", "which"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +153,22 @@ class Color:
     what: Node
 
 
-Query: TypeAlias = Refer | Count | Exists | Color
+@dataclass(frozen=True)
+class CountColors:
+    """How many are there of each colour?"""
+
+    what: Node
+
+
+@dataclass(frozen=True)
+class SameColor:
+    """Do they all have one colour? different: are there several?"""
+
+    what: Node
+    different: bool = False
+
+
+Query: TypeAlias = Refer | Count | Exists | Check | Compare | Color | CountColors | SameColor
 
 
 @dataclass(frozen=True)
@@ -162,3 +201,45 @@ def heads(node: Node) -> tuple[Concept, ...]:
             return tuple(dict.fromkeys(head for part in parts for head in heads(part)))
         case _:
             return heads(node.of)
+
+
+def nodes(query: Query) -> tuple[Node, ...]:
+    """The trees of a query: what it is about first."""
+    values = (getattr(query, one.name) for one in fields(query))
+    return tuple(value for value in values if isinstance(value, Node))
+
+
+def reworded_query(query: Query, change: Callable[[Concept], Node]) -> Query:
+    """The query with every concept changed."""
+    changed = {
+        one.name: mapped(getattr(query, one.name), change)
+        for one in fields(query)
+        if isinstance(getattr(query, one.name), Node)
+    }
+    return replace(query, **changed)
+
+
+def mapped(node: Node, change: Callable[[Concept], Node]) -> Node:
+    """The tree with every concept changed."""
+    match node:
+        case Concept():
+            return change(node)
+        case Union(parts):
+            return Union(tuple(mapped(part, change) for part in parts))
+        case Related(of, _, anchor):
+            return replace(node, of=mapped(of, change), anchor=mapped(anchor, change))
+        case Excluded(of, left_out):
+            return Excluded(mapped(of, change), mapped(left_out, change))
+        case _:
+            return replace(node, of=mapped(node.of, change))
+
+
+def with_heads(node: Node, change: Callable[[Concept], Node]) -> Node:
+    """The tree with the concepts changed that what is meant belongs to; see `heads`."""
+    match node:
+        case Concept():
+            return change(node)
+        case Union(parts):
+            return Union(tuple(with_heads(part, change) for part in parts))
+        case _:
+            return replace(node, of=with_heads(node.of, change))

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
+from sam3_agent.model.english.geometry import Thing
 from sam3_agent.model.english.interpretation import Findings
 from sam3_agent.model.english.nouns import indefinite, plural
 from sam3_agent.model.english.queries import (
     THING,
+    Check,
     Chosen,
     Color,
+    Compare,
     Concept,
     Count,
+    CountColors,
     Excluded,
     Exists,
     Node,
@@ -21,6 +25,7 @@ from sam3_agent.model.english.queries import (
     Refer,
     Related,
     Relation,
+    SameColor,
     Union,
     concepts,
     heads,
@@ -74,8 +79,16 @@ class Wording:
                 sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
             case Exists(what):
                 sentences = [self._existence(query), *self._notes(what)]
+            case Check(what):
+                sentences = [self._check(query), *self._notes(what)]
+            case Compare(what, other):
+                sentences = [self._comparison(query), *self._notes(Union((what, other)))]
             case Color(what):
                 sentences = [self._coloring(what), *self._notes(what)]
+            case CountColors(what):
+                sentences = [self._color_counts(what), *self._notes(what)]
+            case SameColor(what):
+                sentences = [self._same_color(query), *self._notes(what)]
         return " ".join(sentences)
 
     # sentences
@@ -174,6 +187,12 @@ class Wording:
             have = _listed([self._amount(part) for part in found])
             first = len(self._findings.things(found[0]))
             return f"No: there {_are(first)} {have}, but no {' and no '.join(absent)}."
+        if found and query.most is not None:
+            number = len(self._findings.things(node))
+            yes = query.least <= number <= query.most
+            return f"{'Yes' if yes else 'No'}, there {_are(number)} {self._amount(node)}."
+        if query.most is not None and query.least == 0:
+            return f"Yes, there are no {self._name(node)}."
         if found:
             first = len(self._findings.things(found[0]))
             if first < query.least:
@@ -183,12 +202,69 @@ class Wording:
             return self._nothing(node)
         return " ".join(("No.", *(self._nothing(part) for part in parts)))
 
+    def _check(self, query: Check) -> str:
+        things = self._findings.things(query.what)
+        if not things:
+            return self._nothing(query.what)
+        total, fitting = len(things), len(self._findings.fitting(things, query.fitting))
+        name = self._name(query.fitting, several=False)
+        if total == 1:
+            one = self._marked(self._the(query.what), query.what)
+            yes = bool(fitting) == (query.share != "none")
+            return f"{'Yes' if yes else 'No'}, {one} is {'' if fitting else 'not '}{indefinite(name)}."
+        some = self._marked(f"the {total} {self._name(query.what)}", query.what)
+        if fitting == total:
+            yes = query.share != "none"
+            return f"{'Yes' if yes else 'No'}, each of {some} is {indefinite(name)}."
+        amount = f"{fitting} of {some} {_are(fitting)}" if fitting else f"none of {some} is"
+        yes = {"all": False, "most": 2 * fitting > total, "none": not fitting}[query.share]
+        only = "" if yes or not fitting or query.share == "none" else "only "
+        what = self._name(query.fitting) if fitting > 1 else indefinite(name)
+        return f"{'Yes' if yes else 'No'}, {only}{amount} {what}."
+
+    def _comparison(self, query: Compare) -> str:
+        one, other = (len(self._findings.things(node)) for node in (query.what, query.other))
+        have = f"{self._amount(query.what)} and {self._amount(query.other)}"
+        if query.order == "which":
+            if one == other:
+                return f"There are as many of both: {have}."
+            return f"There are more {self._name(query.what if one > other else query.other)}: {have}."
+        yes = {"more": one > other, "fewer": one < other, "as many": one == other}[query.order]
+        return f"{'Yes' if yes else 'No'}, there {_are(one)} {have}."
+
+    def _color_counts(self, node: Node) -> str:
+        things = self._findings.things(node)
+        if not things:
+            return self._nothing(node)
+        groups: dict[str, list[int]] = {}
+        for thing in sorted(things, key=lambda thing: thing.box[0]):
+            groups.setdefault(self._color(thing), []).append(thing.number)
+        amounts = [
+            f"[{len(numbers)} {color}]({', '.join(map(str, numbers))})"
+            for color, numbers in groups.items()
+        ]
+        return f"There {_are(len(things))} {self._amount(node)}: {_listed(amounts)}."
+
+    def _same_color(self, query: SameColor) -> str:
+        things = self._findings.things(query.what)
+        colors = dict.fromkeys(self._color(thing) for thing in things)
+        if not things:
+            return self._nothing(query.what)
+        yes = (len(colors) == 1) != query.different
+        some = self._marked(f"the {len(things)} {self._name(query.what)}", query.what)
+        if len(things) == 1:
+            return f"There is only {self._amount(query.what)}; it is {_listed(list(colors))}."
+        return f"{'Yes' if yes else 'No'}, {some} are {_listed(list(colors))}."
+
+    def _color(self, thing: Thing) -> str:
+        return self._colors.get(thing.number, "of no clear colour")
+
     def _coloring(self, node: Node) -> str:
         things = self._findings.things(node)
         if not things:
             return self._nothing(node)
         from_left = sorted(things, key=lambda thing: thing.box[0])
-        colors = [self._colors.get(thing.number, "of no clear colour") for thing in from_left]
+        colors = [self._color(thing) for thing in from_left]
         name = self._name(node, several=len(things) > 1)
         if len(set(colors)) == 1:
             number = f"{len(things)} " if len(things) > 1 else ""

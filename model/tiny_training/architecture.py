@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from sam3_agent.model.english.nouns import plural
-from sam3_agent.model.vocabulary import CATEGORIES, COLORS, NOUNS
+from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +218,8 @@ def export_checkpoint(model: Sam3Model, folder: Path) -> None:
         (staged / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
         weights = {key: value.to(torch.float16) for key, value in model.state_dict().items()}
         save_file(weights, staged / "model.safetensors", metadata={"format": "pt"})
+        known = {noun: COLORS if noun in COLORABLE else () for noun in (*NOUNS, *CATEGORIES)}
+        (staged / "vocabulary.json").write_text(json.dumps(known, indent=1) + "\n")
         for file in sorted(staged.iterdir()):
             file.chmod(0o644)
             os.replace(file, folder / file.name)
