@@ -29,6 +29,7 @@ from sam3_agent.evals.scenes import SyntheticScene, compose
 from sam3_agent.masks import Masks
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.vocabulary import COLORS
+from sam3_agent.segmenter import vocabulary_of
 
 QUESTIONS = Path(__file__).resolve().parent / "demo" / "free_form.jsonl"
 
@@ -119,7 +120,7 @@ def evaluate(agent: Agent, questions: Sequence[Question]) -> Iterator[Result]:
         answer = _reply(agent, one)
         verdict = judge(answer, one)
         if verdict == "wrong":
-            with_truth = Agent(agent.planner, _true_masks(one.scene), verifier="none")
+            with_truth = Agent(agent.planner, _true_masks(agent, one.scene), verifier="none")
             if judge(_reply(with_truth, one), one) == "right":
                 verdict = "segmentation"
         accepted = verdict == "unable" and one.truth.unable_ok
@@ -133,11 +134,12 @@ def _reply(agent: Agent, one: Question) -> Answer:
     return chat.ask(one.question)
 
 
-def _true_masks(scene: SyntheticScene) -> PlacedSegmenter:
-    """A segmenter that finds every thing of a scene under each of its concepts."""
+def _true_masks(agent: Agent, scene: SyntheticScene) -> PlacedSegmenter:
+    """A segmenter that knows the words that the agent's does, and finds every thing of a scene."""
     concepts = sorted(set().union(*(thing.concepts for thing in scene.things)))
     return PlacedSegmenter(
-        {name: np.array([scene.mask(i) for i in scene.matching(name)]) for name in concepts}
+        {name: np.array([scene.mask(i) for i in scene.matching(name)]) for name in concepts},
+        vocabulary=vocabulary_of(agent.segmenter),
     )
 
 

@@ -17,9 +17,11 @@ from sam3_agent.model.english.known_concepts import (
     known_phrases,
 )
 from sam3_agent.model.english.queries import (
+    Check,
     Chosen,
     Color,
     CountColors,
+    CountKinds,
     Query,
     SameColor,
     Unreadable,
@@ -48,6 +50,7 @@ UNKNOWN = (
     "{reason} For other words choose a segmenter with an open vocabulary: --segmenter open:tiny or "
     "facebook/sam3."
 )
+
 
 class OfflinePlanner:
     """A stand-in for a multimodal LLM that needs no network, no key and no weights.
@@ -162,9 +165,19 @@ def _conclude(
     if any(not findings.things(node) for node in known.wider):
         text = f"{' '.join(known.notes)} I see none, but there may be other kinds."
         return _answer(UNKNOWN.format(reason=text), (), unable=True)
-    if isinstance(query, Color) and isinstance(query.what, Chosen):
-        if len(findings.candidates(query.what.of)) > query.what.count:
-            query = Color(query.what.of)  # of several that may be meant all colours are named
+    if isinstance(query, Check) and isinstance(query.what, Chosen):
+        total, asked = len(findings.candidates(query.what.of)), query.what.count
+        if total > asked:
+            text = f"It is open which {asked} of the {total} that I found you mean."
+            return _answer(UNREADABLE.format(reason=text), (), unable=True)
+    things = findings.things(query.what)
+    if (
+        isinstance(query, CountKinds)
+        and things
+        and not findings.kinds(things, heads(query.what)[0])
+    ):
+        text = "It is not clear of what kinds the things are that I found."
+        return _answer(UNREADABLE.format(reason=text), (), unable=True)
     numbers = [thing.number for thing in meant(query, findings)]
     if isinstance(query, Color | CountColors | SameColor) and not colors.keys() >= set(numbers):
         return _measure(numbers, messages, tools)

@@ -24,10 +24,18 @@ MAX_CONCEPT_WORDS = 5
 
 
 class ConceptReader(Cursor):
-    """Takes concepts from a question."""
+    """Takes concepts from a question.
+
+    ends_at_plural: a name ends at its first plural, for "are most of the [vehicles] cars".
+    """
+
+    ends_at_plural = False
 
     def noun(self, phrase: NounPhrase) -> None:
         """Take attributes and a noun, or what stands for a noun."""
+        if phrase.same and self.peek() in ONE:
+            self._stand_in(phrase)
+            return
         if pronoun := self.take_one(lexicon.PRONOUNS):
             phrase.noun = "person" if pronoun in lexicon.PERSONS else THING
             phrase.number = "plural" if pronoun.startswith("every") else "either"
@@ -89,6 +97,8 @@ class ConceptReader(Cursor):
                 break
             self.at += 1
             words.append(word)
+            if self.ends_at_plural and number(word) == "plural":
+                break
         return words
 
     def stops(self, offset: int) -> bool:
@@ -99,6 +109,7 @@ class ConceptReader(Cursor):
         return (
             word in ("left", "right", "last")
             or word in FILLERS
+            or word in lexicon.DIRECTLY
             or word in ORDINALS
             or word in lexicon.NUMBERS
             or (word,) in ORDERS

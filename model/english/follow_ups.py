@@ -11,15 +11,23 @@ from sam3_agent.model.english.queries import (
     Compare,
     Concept,
     Node,
+    Placed,
     Query,
+    Ranked,
     Refer,
+    Related,
     Union,
     Unreadable,
 )
 from sam3_agent.model.english.reading import UnreadableError, tokens
 
-_TOO = re.compile(r"(?:and |now |then |but |so |ok |okay |also |, )*(and|what about|how about|also) ")
-_OPENING = re.compile(r"(?:(?:and|now|then|but|so|ok|okay|also|only|just|what about|how about|,) )+")
+_TOO = re.compile(
+    r"(?:and |now |then |but |so |ok |okay |also |, )*(and|what about|how about|also) "
+)
+_PLACE = re.compile(r"(?:on|at|in|to|left|right|above|below|under|next|near|between|inside) ")
+_OPENING = re.compile(
+    r"(?:(?:and|now|then|but|so|ok|okay|also|only|just|what about|how about|,) )+"
+)
 
 
 def read_follow_up(text: str, before: Query | Unreadable) -> Query | Unreadable:
@@ -32,7 +40,12 @@ def read_follow_up(text: str, before: Query | Unreadable) -> Query | Unreadable:
         words = " ".join(tokens(text))
         lost = isinstance(before, Unreadable)
         antecedent = None if isinstance(before, Unreadable) else _meant(before)
-        query = question(_standing_alone(words), antecedent, lost=lost)
+        alone = _standing_alone(words)
+        if antecedent is not None and _TOO.match(words) and _PLACE.match(alone):
+            alone, antecedent = f"the ones {alone}", _unplaced(antecedent)
+        if "the same one " in f"{alone} " and antecedent is not None and not _is_one(antecedent):
+            raise UnreadableError("It cannot tell which one of those before is meant.")
+        query = question(alone, antecedent, lost=lost)
         if isinstance(query, Refer) and _TOO.match(words):
             return _asked_too(query.what, before)
         return query
@@ -59,7 +72,7 @@ def _standing_alone(words: str) -> str:
 def _those(match: re.Match[str]) -> str:
     """ "those", which stands for things of before unless a noun follows."""
     after = match[2]
-    alone = not after or after in RESERVED and after not in ("one", "ones") or after == ","
+    alone = not after or (after in RESERVED and after not in ("one", "ones")) or after == ","
     return f"the same ones {after}" if alone else f"the {after}"
 
 
@@ -68,10 +81,24 @@ def _asked_too(what: Node, before: Query | Unreadable) -> Query:
     if isinstance(before, Unreadable | Check | Compare):
         raise UnreadableError("Ask the whole question: it cannot tell what to add to the last one.")
     if _is_plain(what) and not _is_plain(before.what):
-        raise UnreadableError("Ask the whole question: it cannot tell how much of the last one holds.")
+        raise UnreadableError(
+            "Ask the whole question: it cannot tell how much of the last one holds."
+        )
     if isinstance(before, Refer):
         return Refer(what)
     return replace(before, what=what.of if isinstance(what, Chosen) else what)
+
+
+def _unplaced(node: Node) -> Node:
+    """What is meant without where it is."""
+    while isinstance(node, Placed | Related):
+        node = node.of
+    return node
+
+
+def _is_one(node: Node) -> bool:
+    """Whether "it" may stand for it: one that was picked out, or a concept."""
+    return _is_plain(node) or (isinstance(node, Ranked | Chosen) and node.count == 1)
 
 
 def _is_plain(node: Node) -> bool:

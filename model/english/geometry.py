@@ -4,6 +4,7 @@ Left, right, above and below go by the centres of boxes, size by mask area, near
 between boxes. Lengths are pixels, x to the right and y down.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -192,12 +193,25 @@ def _is_on(thing: Thing, anchor: Thing, size: Size) -> bool:
     return x0 <= thing.x <= x1 and y0 - REST_SHARE * size[1] <= foot <= y1 and thing.y < anchor.y
 
 
+def _is_over(thing: Thing, anchor: Thing, size: Size) -> bool:
+    """It is above, and some of it right above."""
+    return thing.y < anchor.y and thing.box[0] < anchor.box[2] and anchor.box[0] < thing.box[2]
+
+
 def _is_between(thing: Thing, anchors: Sequence[Thing]) -> bool:
-    """Its centre is between the outermost anchors, along the axis that sets these farther apart."""
-    xs, ys = [anchor.x for anchor in anchors], [anchor.y for anchor in anchors]
-    if max(xs) - min(xs) >= max(ys) - min(ys):
-        return min(xs) < thing.x < max(xs)
-    return min(ys) < thing.y < max(ys)
+    """Its centre is in the strip that leads from one anchor to another, as wide as the things."""
+    return any(_is_in_strip(thing, *pair) for pair in itertools.combinations(anchors, 2))
+
+
+def _is_in_strip(thing: Thing, one: Thing, other: Thing) -> bool:
+    way, to = (other.x - one.x, other.y - one.y), (thing.x - one.x, thing.y - one.y)
+    length = math.hypot(*way)
+    if not length:
+        return False
+    along = (way[0] * to[0] + way[1] * to[1]) / length
+    beside = abs(way[0] * to[1] - way[1] * to[0]) / length
+    widest = max(max(each.width, each.height) for each in (one, other))
+    return 0 < along < length and beside <= (widest + max(thing.width, thing.height)) / 2
 
 
 _RELATIONS: dict[Relation, Callable[[Thing, Thing, Size], bool]] = {
@@ -205,6 +219,8 @@ _RELATIONS: dict[Relation, Callable[[Thing, Thing, Size], bool]] = {
     "right": lambda thing, anchor, size: thing.x > anchor.x,
     "above": lambda thing, anchor, size: thing.y < anchor.y,
     "below": lambda thing, anchor, size: thing.y > anchor.y,
+    "over": _is_over,
+    "under": lambda thing, anchor, size: _is_over(anchor, thing, size),
     "near": _is_near,
     "inside": _is_inside,
     "on": _is_on,

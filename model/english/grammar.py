@@ -18,10 +18,12 @@ of phrases is in `concept_grammar`, `phrase_grammar` and `list_grammar`, that of
 in `check_grammar`; what phrases and lists mean in `noun_phrases` and `noun_lists`.
 """
 
+from dataclasses import replace
+
 from sam3_agent.model.english import lexicon
 from sam3_agent.model.english.check_grammar import CheckReader
 from sam3_agent.model.english.noun_lists import NounList
-from sam3_agent.model.english.noun_phrases import NounPhrase
+from sam3_agent.model.english.noun_phrases import NounPhrase, Relating
 from sam3_agent.model.english.paraphrases import plainer
 from sam3_agent.model.english.queries import (
     THING,
@@ -29,14 +31,18 @@ from sam3_agent.model.english.queries import (
     Concept,
     Count,
     CountColors,
+    CountKinds,
     Node,
     Query,
     Ranked,
     Refer,
+    Relation,
     SameColor,
     Unreadable,
+    heads,
 )
 from sam3_agent.model.english.reading import UnreadableError, tokens
+from sam3_agent.model.vocabulary import CATEGORIES
 
 
 def read(text: str) -> Query | Unreadable:
@@ -48,7 +54,7 @@ def read(text: str) -> Query | Unreadable:
 
 
 def question(text: str, antecedent: Node | None = None, *, lost: bool = False) -> Query:
-    """The query of a question's words; see `ListReader`. Raises UnreadableError."""
+    """The query of a question's words; see `PhraseReader`. Raises UnreadableError."""
     return _Reader(plainer(text).split(), antecedent, lost=lost).question()
 
 
@@ -67,6 +73,8 @@ class _Reader(CheckReader):
         while True:
             if self.take("count", "by", "color"):
                 return CountColors(self.whole(choose=False))
+            if self.take("count", "kinds", "of"):
+                return self._kinds()
             if self.take("same", "color"):
                 return SameColor(self.whole(choose=False))
             if self.take("different", "colors"):
@@ -109,6 +117,14 @@ class _Reader(CheckReader):
         what = self.without(self.meant(listed, choose=False))
         self.take_phrase(lexicon.THERE)
         return Count(what)
+
+    def _kinds(self) -> CountKinds:
+        listed = self.list()
+        what = self.meant(listed, choose=False)
+        self.take_phrase(lexicon.THERE)
+        if not all(head.noun in (THING, *CATEGORIES) for head in heads(what)):
+            raise UnreadableError(f'It knows no kinds of "{listed.phrases[0].text}".')
+        return CountKinds(what)
 
     def _does_image_show(self) -> bool:
         """Take "does the picture show"."""
@@ -163,6 +179,7 @@ class _Reader(CheckReader):
         phrase.number = "plural" if plural else "either"
         self.restrictions(phrase)
         if self.at > begin:
+            phrase.relations = [_straight(relating) for relating in phrase.relations]
             return Refer(self.meant(NounList([phrase]), choose=True))
         if asked == "who" or self.matches_any(lexicon.ORDERS):
             self.predicate(phrase)
@@ -179,7 +196,10 @@ class _Reader(CheckReader):
         """Take ", the dog or the cat" after "which animal is larger"."""
         begin = self.at
         if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
-            return Ranked(self.list().node(choose=True), phrase.order)
+            these = self.meant(self.list(), choose=True)
+            if not all(_is_kind_of(head, phrase) for head in heads(these)):
+                raise UnreadableError(f'It cannot tell whether each is one "{phrase.text}".')
+            return Ranked(these, phrase.order)
         self.at = begin
         return self.meant(NounList([phrase]), choose=True)
 
@@ -196,3 +216,17 @@ class _Reader(CheckReader):
         if found:
             self.restrictions(phrase)
         return found
+
+
+def _is_kind_of(concept: Concept, phrase: NounPhrase) -> bool:
+    """Whether a concept is of the kind that "which animal" asks for; "which" asks for any."""
+    if phrase.noun in (None, THING):
+        return not phrase.attributes
+    kinds = (phrase.noun, *CATEGORIES.get(phrase.noun or "", ()))
+    return concept.noun in kinds and set(phrase.attributes) <= set(concept.attributes)
+
+
+def _straight(relating: Relating) -> Relating:
+    """What is "under the tree" is not all that is farther down in the picture."""
+    straight: dict[Relation, Relation] = {"above": "over", "below": "under"}
+    return replace(relating, relation=straight.get(relating.relation, relating.relation))

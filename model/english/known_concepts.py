@@ -98,7 +98,12 @@ def _nouns(word: str, vocabulary: Vocabulary) -> tuple[list[str], bool]:
 
 
 def _described(
-    attributes: Sequence[str], word: str, nouns: Sequence[str], vocabulary: Vocabulary, *, wider: bool
+    attributes: Sequence[str],
+    word: str,
+    nouns: Sequence[str],
+    vocabulary: Vocabulary,
+    *,
+    wider: bool,
 ) -> _Reworded:
     """The nouns with attributes, in known words too."""
     known = {attribute for noun in vocabulary for attribute in vocabulary[noun]}
@@ -125,7 +130,7 @@ def known_phrases(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str,
 def _undescribed(attribute: str, word: str, known: Collection[str]) -> str:
     """Why a known noun with this attribute cannot be looked for."""
     near = [one for one in _synonyms().near.get(attribute, ()) if one in known]
-    near += [one for one in nearest_words(attribute, {one: () for one in known}) if one not in near]
+    near += [one for one in nearest_words(attribute, dict.fromkeys(known, ())) if one not in near]
     ask = f'; ask "what colour is the {word}?"' if attribute in COLORS and word != THING else ""
     words = "things" if word == THING else f'"{word}"'
     return f'I know {words}, but not "{attribute}"{_did_you_mean(near) or f"{ask}."}'

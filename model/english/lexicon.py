@@ -209,8 +209,12 @@ RELATIONS: dict[Words, Relation] = {
 }
 NEAREST = frozenset({("closest", "to"), ("nearest", "to"), ("nearest",), ("closest",)})
 """The wordings of "near" that mean one thing only."""
-FILLERS = frozenset("located situated positioned placed found seen just directly".split())
+FILLERS = frozenset("located situated positioned placed found seen".split())
 """May stand before a relation or a place."""
+DIRECTLY = frozenset("just directly right immediately straight".split())
+"""Before a relation: the nearest one only."""
+POSTURES = frozenset("standing sitting lying resting placed perched parked stacked".split())
+"""May stand before "on" and "in", which say as much; elsewhere they take looking."""
 
 CONTAINERS = frozenset(
     """cup glass mug bottle bowl plate piece slice bunch pair stack pile box bag can jar loaf basket
@@ -239,9 +243,16 @@ REASONS: dict[Words, str] = {
     ("in", "back", "of"): _DEPTH,
     ("in", "the", "background"): _DEPTH,
     ("in", "the", "foreground"): _DEPTH,
-    **{(*words, "the", side): _DEPTH for words in (("in",), ("at",), ("to",)) for side in ("front", "back", "rear")},
+    **{
+        (*words, "the", side): _DEPTH
+        for words in (("in",), ("at",), ("to",))
+        for side in ("front", "back", "rear")
+    },
     ("front",): _DEPTH,
-    **dict.fromkeys([(word,) for word in ("my", "your", "his", "her", "our", "their", "its")], "masks do not tell whose it is"),
+    **dict.fromkeys(
+        [(word,) for word in ("my", "your", "his", "her", "our", "their", "its")],
+        "masks do not tell whose it is",
+    ),
     **dict.fromkeys(
         [
             ("with",),
@@ -272,7 +283,8 @@ RESERVED = frozenset(
     one ones next adjacent alongside away up down off out far furthest farthest further farther
     closest closer nearest nearer apart aside minus
     excepting opposite whether different please thanks total altogether together overall
-    somewhere anywhere front background foreground per vs versus makes mine yours hers theirs""".split()
+    plus somewhere anywhere front background foreground per vs versus makes mine yours hers theirs
+    directly immediately straight""".split()
 )
 """Words that are never part of a concept."""
 

@@ -1,38 +1,19 @@
-"""Reading lists of noun phrases with their exceptions: "the cat and both dogs, except the red one".
-"""
+"""Reading lists of noun phrases with their exceptions: "the cat and dogs, except the red one"."""
 
 from sam3_agent.model.english import lexicon
 from sam3_agent.model.english.noun_lists import NounList
 from sam3_agent.model.english.noun_phrases import NounPhrase
 from sam3_agent.model.english.phrase_grammar import PhraseReader
 from sam3_agent.model.english.queries import THING, Excluded, Node, heads
-from sam3_agent.model.english.reading import UnreadableError
 from sam3_agent.model.vocabulary import CATEGORIES
 
 
 class ListReader(PhraseReader):
-    """Takes lists from a question.
-
-    antecedent: what a noun that is left out stands for, from the question before in a chat.
-    lost: there was a question before, and it is not known what it meant.
-    """
-
-    def __init__(
-        self, words: list[str], antecedent: Node | None = None, *, lost: bool = False
-    ) -> None:
-        super().__init__(words)
-        self.antecedent = antecedent
-        self.lost = lost
+    """Takes lists from a question."""
 
     def whole(self, *, choose: bool) -> Node:
         """Take a list with its exceptions."""
         return self.without(self.meant(self.list(), choose=choose))
-
-    def meant(self, listed: NounList, *, choose: bool) -> Node:
-        """What a list of the question means."""
-        if self.lost and any(phrase.elided for phrase in listed.phrases):
-            raise UnreadableError("The question before was not understood, and this one needs it.")
-        return listed.node(self.antecedent, choose=choose)
 
     def without(self, whole: Node) -> Node:
         """Take "except ..." after what is meant."""

@@ -119,7 +119,7 @@ class NounPhrase:
 
     def _base(self, attributes: list[str], antecedent: Node | None) -> Node:
         if self.members is not None:
-            return self.members
+            return with_heads(self.members, lambda head: self._described(head, attributes))
         if self.noun is not None and not (self.same or self.other):
             return Concept(self.noun, tuple(attributes))
         if antecedent is None and attributes and not self.one:
@@ -133,7 +133,7 @@ class NounPhrase:
             return Excluded(named or _choice(antecedent), antecedent)
         if self.noun is not None:
             raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
-        elif attributes or self.restricted or self.number == "plural":
+        if attributes or self.restricted or self.number == "plural":
             antecedent = _choice(antecedent)
         return with_heads(antecedent, lambda head: self._described(head, attributes))
 

@@ -1,5 +1,7 @@
 """Reading one noun phrase: "the two largest red dogs on the left that are not next to the tree"."""
 
+from dataclasses import replace
+
 from sam3_agent.model.english import lexicon
 from sam3_agent.model.english.concept_grammar import ConceptReader
 from sam3_agent.model.english.lexicon import (
@@ -27,13 +29,27 @@ MAX_DEPTH = 6
 
 
 class PhraseReader(ConceptReader):
-    """Takes noun phrases from a question."""
+    """Takes noun phrases from a question.
 
-    def __init__(self, words: list[str]) -> None:
+    antecedent: what a noun that is left out stands for, from the question before in a chat.
+    lost: there was a question before, and it is not known what it meant.
+    """
+
+    def __init__(
+        self, words: list[str], antecedent: Node | None = None, *, lost: bool = False
+    ) -> None:
         super().__init__(words)
+        self.antecedent = antecedent
+        self.lost = lost
         self._depth = 0
         self.splits_at_and = False
         """Whether an "and" after an anchor belongs to a list outside ("both ... and ...")."""
+
+    def meant(self, listed: NounList, *, choose: bool) -> Node:
+        """What a list of the question means; see `NounPhrase.node`."""
+        if self.lost and any(phrase.elided for phrase in listed.phrases):
+            raise UnreadableError("The question before was not understood, and this one needs it.")
+        return listed.node(self.antecedent, choose=choose)
 
     def phrase(self, noun: str | None = None) -> NounPhrase:
         """Take a noun phrase; of one whose `noun` is known, what comes after the noun.
@@ -72,6 +88,9 @@ class PhraseReader(ConceptReader):
 
         Raises UnreadableError when it is none of a place, relation, rank, order or attribute.
         """
+        if self.take("neither"):
+            self._neither(phrase)
+            return
         negated = self.take("not")
         target = NounPhrase(determiner="the", text=phrase.text) if negated else phrase
         begin = self.at
@@ -80,6 +99,18 @@ class PhraseReader(ConceptReader):
         if negated:
             target.text = " ".join(self.words[begin : self.at])
             phrase.left_out.append(target)
+
+    def _neither(self, phrase: NounPhrase) -> None:
+        """Take "[neither] red nor blue": what is none of these."""
+        for last in (False, True):
+            target = NounPhrase(determiner="the", text=phrase.text)
+            begin = self.at
+            if not self._whereabouts(target):
+                self._attribute_predicate(target, negated=True)
+            target.text = " ".join(self.words[begin : self.at])
+            phrase.left_out.append(target)
+            if not last and not self.take("nor"):
+                raise self.stuck()
 
     # before the noun
 
@@ -104,6 +135,8 @@ class PhraseReader(ConceptReader):
 
     def _order_words(self, phrase: NounPhrase) -> None:
         """Take counts, ranks, superlatives and words of place and size."""
+        if phrase.same and self.peek() in ONE:
+            return
         while not any(self.matches(name) for name in lexicon.COMPOUNDS):
             if phrase.count is None and self._how_many(phrase):
                 continue
@@ -181,7 +214,7 @@ class PhraseReader(ConceptReader):
         while members.number == "singular" and (joint := self.take_one(("and", "or"))):
             listed.joints.append(joint)
             listed.phrases.append(self.phrase())
-        phrase.members = listed.node(choose=len(listed.phrases) > 1)
+        phrase.members = self.meant(listed, choose=len(listed.phrases) > 1)
         phrase.number = "singular" if phrase.count is None else "plural"
         phrase.side_from = members.side_from
         return True
@@ -219,11 +252,18 @@ class PhraseReader(ConceptReader):
         begin = self.at
         while self.take_one(FILLERS):
             pass
-        if place := self._place():
+        posture = self.take_one(lexicon.POSTURES)
+        if not posture and (place := self._place()):
             phrase.places.append(place)
             return True
-        if relating := self._relation():
-            phrase.relations.append(relating)
+        directly = not self.matches_any(RELATIONS) and self.take_one(lexicon.DIRECTLY)
+        relating = self._relation()
+        if relating and not (posture and relating.relation not in ("on", "inside")):
+            if directly and phrase.number == "plural":
+                self.at = begin
+                raise self.stuck()
+            nearest = relating.nearest or bool(directly)
+            phrase.relations.append(replace(relating, nearest=nearest))
             return True
         self.at = begin
         return False
@@ -259,7 +299,7 @@ class PhraseReader(ConceptReader):
         while self.peek() in ("and", "or") and not self.splits_at_and:
             conjunction, back = self.peek(), self.at
             self.at += 1
-            another = self._plain_anchor()
+            another = self._another_anchor(plain=relation != "between")
             bare = another and not another.determiner and another.number == "plural"
             if another is None or (bare and anchors[0].determiner):
                 self.at = back
@@ -275,14 +315,15 @@ class PhraseReader(ConceptReader):
         anchor, every = self._anchor(relation, anchors, only_one)
         return Relating(relation, anchor, every, words in lexicon.NEAREST)
 
-    def _plain_anchor(self) -> NounPhrase | None:
-        """Take a second anchor, "the cat"; not one that is plainly another item of a list."""
+    def _another_anchor(self, *, plain: bool) -> NounPhrase | None:
+        """Take a second anchor, "the cat"; if `plain`, not one that may be an item of a list."""
         begin = self.at
         try:
             phrase = self.phrase()
         except UnreadableError:
             phrase = None
-        if phrase and not phrase.restricted and phrase.determiner != "all" and not phrase.count:
+        single = phrase and phrase.determiner != "all" and not phrase.count
+        if phrase and single and not (plain and phrase.restricted):
             return phrase
         self.at = begin
         return None
@@ -300,7 +341,8 @@ class PhraseReader(ConceptReader):
             if one and not anchor.count:
                 anchor.count = 1
             keep = directed or anchor.restricted or anchor.count is not None
-            nodes.append(anchor.node(choose=keep and anchor.determiner != "a"))
+            one_list = NounList([anchor])
+            nodes.append(self.meant(one_list, choose=keep and anchor.determiner != "a"))
         if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
             raise UnreadableError('"between" needs two things.')
         if len(nodes) > 1:

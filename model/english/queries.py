@@ -10,7 +10,7 @@ Refer(Excluded(
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Place: TypeAlias = Literal[
     "left", "right", "top", "bottom", "middle",
@@ -24,8 +24,8 @@ Order: TypeAlias = Place | Literal[
 """What things are ranked by; a place ranks by nearness to that side, corner or the middle."""
 
 Relation: TypeAlias = Literal[
-    "left", "right", "above", "below", "near", "between", "inside", "on", "touching",
-    "larger", "smaller",
+    "left", "right", "above", "below", "over", "under", "near", "between", "inside", "on",
+    "touching", "larger", "smaller",
 ]  # fmt: skip
 """How a thing stands to an anchor."""
 
@@ -154,6 +154,13 @@ class Color:
 
 
 @dataclass(frozen=True)
+class CountKinds:
+    """How many kinds of a category are there?"""
+
+    what: Node
+
+
+@dataclass(frozen=True)
 class CountColors:
     """How many are there of each colour?"""
 
@@ -168,7 +175,9 @@ class SameColor:
     different: bool = False
 
 
-Query: TypeAlias = Refer | Count | Exists | Check | Compare | Color | CountColors | SameColor
+Query: TypeAlias = (
+    Refer | Count | CountKinds | Exists | Check | Compare | Color | CountColors | SameColor
+)
 
 
 @dataclass(frozen=True)
@@ -211,7 +220,7 @@ def nodes(query: Query) -> tuple[Node, ...]:
 
 def reworded_query(query: Query, change: Callable[[Concept], Node]) -> Query:
     """The query with every concept changed."""
-    changed = {
+    changed: dict[str, Any] = {
         one.name: mapped(getattr(query, one.name), change)
         for one in fields(query)
         if isinstance(getattr(query, one.name), Node)

@@ -1,9 +1,8 @@
 """Answers in words: what was found, how many, and why nothing was."""
 
-from collections.abc import Mapping, Sequence
-
-from sam3_agent.model.english.geometry import Thing
-from sam3_agent.model.english.interpretation import Findings
+from sam3_agent.model.english.check_wording import CheckWording
+from sam3_agent.model.english.color_wording import ColorWording
+from sam3_agent.model.english.naming import PLACES, are, capital, listed, rank_word, superlative
 from sam3_agent.model.english.nouns import indefinite, plural
 from sam3_agent.model.english.queries import (
     THING,
@@ -14,17 +13,14 @@ from sam3_agent.model.english.queries import (
     Concept,
     Count,
     CountColors,
+    CountKinds,
     Excluded,
     Exists,
     Node,
-    Order,
-    Place,
-    Placed,
     Query,
     Ranked,
     Refer,
     Related,
-    Relation,
     SameColor,
     Union,
     concepts,
@@ -32,43 +28,9 @@ from sam3_agent.model.english.queries import (
 )
 from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
 
-_PLACES: dict[Place, str] = {
-    "left": "on the left",
-    "right": "on the right",
-    "top": "at the top",
-    "bottom": "at the bottom",
-    "middle": "in the middle",
-    "top left": "in the top left",
-    "top right": "in the top right",
-    "bottom left": "in the bottom left",
-    "bottom right": "in the bottom right",
-}
-_ORDERS: dict[Order, str] = {
-    "left": "leftmost",
-    "right": "rightmost",
-    "top": "topmost",
-    "bottom": "bottommost",
-    "middle": "most central",
-}
-_RELATIONS: dict[Relation, str] = {
-    "left": "to the left of",
-    "right": "to the right of",
-    "near": "next to",
-    "larger": "larger than",
-    "smaller": "smaller than",
-}
-_RANKS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 
-
-class Wording:
-    """Says in words what a query comes to among findings; colors: those of things, by number.
-
-    The words that name what is meant point to it: "[The leftmost](3) of 4 cars."
-    """
-
-    def __init__(self, findings: Findings, colors: Mapping[int, str] | None = None) -> None:
-        self._findings = findings
-        self._colors = colors or {}
+class Wording(CheckWording, ColorWording):
+    """Says in words what a query comes to; see `Naming`."""
 
     def answer(self, query: Query) -> str:
         """One to three plain sentences."""
@@ -77,6 +39,8 @@ class Wording:
                 sentences = [self._reference(what), *self._kinds(what), *self._notes(what)]
             case Count(what):
                 sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
+            case CountKinds(what):
+                sentences = [self._kind_count(what), *self._notes(what)]
             case Exists(what):
                 sentences = [self._existence(query), *self._notes(what)]
             case Check(what):
@@ -90,8 +54,6 @@ class Wording:
             case SameColor(what):
                 sentences = [self._same_color(query), *self._notes(what)]
         return " ".join(sentences)
-
-    # sentences
 
     def _reference(self, node: Node) -> str:
         things = self._findings.things(node)
@@ -124,16 +86,16 @@ class Wording:
         number = f"{node.count} " if node.count > 1 else ""
         of_all = f"of {total} {names}"
         if " " in node.order:
-            rank = f"{_rank(node.first)} " if node.first > 1 else ""
+            rank = f"{rank_word(node.first)} " if node.first > 1 else ""
             some = self._marked(f"The {rank}{number or 'one '}".strip(), node)
             return f"{some} {of_all} from the {node.order} corner."
         if node.first == 1:
-            some = self._marked(f"The {number}{_superlative(node.order)}", node)
+            some = self._marked(f"The {number}{superlative(node.order)}", node)
             return f"{some} {of_all}."
-        rank = _rank(node.first)
-        if node.order in _PLACES and node.order != "middle":
+        rank = rank_word(node.first)
+        if node.order in PLACES and node.order != "middle":
             return f"{self._marked(f'The {rank}', node)} {of_all} from the {node.order}."
-        return f"{self._marked(f'The {rank} {_superlative(node.order)}', node)} {of_all}."
+        return f"{self._marked(f'The {rank} {superlative(node.order)}', node)} {of_all}."
 
     def _choice(self, node: Chosen, total: int) -> str:
         meant = node
@@ -147,7 +109,7 @@ class Wording:
             node = Chosen(node.of.of, node.count)
         name = self._name(node.of, several=total != 1)
         if total < node.count:
-            return f"There {_are(total)} only {total} {name}."
+            return f"There {are(total)} only {total} {name}."
         if total == node.count:
             if total == 1:
                 return f"This is {self._marked(f'the {name}', meant)}."
@@ -163,14 +125,14 @@ class Wording:
         missing = [part for part in node.parts if not self._findings.things(part)]
         sentences = [self._nothing(part) for part in missing]
         if found:
-            sentences.insert(0, f"{_capital(_listed([self._some(part) for part in found]))}.")
+            sentences.insert(0, f"{capital(listed([self._some(part) for part in found]))}.")
         return " ".join(sentences)
 
     def _count(self, node: Node) -> str:
         number = len(self._findings.things(node))
         if isinstance(node, Union) and number:
             amounts = [self._amount(part) for part in node.parts]
-            return f"There {_are(number)} {number}: {_listed(amounts)}."
+            return f"There {are(number)} {number}: {listed(amounts)}."
         if number:
             return f"{self._there(node)}."
         why = ""
@@ -178,122 +140,17 @@ class Wording:
             why = f": {self._nothing(node.anchor)[:-1].lower()}"
         return f"There are no {self._name(node)}{why}."
 
-    def _existence(self, query: Exists) -> str:
-        node = query.what
-        parts = node.parts if isinstance(node, Union) else (node,)
-        found = [part for part in parts if self._findings.things(part)]
-        if query.every and found and len(found) < len(parts):
-            absent = [self._name(part, several=False) for part in parts if part not in found]
-            have = _listed([self._amount(part) for part in found])
-            first = len(self._findings.things(found[0]))
-            return f"No: there {_are(first)} {have}, but no {' and no '.join(absent)}."
-        if found and query.most is not None:
-            number = len(self._findings.things(node))
-            yes = query.least <= number <= query.most
-            return f"{'Yes' if yes else 'No'}, there {_are(number)} {self._amount(node)}."
-        if query.most is not None and query.least == 0:
-            return f"Yes, there are no {self._name(node)}."
-        if found:
-            first = len(self._findings.things(found[0]))
-            if first < query.least:
-                return f"No, there {_are(first)} only {self._amount(node)}."
-            return f"Yes, there {_are(first)} {_listed([self._amount(part) for part in found])}."
-        if isinstance(node, Concept):
-            return self._nothing(node)
-        return " ".join(("No.", *(self._nothing(part) for part in parts)))
-
-    def _check(self, query: Check) -> str:
-        things = self._findings.things(query.what)
-        if not things:
-            return self._nothing(query.what)
-        total, fitting = len(things), len(self._findings.fitting(things, query.fitting))
-        name = self._name(query.fitting, several=False)
-        if total == 1:
-            one = self._marked(self._the(query.what), query.what)
-            yes = bool(fitting) == (query.share != "none")
-            return f"{'Yes' if yes else 'No'}, {one} is {'' if fitting else 'not '}{indefinite(name)}."
-        some = self._marked(f"the {total} {self._name(query.what)}", query.what)
-        if fitting == total:
-            yes = query.share != "none"
-            return f"{'Yes' if yes else 'No'}, each of {some} is {indefinite(name)}."
-        amount = f"{fitting} of {some} {_are(fitting)}" if fitting else f"none of {some} is"
-        yes = {"all": False, "most": 2 * fitting > total, "none": not fitting}[query.share]
-        only = "" if yes or not fitting or query.share == "none" else "only "
-        what = self._name(query.fitting) if fitting > 1 else indefinite(name)
-        return f"{'Yes' if yes else 'No'}, {only}{amount} {what}."
-
-    def _comparison(self, query: Compare) -> str:
-        one, other = (len(self._findings.things(node)) for node in (query.what, query.other))
-        have = f"{self._amount(query.what)} and {self._amount(query.other)}"
-        if query.order == "which":
-            if one == other:
-                return f"There are as many of both: {have}."
-            return f"There are more {self._name(query.what if one > other else query.other)}: {have}."
-        yes = {"more": one > other, "fewer": one < other, "as many": one == other}[query.order]
-        return f"{'Yes' if yes else 'No'}, there {_are(one)} {have}."
-
-    def _color_counts(self, node: Node) -> str:
+    def _kind_count(self, node: Node) -> str:
         things = self._findings.things(node)
+        kinds = self._findings.kinds(things, heads(node)[0])
         if not things:
             return self._nothing(node)
-        groups: dict[str, list[int]] = {}
-        for thing in sorted(things, key=lambda thing: thing.box[0]):
-            groups.setdefault(self._color(thing), []).append(thing.number)
-        amounts = [
-            f"[{len(numbers)} {color}]({', '.join(map(str, numbers))})"
-            for color, numbers in groups.items()
-        ]
-        return f"There {_are(len(things))} {self._amount(node)}: {_listed(amounts)}."
-
-    def _same_color(self, query: SameColor) -> str:
-        things = self._findings.things(query.what)
-        colors = dict.fromkeys(self._color(thing) for thing in things)
-        if not things:
-            return self._nothing(query.what)
-        yes = (len(colors) == 1) != query.different
-        some = self._marked(f"the {len(things)} {self._name(query.what)}", query.what)
-        if len(things) == 1:
-            return f"There is only {self._amount(query.what)}; it is {_listed(list(colors))}."
-        return f"{'Yes' if yes else 'No'}, {some} are {_listed(list(colors))}."
-
-    def _color(self, thing: Thing) -> str:
-        return self._colors.get(thing.number, "of no clear colour")
-
-    def _coloring(self, node: Node) -> str:
-        things = self._findings.things(node)
-        if not things:
-            return self._nothing(node)
-        from_left = sorted(things, key=lambda thing: thing.box[0])
-        colors = [self._color(thing) for thing in from_left]
-        name = self._name(node, several=len(things) > 1)
-        if len(set(colors)) == 1:
-            number = f"{len(things)} " if len(things) > 1 else ""
-            some = self._marked(f"The {number}{name}", node)
-            return f"{some} {_are(len(things))} {colors[0]}."
-        return f"From left to right, {self._marked(f'the {name}', node)} are {_listed(colors)}."
-
-    def _nothing(self, node: Node) -> str:
-        """Why nothing is meant."""
-        match node:
-            case Concept():
-                return f"No {self._name(node, several=False)} here."
-            case Union(parts):
-                return " ".join(self._nothing(part) for part in parts)
-        pool = self._findings.things(node.of)
-        if not pool:
-            return self._nothing(node.of)
-        match node:
-            case Related(of, _, anchor) if not self._findings.things(anchor):
-                return f"{self._there(of)}, but {_small(self._nothing(anchor))}"
-            case Placed(of) | Related(of):
-                none = "not" if len(pool) == 1 else "none"
-                return f"{self._there(of)}, but {none} {self._where(node)}."
-            case Ranked(of):
-                return f"There {_are(len(pool))} only {self._amount(of)}."
-            case Excluded(of, left_out):
-                return f"No {self._name(of, several=False)} except {self._left_out(left_out)}."
-            case Chosen(of):
-                return f"No other {self._name(heads(of)[0], several=False)} here."
+        if not kinds:
+            return f"{self._there(node)}, of which it is not clear what kinds they are."
+        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
+        number = f"{len(kinds)} kind{'s' if len(kinds) > 1 else ''}"
+        some = self._marked(f"{number} of {self._name(node)}", node)
+        return f"There {are(len(kinds))} {some}: {listed(amounts)}."
 
     def _kinds(self, node: Node) -> list[str]:
         """What things of a category are."""
@@ -307,7 +164,7 @@ class Wording:
         if len(things) == 1:
             return [f"It is {indefinite(next(iter(kinds)))}."]
         amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
-        return [f"They are {_listed(amounts)}."]
+        return [f"They are {listed(amounts)}."]
 
     def _notes(self, node: Node) -> list[str]:
         """What was taken for granted on the way."""
@@ -323,71 +180,6 @@ class Wording:
             notes.append(f"I looked for the {len(NOUNS)} kinds of things that I know by name.")
         return notes
 
-    # parts of sentences
-
-    def _there(self, node: Node) -> str:
-        return f"There {_are(len(self._findings.things(node)))} {self._amount(node)}"
-
-    def _amount(self, node: Node) -> str:
-        """ "1 dog", "3 red cars", "no people"."""
-        number = len(self._findings.things(node))
-        return self._marked(f"{number or 'no'} {self._name(node, several=number != 1)}", node)
-
-    def _marked(self, words: str, node: Node) -> str:
-        """Words that point to what they mean: "[3 red cars](1, 2, 4)"."""
-        numbers = ", ".join(str(thing.number) for thing in self._findings.things(node))
-        return f"[{words}]({numbers})" if numbers else words
-
-    def _some(self, node: Node) -> str:
-        """ "the dog", "3 red cars"."""
-        one = isinstance(node, Chosen | Ranked) and len(self._findings.things(node)) == 1
-        return self._marked(self._the(node), node) if one else self._amount(node)
-
-    def _the(self, node: Node, *, every: bool = True) -> str:
-        """What is meant, with the article that fits how many there are."""
-        number = len(self._findings.things(node))
-        if isinstance(node, Union):
-            return _listed([self._the(part) for part in node.parts], "and" if every else "or")
-        if number > 1 and isinstance(node, Concept):
-            return f"all {number} {self._name(node)}" if every else indefinite(node.phrase)
-        amount = f"{number} " if number > 1 and isinstance(node, Chosen) else ""
-        return f"the {amount}{self._name(node, several=number > 1)}"
-
-    def _left_out(self, node: Node) -> str:
-        number = len(self._findings.things(node))
-        if number > 1 and isinstance(node, Concept):
-            return f"the {number} {self._name(node)}"
-        return self._the(node)
-
-    def _name(self, node: Node, *, several: bool = True) -> str:
-        """What is meant, without article."""
-        match node:
-            case Concept():
-                return plural(node.phrase) if several else node.phrase
-            case Placed(of) | Related(of):
-                return f"{self._name(of, several=several)} {self._where(node)}"
-            case Ranked(of, order, first, count):
-                name = self._name(of, several=count > 1)
-                if first > 1 and order in _PLACES:
-                    return f"{_rank(first)} {name} from the {order}"
-                number = f"{count} " if count > 1 else ""
-                if " " in order:
-                    return f"{number}{name} nearest to the {order} corner"
-                rank = f"{_rank(first)} " if first > 1 else ""
-                return f"{number}{rank}{_superlative(order)} {name}"
-            case Excluded(of, left_out):
-                return f"{self._name(of, several=several)} except {self._left_out(left_out)}"
-            case Chosen(of, count):
-                return self._name(of, several=count > 1)
-            case Union(parts):
-                return _listed([self._name(part, several=several) for part in parts], "or")
-
-    def _where(self, node: Placed | Related) -> str:
-        if isinstance(node, Placed):
-            return _PLACES[node.place]
-        words = _RELATIONS.get(node.relation, node.relation)
-        return f"{words} {self._the(node.anchor, every=node.every)}"
-
 
 def _anchors(node: Node) -> list[Chosen]:
     """What was chosen on the way to what is meant."""
@@ -402,29 +194,3 @@ def _anchors(node: Node) -> list[Chosen]:
             return [anchor for part in parts for anchor in _anchors(part)]
         case _:
             return _anchors(node.of)
-
-
-def _superlative(order: Order) -> str:
-    return _ORDERS.get(order, order)
-
-
-def _rank(number: int) -> str:
-    return _RANKS[number - 1] if number <= len(_RANKS) else f"{number}th"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def _listed(parts: Sequence[str], joint: str = "and") -> str:
-    *others, last = parts
-    return f"{', '.join(others)} {joint} {last}" if others else last
-
-
-def _capital(text: str) -> str:
-    first = 1 if text.startswith("[") else 0
-    return text[:first] + text[first : first + 1].upper() + text[first + 1 :]
-
-
-def _small(text: str) -> str:
-    return text[:1].lower() + text[1:]

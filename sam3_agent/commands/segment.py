@@ -23,6 +23,7 @@ from sam3_agent.images import MAX_MEGAPIXELS, load_image
 from sam3_agent.scene import Finding, Scene
 from sam3_agent.segmenter import COUNTING, ConceptPrompt, ObjectPrompt, Selection
 from sam3_agent.usage import Usage
+from sam3_agent.vocabulary import unknown_part
 
 
 def segment(
@@ -77,7 +78,13 @@ def segment(
         say_models(None, eye.name)
         scene = Scene(pixels, eye)
         selection = COUNTING if count else Selection(threshold)
-        findings = scene.find(prompts, selection=selection, region=window, tiled=tile)
+        known = [one for one in prompts if one.positive or not _unknown(scene, one.phrase)]
+        findings = scene.find(known, selection=selection, region=window, tiled=tile)
+        findings += [
+            Finding(one.phrase, 0.0, (), unknown=_unknown(scene, one.phrase))
+            for one in prompts
+            if one not in known
+        ]
         if clicks is not None:
             findings.append(scene.find_at(clicks))
         return _answer(scene, findings, eye.name, began)
@@ -91,10 +98,11 @@ def _answer(
 ) -> tuple[Answer, dict[str, Any]]:
     numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
     seconds = time.perf_counter() - began
+    unknown = any(finding.unknown for finding in findings)
     answer = Answer(
         query=", ".join(finding.phrase for finding in findings),
-        text="; ".join(f"{finding.phrase}: {len(finding.numbers)}" for finding in findings),
-        status="answered" if numbers else "no_target",
+        text="; ".join(_line(finding, segmenter) for finding in findings),
+        status="answered" if numbers else "unable" if unknown else "no_target",
         masks=scene.select(numbers),
         numbers=numbers,
         usage=Usage(seconds=seconds, segmenter_seconds=scene.segmenter_seconds),
@@ -107,6 +115,16 @@ def _answer(
         beside_numbers=(),
     )
     return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
+
+
+def _unknown(scene: Scene, phrase: str) -> str:
+    return unknown_part(phrase, scene.vocabulary)
+
+
+def _line(finding: Finding, segmenter: str) -> str:
+    if finding.unknown:
+        return f'{finding.phrase}: not looked for, {segmenter} does not know "{finding.unknown}"'
+    return f"{finding.phrase}: {len(finding.numbers)}"
 
 
 def _concept_prompts(phrases: Sequence[str], exemplars: Sequence[str]) -> list[ConceptPrompt]:
