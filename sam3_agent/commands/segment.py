@@ -78,12 +78,13 @@ def segment(
         say_models(None, eye.name)
         scene = Scene(pixels, eye)
         selection = COUNTING if count else Selection(threshold)
-        known = [one for one in prompts if one.positive or not _unknown(scene, one.phrase)]
-        findings = scene.find(known, selection=selection, region=window, tiled=tile)
-        findings += [
-            Finding(one.phrase, 0.0, (), unknown=_unknown(scene, one.phrase))
-            for one in prompts
-            if one not in known
+        findings = [
+            _checked(scene, finding, prompt)
+            for prompt, finding in zip(
+                prompts,
+                scene.find(prompts, selection=selection, region=window, tiled=tile),
+                strict=True,
+            )
         ]
         if clicks is not None:
             findings.append(scene.find_at(clicks))
@@ -117,8 +118,10 @@ def _answer(
     return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
 
 
-def _unknown(scene: Scene, phrase: str) -> str:
-    return unknown_part(phrase, scene.vocabulary)
+def _checked(scene: Scene, finding: Finding, prompt: ConceptPrompt) -> Finding:
+    """What a prompt found; nothing for a phrase outside the vocabulary, whose masks mean nothing."""
+    unknown = "" if prompt.positive else unknown_part(prompt.phrase, scene.vocabulary)
+    return Finding(finding.phrase, 0.0, (), unknown=unknown) if unknown else finding
 
 
 def _line(finding: Finding, segmenter: str) -> str:
