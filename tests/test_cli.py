@@ -212,7 +212,8 @@ def test_eval_scenes_prints_the_promised_metrics(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
-    assert set(out["metrics"]) == {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
+    told = {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
+    assert set(out["metrics"]) == told | {"unable"}  # a question has a word that tiny does not know
     assert out["metrics"]["n"] == 8
     assert set(out["kinds"]) == {
         *("attribute", "superlative", "ordinal", "relation"),

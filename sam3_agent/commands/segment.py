@@ -119,7 +119,7 @@ def _answer(
 
 
 def _checked(scene: Scene, finding: Finding, prompt: ConceptPrompt) -> Finding:
-    """What a prompt found; nothing for a phrase outside the vocabulary, whose masks mean nothing."""
+    """What a prompt found; nothing for a phrase outside the vocabulary."""
     unknown = "" if prompt.positive else unknown_part(prompt.phrase, scene.vocabulary)
     return Finding(finding.phrase, 0.0, (), unknown=unknown) if unknown else finding
 
