@@ -43,12 +43,33 @@ _PASSING = re.compile(r"temporar|overload|try again|retry|busy|loading|starting"
 
 _DATA_URL = re.compile(r"data:\w+/\w+;base64,[A-Za-z0-9+/=]*")
 
+_NOUN = r"(?:image|picture|photo)s?\b"
+_ONE = r"(?:\d+|one|an?|a single|single)"
 _REFUSED = (
-    r"(?:not|n.t|no longer|never)\b(?:\W+\w+){0,2}?\W+(?:support|accept|allow|enable|permit|recogni"
-    r"|available|implement|compatible|handle)\w*"
+    r"(?:not|\w*n.t|no longer|never)\b(?:\W+\w+){0,2}?\W+(?:support|accept|allow|enable|permit"
+    r"|recogni|available|implement|compatible|handle)\w*"
     r"|unsupported|incompatible|disabled|forbidden"
 )
 _UNKNOWN = r"(?:unknown|invalid|unexpected|unsupported|unrecogni[sz]ed|unhandled|extra|illegal|bad)"
+_SOME = r"\W+(?:\w+\W+){0,4}?"
+
+
+def _no_choice(value: str) -> str:
+    """How schema checks say that a field may not have this value."""
+    return (
+        rf"[`'\"]{value}[`'\"] is not (one of|an? valid|an? allowed|allowed|permitted|supported)"
+        rf"|(invalid value|input_value|unknown variant)\W+{value}\b"
+    )
+
+
+def _no_role(role: str) -> str:
+    """How servers refuse a role of messages."""
+    return (
+        rf"{_UNKNOWN}\W+(message )?role\W{{1,4}}(is )?\W*(RoleEnum\.)?{role}\b"
+        rf"|role\W{{0,4}}{role}\b\W{{0,4}}(is |was )?({_REFUSED})"
+        rf"|(must be|one of|expected).{{0,60}}\b(got|not|received|found|given)\W+(\w+\W+)?{role}\b"
+        rf"|{_no_choice(role)}"
+    )
 
 
 _PATTERNS: dict[Refusal, str] = {
@@ -60,52 +81,52 @@ _PATTERNS: dict[Refusal, str] = {
     r"|(parts|image|media|inline|multimodal).{0,60}function.?response)",
     "picture_count": r"limit.mm.per.prompt|data-uri per request"
     r"|too (many|much) (image|picture|photo|media|visual|attachment)"
-    r"|(at most|up to|max(imum)?( of)?|limit(ed)? to|only|more than|fewer than|exactly|expect\w*"
-    r"|support\w*|contain\w*|provided|passed|got|received|found)"
-    r"\W{0,3}(\d+|one|a single|single)\W{0,3}(image|picture|photo)(?!.{0,4}(token|pixel))"
-    r"|(number|count) of (image|picture|photo)|(image|picture)s? (count|limit)"
-    r"|(image|picture)s?\W{1,3}(at most|max\w*|limit)\D{0,20}\d"
-    rf"|(multiple|several) (image|picture|photo)s?.{{0,60}}({_REFUSED})"
-    rf"|({_REFUSED})\W.{{0,30}}(multiple|several) (image|picture|photo)",
-    "picture_size": r"(image|picture|photo)\b.{0,80}(too (large|big)|exceed\w*|larger than|maximum)"
+    r"|(at most|up to|max(imum)?( of)?|limit\w*( to| of)?|more than|fewer than|exactly|expect\w*"
+    rf"|support\w*|contain\w*|provided|passed|got|received|found)\W{{0,3}}(\d+|one|single)\W+{_NOUN}"
+    rf"(?!.{{0,4}}(token|pixel))|only(\W+\w+){{0,2}}\W+{_ONE}\W+{_NOUN}"
+    rf"|\d+ {_NOUN} (were |was )?(provided|given|passed|received|found|sent|attached)"
+    rf"|(number|count) of {_NOUN}|(image|picture)s? (count|limit)"
+    rf"|{_NOUN} per (request|message|prompt)\W+(\w+\W+){{0,2}}?(is|be|are|exceed\w*)\b"
+    rf"|{_NOUN}\W{{1,3}}(at most|max\w*|limit)\D{{0,20}}\d"
+    rf"|(multiple|several) {_NOUN}.{{0,60}}({_REFUSED})"
+    rf"|({_REFUSED})\W.{{0,30}}(multiple|several) {_NOUN}",
+    "picture_size": rf"{_NOUN}.{{0,80}}(too (large|big)|exceed\w*|larger than|maximum)"
     r".{0,60}(size|pixel|byte|dimension|resolution|\d ?[km]i?b\b)"
     r"|(image|picture) (file )?(size|dimension|resolution)s?.{0,40}(exceed|too|large|maximum|limit)"
-    r"|(image|picture)s? (is|are) too (large|big)",
+    rf"|{_NOUN} (is|are) too (large|big)",
     "tools": r"enable-auto-tool-choice|support(s|ing)? tool use|tools? param requires"
-    r"|(?<![a-z])(tool|function)s?([ _-]?(use|call\w*|choice))?\W+(\w+\W+){0,4}?"
-    rf"({_REFUSED})"
+    rf"|(?<![a-z])(tool|function)s?([ _-]?(use|call\w*|choice))?{_SOME}({_REFUSED})"
     r"|(not|n.t) support (native )?(tool|function)"
+    r"|(not|n.t) support\w*( param\w*)?\W{1,5}(tools|tool_choice|functions|parallel_tool_calls)\b"
     rf"|{_UNKNOWN}( \w+){{0,3}}\W{{1,3}}(tools|tool_choice|functions|parallel_tool_calls)\b"
     r"|\b(tools|tool_choice)\b.{0,80}(extra (input|field)|not permitted|unexpected)",
-    "tool_role": rf"{_UNKNOWN}\W+(message )?role\W{{1,4}}(is )?\W*(RoleEnum\.)?(tool|function)\b"
-    rf"|role\W{{0,4}}tool\b\W{{0,4}}(is |was )?({_REFUSED})"
-    rf"|tool (role|message)s?\W(\w+\W+){{0,2}}?({_REFUSED})"
-    r"|only (the )?(system\W+)?user,? (and|or) assistant roles"
-    r"|role.{0,30}(must be|one of|expected).{0,60}assistant.{0,40}"
-    r"(got|not|received|found|given).{0,12}\btool",
-    "roles": r"role .?user.? after role .?tool|after role .?tool|roles must alternate"
-    r"|must alternate between|unexpected role .?(user|assistant)|single tool.?calls? at once"
-    r"|tool.?call.?id.{0,60}(must|length|invalid)|not the same number of function calls"
-    r"|consecutive (user|assistant)|(multiple|two) (user|assistant) messages in a row",
-    "system": rf"system (role|message|prompt|instruction)s?\W(\w+\W+){{0,3}}?({_REFUSED})"
-    rf"|({_REFUSED})\W(\w+\W+){{0,3}}?system (role|message|prompt|instruction)"
+    "tool_role": rf"{_no_role('tool')}|tool (role|message)s?{_SOME}({_REFUSED})"
+    r"|only .{0,40}\bassistant roles",
+    "roles": r"role .?user.? after role .?tool|after role .?tool|(role|message)s must alternate"
+    r"|must alternate between|unexpected role .?(user|assistant)|expected last role"
+    r"|single tool.?calls? at once|one tool.?call at a time|not the same number of function calls"
+    r"|tool.?call.?ids?.{0,60}(must|should|length|invalid)|consecutive (user|assistant)"
+    r"|(user|assistant|tool) messages? (cannot|can.t|must not|may not|must be) follow"
+    r"|(multiple|two) (user|assistant) messages in a row",
+    "system": rf"{_no_role('system')}"
+    rf"|system\W{{1,3}}(role|message|prompt|instruction)s?{_SOME}({_REFUSED})"
+    rf"|({_REFUSED})\W(\w+\W+){{0,3}}?system\W{{1,3}}(role|message|prompt|instruction)"
     r"|does not support .?system|developer instruction is not enabled"
-    rf"|{_UNKNOWN}\W+(message )?role\W{{1,4}}(is )?\W*(RoleEnum\.)?system\b"
-    rf"|role\W{{0,4}}system\b\W{{0,4}}(is |was )?({_REFUSED})"
-    r"|must (start|begin) with a? ?.?user|first message must be.{0,20}user"
-    r"|only (the )?user,? (and|or) assistant roles"
-    r"|role.{0,30}(must be|one of|expected).{0,60}(got|not|received|found|given).{0,12}\bsystem",
+    r"|must (start|begin) with a? ?.?user|first message must.{0,25}\buser"
+    r"|only (the )?user,? (and|or) assistant roles",
     "pictures": rf"({_REFUSED})(?:\W+(?:by|for|in|with|the|any|this|model|to|as|of|a|inputs?))*"
     rf"\W+{_IMAGE}\b(?!\W+(?:format|type|size|dimension|mime|resolution|extension|encoding|file))"
-    rf"|\b{_IMAGE}{_GAP}{{0,4}}?\W+({_REFUSED})"
-    r"|unknown variant.{0,4}(image_url|input_image|image)"
+    rf"|\b{_IMAGE}{_GAP}{{0,4}}?\W+({_REFUSED})|{_no_choice('(image_url|input_image|image)')}"
     r"|unsupported content (part )?type.{0,60}image|content type\W{1,3}image_url"
     r"|only supported by certain models|no endpoints found that support (image|vision|multi)"
     r"|not an? (multi-?modal|vision)(-?language)?\b|text-only|text only"
     r"|only (support|accept|allow|handle|take)s? text|only text\b|mmproj"
-    r"|(not|n.t|no) (have )?(vision|image|multimodal) (input )?(capabilit|support)"
-    r"|missing data required for image|content\b.{0,40}must be a string"
-    r"|content\b.{0,80}should be a valid string|unexpected item type in content"
+    r"|\b(no|not|n.t) (have )?(an? )?(vision|image|multimodal) (input )?"
+    r"(capabilit|support|encoder|tower|processor|projector)"
+    r"|(cannot|can.t|can not|(un|not )able to) (process|read|handle|see|view) (image|picture)s\b"
+    r"|clip model (is )?not loaded|missing data required for image|unexpected item type in content"
+    r"|content\b.{0,80}(must|should|expected)\W+(be )?(an? )?(valid )?str"
+    r"|content\b.{0,40}(must|should) be\W+text\b"
     r"|multi-?modal\b.{0,30}(projector|compiled|not)|没有视觉|不支持.{0,10}(图片|图像|多模态|视觉)"
     r"|(图片|图像|多模态|视觉).{0,12}不支持|仅支持文本",
     "max_tokens": r"max_tokens.{0,30}(not supported|unsupported)"
