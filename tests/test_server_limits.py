@@ -135,7 +135,7 @@ def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
     made = {"role": "assistant", "content": "", "tool_calls": called}
     result = {"role": "tool", "tool_call_id": "c1", "content": answer.messages[3].text}
     seen = {"role": "user", "content": [{"type": "text", "text": "Picture for c1:"}, MARKED]}
-    note = "(1 picture of this step not shown: one request takes too few pictures)"
+    note = "(1 picture not shown: the server takes too few in one request; see the latest)"
     assert first == [system, question]
     assert refused == [system, question, made, result, seen]
     without = {"role": "user", "content": f"which dog?\n{note}"}
@@ -155,7 +155,7 @@ def test_the_image_keeps_its_place_beside_the_latest_picture_where_two_are_taken
     last = shapes_for_pictures(bodies[-1]["messages"])
     assert [len(pictures_in(body)) for body in bodies] == [1, 2, 3, 2]
     assert last[1]["content"][1] == IMAGE
-    assert "(1 picture of this step not shown" in last[3]["content"]
+    assert "(1 picture not shown: " in last[3]["content"]
 
 
 def test_the_pictures_of_one_message_are_pasted_into_one_where_one_is_taken(

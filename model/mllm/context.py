@@ -30,7 +30,7 @@ def economical(
         if message.role != "user" and message.pictures:
             shown = message.pictures[max(0, len(message.pictures) - left) :]
             left -= len(shown)
-            message = _showing(message, shown, "no longer shown")
+            message = _showing(message, shown, "of this step no longer shown")
         out.append(message)
     return out[::-1] if limit is None else _limited(out[::-1], limit)
 
@@ -59,7 +59,7 @@ def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
             note = f"({len(pictures)} pictures, here in one, in their order)"
             out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(pasted(pictures),))
         elif len(pictures) > room:
-            what = "not shown: one request takes too few pictures"
+            what = "not shown: the server takes too few in one request; see the latest"
             out[i] = _showing(out[i], pictures[len(pictures) - room :], what)
         left -= len(out[i].pictures)
     return out
@@ -70,7 +70,7 @@ def _showing(message: Message, pictures: tuple[Pixels, ...], what: str) -> Messa
     out = len(message.pictures) - len(pictures)
     if not out:
         return message
-    note = f"({out} picture{'s' if out > 1 else ''} of this step {what})"
+    note = f"({out} picture{'s' if out > 1 else ''} {what})"
     return replace(message, text=f"{message.text}\n{note}".strip(), pictures=pictures)
 
 
