@@ -99,11 +99,17 @@ def reachable(place: str) -> str:
     """The folder or hub id to load from; an id's folder in the local cache when the hub is away.
 
     The hub is asked once. Its client and transformers would ask for each file of a checkpoint and
-    try each five times over, half a minute for a network that is not there. Raises what the hub
-    client raises.
+    try each five times over, half a minute for a network that is not there. Raises SegmenterError
+    for a token that cannot be one, and what the hub client raises.
     """
     if Path(place).exists():
         return place
+    problem = key_problem(os.environ.get("HF_TOKEN"))
+    if problem is not None:
+        raise SegmenterError(
+            f"the token in HF_TOKEN has characters that no token has: {problem}. Copy the token "
+            "alone, once more, into HF_TOKEN"
+        )
     from huggingface_hub import (
         constants,
         get_hf_file_metadata,
@@ -181,12 +187,6 @@ def read_config(
     """The config.json of a folder or a hub model."""
     folder = Path(place)
     if not folder.exists():
-        problem = key_problem(os.environ.get("HF_TOKEN"))
-        if problem is not None:
-            raise SegmenterError(
-                f"the token in HF_TOKEN has characters that no token has: {problem}. Copy the "
-                "token alone, once more, into HF_TOKEN"
-            )
         from huggingface_hub import hf_hub_download
 
         config: dict[str, Any] = json.loads(
