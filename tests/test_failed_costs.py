@@ -1,5 +1,6 @@
 """What a sample cost that came to no answer: in its row, in the sum, and against --max-usd."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from sam3_agent.agent import Agent
+from sam3_agent.cli import app
 from sam3_agent.errors import PlannerError, SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
@@ -25,6 +28,7 @@ from sam3_agent.model.scripted import calling
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Spent
 from tests.gemini_stage import MODEL, Stage, said
+from tests.stub_server import Request, Step, StubServer, call, fault
 from tests.test_openai import QUESTION, Server, planner
 
 SEGMENT = calling(("segment", {"phrases": ["dog"]}))
@@ -204,6 +208,28 @@ def test_a_failed_ask_tells_its_caller_what_it_cost(image: Pixels, eye: PlacedSe
     usage = caught.value.usage
     assert usage is not None
     assert (usage.turns, usage.spent.cost, usage.spent.retries) == (2, 2.25, 2)
+
+
+def test_eval_counts_and_stops_at_what_a_failing_server_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: Request) -> Step:
+        turns = sum(message["role"] == "assistant" for message in request.body["messages"])
+        if turns == 2:
+            return fault(400, words="broken")
+        return call(("segment", {"phrases": ["dog"]}), input_tokens=1_000_000, output_tokens=0)
+
+    with StubServer(answer) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        told = ("--planner", "openai:m", "--price", "1,1,1", "--max-usd", "3", "--workers", "1")
+        arguments = ["eval", "scenes", "--limit", "6", *told, "--out", str(tmp_path), "--json"]
+        done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["usage"]["cost"]["sum"] == 4.0
+    assert (report["metrics"]["n"], report["missing"]) == (2, 4)
+    assert "--max-usd is spent" in done.stderr
 
 
 Spends = Callable[[], Spent]

@@ -208,6 +208,11 @@ def evaluate(
         numbers = summary(asked, finished)
         out_of = f"{len(finished.rows)} of {finished.header.total}"
         say(f"{out_of} samples in {finished.path}; sam3-agent report {finished.path.parent}")
+        if numbers["missing"]:
+            say(
+                "--max-usd is spent, or what a sample cost is not known; the others were not "
+                "begun: go on with --resume and a larger sum"
+            )
         return {
             **numbers,
             "kinds": numbers["groups"].get("kind", {}),
