@@ -97,7 +97,7 @@ class Agent:
     def ask(self, image: ImageSource, query: str) -> Answer:
         """Answer a question about an image.
 
-        image: path, URL, bytes, PIL image or (H, W, 3) uint8 array. Raises ImageError and
+        image: path, URL, bytes, PIL image or array, as in `load_image`. Raises ImageError and
         InputError for input that cannot be used, PlannerError and SegmenterError when a model
         fails. What the planner does wrong is never raised.
         """

@@ -16,7 +16,10 @@ from sam3_agent.planner import Planner
 
 progress = Console(stderr=True, highlight=False)
 
-ImageArgument = Annotated[str, typer.Argument(metavar="IMAGE", help="A file or an http(s) URL.")]
+ImageArgument = Annotated[
+    str,
+    typer.Argument(metavar="IMAGE", help="A file, an http(s): or file: URL, or a data: URL."),
+]
 PlannerOption = Annotated[
     str | None,
     typer.Option(
