@@ -185,3 +185,9 @@ def test_a_command_on_the_bare_wheel_names_the_extra_at_once(
     (line,) = done.stderr.strip().splitlines()
     assert f"needs {package}: pip install 'sam3-agent[{extra}]'" in line
     assert (done.returncode, done.stdout) == (code, "")
+
+
+def test_the_settings_of_a_client_come_with_the_extra_that_its_server_needs(tmp_path: Path) -> None:
+    done = bare("mcp", "--config", "codex", folder=tmp_path)
+    assert done.returncode == 0
+    assert "needs an extra first: pip install 'sam3-agent[mcp]'" in done.stderr

@@ -26,7 +26,7 @@ from sam3_agent.commands.console import (
     say_models,
 )
 from sam3_agent.errors import InputError
-from sam3_agent.extras import require
+from sam3_agent.extras import available, require
 from sam3_agent.planner import Planner
 from sam3_agent.usage import Budget
 
@@ -279,5 +279,7 @@ def _print_config(
         command += ["--root", str(folder.resolve())]
     command += flags
     made = snippet(client, command)
+    if not available("mcp", "uvicorn"):
+        say("the server needs an extra first: pip install 'sam3-agent[mcp]'")
     say(f"{client}: {made.where}")
     typer.echo(made.text)
