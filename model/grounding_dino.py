@@ -81,20 +81,15 @@ class GroundingDino:
     def tokens(self, phrase: str) -> Any:
         """A phrase as the detector reads it: lower case, one full stop, at its end.
 
-        Raises PromptError for a phrase without words, or with too many.
+        Raises PromptError for a phrase with too many words.
         """
         words = " ".join(phrase.lower().translate(SEPARATORS).split())
-        shown = phrase if len(phrase) <= 60 else phrase[:59] + "…"
-        if not words:
-            raise PromptError(
-                f"the concept phrase {shown!r} has no words; give a short noun phrase such as "
-                "'red car'"
-            )
         tokens = self._processor.tokenizer(
             words + ".", return_tensors="pt", return_token_type_ids=True
         )
         count = tokens["input_ids"].shape[1]
         if count > self._context:
+            shown = phrase if len(phrase) <= 60 else phrase[:59] + "…"
             raise PromptError(
                 f"the concept phrase {shown!r} has {count} tokens, Grounding DINO reads at most "
                 f"{self._context}; use a short noun phrase such as 'red car'"

@@ -92,7 +92,7 @@ def test_boxes_scores_and_masks_are_those_of_the_plain_models(
     eye = OpenVocabularySegmenter(f"open:{folder / name}+{folder / 'sam2'}", device="cpu")
     (found,) = eye.detect(eye.encode(photo), ["Red  Car?"], EVERYTHING)
     boxes, scores = transformers_boxes(folder / name, family, photo, "red car.")
-    assert found.phrase == "Red Car?"
+    assert found.phrase == "Red Car"
     assert found.presence == pytest.approx(scores[0], abs=1e-6)
     masks, _ = transformers_masks(folder / "sam2", photo, input_boxes=[boxes.tolist()])
     some = [i for i in range(len(boxes)) if masks[i, 0].any()]
@@ -186,7 +186,7 @@ def test_the_detectors_own_threshold_is_the_default_and_presence_is_the_best_sco
 
 BAD_PROMPTS = {
     "empty": (" ", "phrase is empty"),
-    "no words": ("...?", r"'\.\.\.\?' has no words"),
+    "marks alone": ("...?", "phrase is empty"),
     "endless": ("very " * 500 + "big dog", "tokens, Grounding DINO reads at most 256"),
     "exemplar": (
         ConceptPrompt("", positive=((1, 1, 9, 9),)),
