@@ -13,11 +13,14 @@ True is no number, 1.5 no whole number, and a number no text.
 
 import ast
 import inspect
+import io
 import json
 import re
+import tokenize
 import types
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
@@ -182,6 +185,21 @@ def _literal(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
+        refuse_joined_strings(text)
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError("it begins like a list and cannot be read as one") from None
+
+
+def refuse_joined_strings(source: str) -> None:
+    """Raise ValueError for Python with a comma left out: 'red car' 'dog' would be one phrase."""
+    try:
+        tokens = [
+            token.type
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type != tokenize.NL
+        ]
+    except tokenize.TokenError as error:
+        raise ValueError(str(error)) from None
+    if (tokenize.STRING, tokenize.STRING) in pairwise(tokens):
+        raise ValueError("two strings have no comma between them")

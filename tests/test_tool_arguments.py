@@ -90,6 +90,7 @@ REFUSED = {
     "endless brackets": ("measure", {"numbers": "[" * 5000}, "begins like a list"),
     "one phrase or two": ("segment", {"phrases": "red car, dog"}, "one or several: give a list"),
     "an object for phrases": ("segment", {"phrases": '{"phrase": "dog"}'}, "give a list"),
+    "a comma left out": ("segment", {"phrases": "['red car' 'dog']"}, "begins like a list"),
     "a bracketed word": ("segment", {"phrases": "[red car]"}, "begins like a list"),
     "numbers for phrases": ("segment", {"phrases": "[1]"}, "a string"),
     "a number for a phrase": ("segment", {"phrases": 7}, "a whole number"),

@@ -5,15 +5,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sam3_agent import Tool, ToolError
+from sam3_agent import Agent, Tool, ToolError
 from sam3_agent.load import tools
 from sam3_agent.model.mllm.call_dialects import MARKERS
+from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
 from sam3_agent.model.mllm.text_protocol import read_calls
+from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.tool import tool_named
+from tests.stub_server import Step, StubServer
 from tests.tool_call_spellings import NO_CALL, READ, REFUSED, Calls
 
 TOOLS = {tool.name: tool for tool in tools()}
@@ -162,6 +166,21 @@ def test_a_call_that_is_cut_off_anywhere_is_whole_or_not_run(dialect: str) -> No
         except ToolError:
             continue
         assert calls in ([], [("answer", values)]), text[:end]
+
+
+@pytest.mark.parametrize("dialect", WRITERS)
+def test_a_question_is_answered_by_a_model_that_calls_in_text(dialect: str) -> None:
+    write = WRITERS[dialect]
+    script = [
+        Step(text=write("segment", {"phrases": ["old man"]})),
+        Step(text=write("answer", {"text": "There are [two](1,2).", "numbers": [1, 2]})),
+    ]
+    eye = PlacedSegmenter({"old man": [(5, 5, 30, 40), (50, 5, 80, 40)]})
+    with StubServer(script) as server:
+        planner = OpenAIPlanner("any", base_url=server.openai_url)
+        answer = Agent(planner, eye).ask(np.zeros((60, 100, 3), np.uint8), "how many old men?")
+    assert (answer.status, answer.numbers, answer.text) == ("answered", (1, 2), "There are two.")
+    assert answer.usage.tool_errors == 0
 
 
 PIECES = [

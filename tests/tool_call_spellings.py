@@ -468,6 +468,8 @@ REFUSED: dict[str, tuple[str, str]] = {
         "<tool_call>look<arg_key>box</arg_key><arg_value>[1]</arg_value></tool_call>",
         "no argument 'box'",
     ),
+    "two strings without a comma": ("[segment(phrases=['kite' 'man'])]", "not valid JSON"),
+    "two strings without a comma on a line": ("segment(phrases=['kite' 'man'])", "not valid JSON"),
     "ReAct with words for two": ("Action: answer\nAction Input: It is red.", "not valid JSON"),
 }
 
@@ -485,6 +487,7 @@ NO_CALL: dict[str, str] = {
     "JSON in backticks": f"The page shows `{_SEGMENT}` as an example.",
     "an unknown tool in a sentence": 'The label reads {"tool": "hammer", "price": 3}.',
     "an assignment in prose": 'In JavaScript: function = area {"x": 1} and so on.',
+    "XML of tools": 'The drawing lists <tool>hammer</tool> and <tool name="saw"/> as XML.',
     "code in HTML": '```html\n<button name="segment" onclick="look({a: 1})">x</button>\n```',
     "reasoning alone": f"<think>I call <tool_call>{_SEGMENT}</tool_call></think>Two kites.",
     "reasoning in harmony": f"<|channel|>analysis<|message|>{_LOOK}<|end|>",

@@ -26,6 +26,7 @@ from sam3_agent.model.mllm.call_json import (
     value_at,
 )
 from sam3_agent.tool import Tool, tool_named
+from sam3_agent.tool_schema import refuse_joined_strings
 
 Reading: TypeAlias = tuple[list[Call], int] | None
 """The calls, and where in the text they end."""
@@ -35,7 +36,6 @@ Reader: TypeAlias = Callable[[str, int, Sequence[Tool], Attempts], Reading]
 MARKERS = {
     "<tool_call>": "Hermes, Qwen, GLM, Granite, Hunyuan, ERNIE, MiMo",
     "<tool_calls>": "Jamba, Hunyuan, MiniMax M1",
-    "<tool>": "many, when asked for tags",
     "<tool_use>": "Anthropic's blocks as tags",
     "<TOOLCALL>": "Nemotron",
     "<function_call>": "Hermes 1, Granite 20B",
@@ -89,7 +89,9 @@ _PARAMETER = (
 )
 _PARAMETER_END = rf"{_LT_END}(?:parameter|param|argument|arg){_GT}"
 _FUNCTION_END = rf"{_LT_END}(?:{_TAGS}|parameters){_GT}"
-_SURE_FORM = re.compile(r"<function=\s*[\"']?\w|<(?:\w+:)?invoke\s|<[^<>]{0,20}DSML|<\|open\|>call")
+_SURE_FORM = re.compile(
+    r"to=|<function=\s*[\"']?\w|<(?:\w+:)?invoke\s|<[^<>]{0,20}DSML|<\|open\|>call"
+)
 _ITEM = re.compile(r"\s*<(\w+)>([^<]*)</\1>")
 _PAIR_NAME = re.compile(
     rf"({NAME})(?:\s|\\n|<tool_sep>)*(?=<(?:\w+_)?arg_key>|</(?:\w+_)?tool_call>)"
@@ -131,13 +133,13 @@ def read_marked(
     begin = _filled(text, marker.end() - marker[0].endswith("[") if marker else start)
     if marker and _MARKER.match(text, begin):
         return [], begin  # a marker of a section, before that of the call
+    sure = bool(marker or _SURE_FORM.match(text, start))
     for read in READERS:
         found = read(text, begin, tools, attempts)
-        if found is not None:
+        if found is not None and (sure or any(tool_of(name, tools) for name, _ in found[0])):
             return found
-    if marker or _SURE_FORM.match(text, start):
-        return unread(text, start, tools, attempts)
-    return [], start + 1  # words that look like a form: <tool name="hammer">
+    # else it is XML of another kind: <tool name="hammer">
+    return unread(text, start, tools, attempts) if sure else ([], start + 1)
 
 
 def _filled(text: str, position: int) -> int:
@@ -374,6 +376,7 @@ def read_python(text: str, start: int, tools: Sequence[Tool], attempts: Attempts
         return unread(text, start, tools, attempts)
     source = text[start:end]
     try:
+        refuse_joined_strings(source)
         tree = ast.parse(source, mode="eval").body
         nodes = tree.elts if isinstance(tree, (ast.List, ast.Tuple)) else [tree]
         return [_python_call(node, tools) for node in nodes], end
