@@ -87,7 +87,7 @@ def loading(name: str, what: str = "SAM 3 checkpoint") -> Iterator[None]:
     except SegmenterError:
         raise
     except Exception as error:  # what the hub, transformers and safetensors raise is open-ended
-        raise SegmenterError(_advice(name, error, what)) from error
+        raise SegmenterError(advice(name, error, what)) from error
     finally:
         chatter.set_verbosity(verbosity)
         if showed_bars:
@@ -213,7 +213,7 @@ def _unknown_kind(place: str, kind: str) -> str:
     return f"{place} holds a {kind!r} model, not a SAM 3 checkpoint"
 
 
-def _advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
+def advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
     """What to do about a checkpoint that did not load, by the kind of the failure."""
     kinds = set()
     cause: BaseException | None = error

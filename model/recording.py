@@ -154,10 +154,10 @@ class RecordingPlanner:
 class Replay:
     """A recorded ask: what was asked of whom, and every reply.
 
-    query, planner, verifier, segmenter, effort, budget: those of the recorded ask; verifier is
-    "none" when nobody checked. ask_person: says what the person said; None when there was nobody to
-    ask. blind: the models that have turned out to take no pictures, so far. Raises InputError for a
-    folder that holds no recording.
+    query, planner, verifier, segmenter, effort, budget, check_domain: those of the recorded ask;
+    verifier is "none" when nobody checked. ask_person: says what the person said; None when there
+    was nobody to ask. blind: the models that have turned out to take no pictures, so far. Raises
+    InputError for a folder that holds no recording.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -175,6 +175,8 @@ class Replay:
             self.verifier = str(about["verifier"])
             self.segmenter = str(about["segmenter"])
             self.effort = Effort(**about["effort"])
+            # a recording from before the check was answered without it
+            self.check_domain = bool(about.get("check_domain", False))
             heard = about.get("person")
             self.ask_person = None if heard is None else partial(_said_again, iter(list(heard)))
             # seconds passed differently then

@@ -25,6 +25,8 @@ from sam3_agent.model.checkpoints import (
     weights_digest,
 )
 from sam3_agent.model.devices import best_device, inference, memory_error, precision
+from sam3_agent.model.domain import FILE as DOMAIN_FILE
+from sam3_agent.model.domain import Domain
 from sam3_agent.model.feature_folder import FeatureFolder
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
@@ -58,6 +60,21 @@ EXEMPLARS_ONLY = "visual"
 
 BATCH = {"cuda": 8}
 """Prompts in one forward pass, else 1: on a CPU 8 in a batch take longer than one by one."""
+
+OUTSIDE_DOMAIN = (
+    "This looks like a photo, and the segmenter {name} was trained on drawn icons only: it would "
+    "find things that are not there. Choose another one, the shortest way first:\n"
+    "1. Open weights, no licence and no key: --segmenter open:tiny (Grounding DINO + SAM 2, a "
+    "download of 0.9 GB, once; no further package).\n"
+    "2. SAM 3: accept its licence at https://huggingface.co/facebook/sam3, run `hf auth login`, "
+    "then --segmenter facebook/sam3 (a download of 3.5 GB; a GPU is wise).\n"
+    "3. For questions beyond simple ones also a multimodal LLM: --planner openai:MODEL or "
+    "gemini:MODEL.\n"
+    "`sam3-agent setup` asks for these and keeps the choice; in Python: "
+    'Agent(segmenter="open:tiny"). If it is no photo, ask with --any-image, in Python '
+    "Agent(check_domain=False)."
+)
+"""What a user is told of an image that the checkpoint cannot judge."""
 
 RELEASED_WIDTH, RELEASED_EPSILON = 1024, 1e-5
 """The hidden size of the ViT in all released SAM 3 checkpoints, and the epsilon of its norms."""
@@ -129,6 +146,8 @@ class Sam3Segmenter:
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
         self._context = _context(loaded)
+        domain = Path(loaded.place) / DOMAIN_FILE
+        self._domain = Domain.read(domain) if domain.is_file() else None
         self._texts: WeighedLRU[tuple[Any, Any]] = WeighedLRU(1024)
         self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
         self._folder = FeatureFolder(Path(cache_folder), self.model) if cache_folder else None
@@ -150,6 +169,12 @@ class Sam3Segmenter:
             "dtype": precision(self.device),
             "threshold": self.threshold,
         }
+
+    def outside_domain(self, image: Pixels) -> str | None:
+        """See `segmenter.LimitedDomain`; None for a checkpoint without a file of its domain."""
+        if self._domain is None or self._domain.photo_score(image) <= 0:
+            return None
+        return OUTSIDE_DOMAIN.format(name=Path(self.name).name)
 
     def encode(self, image: Pixels) -> Features:
         """Run the image encoder, unless this image was encoded before; (H, W, 3) uint8 in."""

@@ -11,12 +11,12 @@ from sam3_agent.checks import Candidate, Checks
 from sam3_agent.effort import BALANCED, Effort, effort_named
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished
-from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, load_image
+from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
 from sam3_agent.planner import Planner, sees
 from sam3_agent.replies import sendable
 from sam3_agent.run import Asked, Run
 from sam3_agent.scene import Scene
-from sam3_agent.segmenter import Segmenter
+from sam3_agent.segmenter import Segmenter, outside_domain
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, Ledger
 
@@ -45,6 +45,8 @@ class Agent:
     tools: what the planner may call, by default `load.tools()`; checks come on top.
     budget: what one question may cost.
     max_megapixels: a larger image is refused.
+    check_domain: whether an image of a kind that the segmenter was not trained on (a photo, for
+        `tiny`) is answered `unable` before any model is asked.
 
     An agent keeps nothing between questions, so one may serve several threads; `chat` keeps.
     """
@@ -60,6 +62,7 @@ class Agent:
         tools: Sequence[Tool] | None = None,
         budget: Budget | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
+        check_domain: bool = True,
     ) -> None:
         self.effort = effort_named(effort) if isinstance(effort, str) else effort
         self.planner = planner if not isinstance(planner, str | None) else load.planner(planner)
@@ -80,6 +83,7 @@ class Agent:
         }
         self.budget = budget or Budget()
         self.max_megapixels = max_megapixels
+        self.check_domain = check_domain
         for model in (self.planner, self.verifier):
             if self.budget.usd is not None and getattr(model, "price", FREE) is None:
                 raise InputError(
@@ -136,6 +140,10 @@ class Agent:
             return None
         return load.checks(self.verifier)
 
+    def outside_domain(self, image: Pixels) -> str | None:
+        """Why the segmenter cannot judge this image, and what can; None if it can, or must."""
+        return outside_domain(self.segmenter, image) if self.check_domain else None
+
     def answering(
         self, asked: Asked, account: Ledger | None = None
     ) -> Generator[Event, None, None]:
@@ -146,6 +154,9 @@ class Agent:
         account = Ledger(self.budget) if account is None else account
         person = None if self.ask_person is None else load.ask_person_tool(self.ask_person)
         run = Run(self, asked, account, person)
+        if (why := self.outside_domain(asked.scene.image)) is not None:
+            yield Finished(run.refused(why))
+            return
         try:
             answer = yield from run.events()
         except Sam3AgentError as error:

@@ -18,6 +18,7 @@ from sam3_agent.commands.evaluate import evaluate
 from sam3_agent.commands.plugin import mcp, serve
 from sam3_agent.commands.report import merge, report
 from sam3_agent.commands.segment import segment
+from sam3_agent.commands.setup import setup
 from sam3_agent.commands.train import train_tiny
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(ask)
 app.command()(segment)
 app.command()(replay)
+app.command()(setup)
 app.command()(doctor)
 app.command()(bench)
 app.command()(mcp)

@@ -1,13 +1,13 @@
 """Names into objects: the one module that knows where planners, segmenters and tools live."""
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3_agent.checks import Checks
+from sam3_agent.config import chosen
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from sam3_agent.agent import Agent
     from sam3_agent.model.recording import Recording
 
-DEFAULT_PLANNER = "offline"
-DEFAULT_SEGMENTER = "tiny"
-
 
 def planner(name: str | None = None, **options: Any) -> Planner:
-    """The planner of this name; None means $SAM3_AGENT_PLANNER, else `offline`.
+    """The planner of this name; None means the user's default (see `config`).
 
     Names: `offline`, `openai:MODEL`, `gemini:MODEL`. `options` go to the planner's constructor.
     Raises InputError for another name, PlannerError when a key or package is missing.
     """
-    name = name or os.environ.get("SAM3_AGENT_PLANNER") or DEFAULT_PLANNER
+    choice = chosen("planner", name)
+    where = "" if name else f" (from {choice.source})"
+    name = choice.value or ""
     provider, _, model = name.partition(":")
     if name == "offline":
         from sam3_agent.model.offline import OfflinePlanner
@@ -38,13 +37,13 @@ def planner(name: str | None = None, **options: Any) -> Planner:
     if provider == "openai" and model:
         from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
 
-        return OpenAIPlanner(model, **options)
+        return OpenAIPlanner(model, **{"base_url": chosen("base_url").value, **options})
     if provider == "gemini" and model:
         from sam3_agent.model.mllm.gemini import GeminiPlanner
 
         return GeminiPlanner(model, **options)
     raise InputError(
-        f"there is no planner {name!r}; choose offline, openai:MODEL or gemini:MODEL "
+        f"there is no planner {name!r}{where}; choose offline, openai:MODEL or gemini:MODEL "
         "(such as gemini:gemini-3.8-flash)"
     )
 
@@ -74,6 +73,7 @@ def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recor
             "segmenter": agent.segmenter.name,
             "effort": asdict(agent.effort),
             "budget": asdict(agent.budget),
+            "check_domain": agent.check_domain,
         },
     )
     if agent.ask_person is not None:
@@ -103,18 +103,19 @@ def replay(folder: Path, segmenter: Segmenter | None = None) -> "tuple[Agent, Pi
         verifier="none" if verifier == "none" else ReplayPlanner(verifier, kept),
         effort=kept.effort,
         budget=kept.budget,
+        check_domain=kept.check_domain,
     )
     return agent, load_image(folder / "image.png", max_megapixels=float("inf")), kept.query
 
 
 def segmenter(name: str | None = None) -> Segmenter:
-    """The segmenter of this name; None means $SAM3_AGENT_SEGMENTER, else `tiny`.
+    """The segmenter of this name; None means the user's default (see `config`).
 
     `tiny` is the shipped checkpoint; `open:tiny`, `open:base` and `open:DETECTOR+SAM2` have open
     weights; any other name is a folder or hub id of a SAM 3 checkpoint. Raises SegmenterError when
     it cannot be loaded.
     """
-    name = name or os.environ.get("SAM3_AGENT_SEGMENTER") or DEFAULT_SEGMENTER
+    name = chosen("segmenter", name).value or ""
     if name.startswith("open:"):
         from sam3_agent.model.open_vocabulary import OpenVocabularySegmenter
 

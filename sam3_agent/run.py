@@ -101,6 +101,11 @@ class Run:
                 return straight
         return (yield from self._turns())
 
+    def refused(self, why: str) -> Answer:
+        """The answer `unable`, with the reason, to a question that no model was asked."""
+        self.messages.append(Message("assistant", why))
+        return self._answer(Conclusion(why, (), unable=True), "unable")
+
     def _turns(self) -> Generator[Event, None, Answer]:
         budget = self.agent.budget
         while (over := self._over()) is None:

@@ -4,7 +4,7 @@ import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
@@ -115,6 +115,26 @@ class Segmenter(Protocol):
         Raises PromptError for a place outside the image, and SegmenterError when the model cannot
         be pointed at things.
         """
+
+
+@runtime_checkable
+class LimitedDomain(Protocol):
+    """An optional ability of a segmenter that was trained on one kind of image only.
+
+    A segmenter without it is taken to know every image.
+    """
+
+    def outside_domain(self, image: Pixels) -> str | None:
+        """Why masks of this (H, W, 3) uint8 image would mean nothing, and what to use instead.
+
+        None when the image is of the kind that the segmenter knows. Takes milliseconds and runs
+        no model.
+        """
+
+
+def outside_domain(segmenter: Segmenter, image: Pixels) -> str | None:
+    """`LimitedDomain.outside_domain`; None for a segmenter that knows every image."""
+    return segmenter.outside_domain(image) if isinstance(segmenter, LimitedDomain) else None
 
 
 def prompts_of(segmenter: Segmenter | None) -> frozenset[str]:

@@ -1,6 +1,8 @@
 """Shared fixtures: no real network, and a small scene whose things are known."""
 
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,14 @@ from sam3_agent.model.placed import PlacedSegmenter
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data of the development machines; tests that read it skip where it is absent."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_config() -> Iterator[None]:
+    """The configuration file of whoever runs the tests is neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAM3_AGENT_CONFIG", os.devnull)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -234,13 +234,13 @@ def test_a_checkpoint_that_cannot_be_loaded_says_what_to_do(
 def test_a_hub_that_refuses_is_explained(status: int, told: str) -> None:
     from huggingface_hub import errors
 
-    from sam3_agent.model.checkpoints import _advice
+    from sam3_agent.model.checkpoints import advice
 
     kinds = {403: errors.GatedRepoError, 404: errors.RepositoryNotFoundError}
     refusal = kinds[status].__new__(kinds[status])
     wrapped = OSError("could not load")
     wrapped.__cause__ = refusal
-    assert __import__("re").search(told, _advice("facebook/sam3", wrapped))
+    assert __import__("re").search(told, advice("facebook/sam3", wrapped))
 
 
 @pytest.mark.parametrize(("width", "epsilon"), [(1024, 1e-5), (64, 1e-6)])

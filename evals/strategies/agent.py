@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from sam3_agent.agent import Agent, checked_query, last_answer
+from sam3_agent.answer import Status
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.strategies.strategy import Outcome, accounted
 from sam3_agent.evals.strategies.subset import best_subset
@@ -50,7 +51,8 @@ class OracleStrategy:
         if sample.truth is None:
             return outcome
         best = outcome.found[best_subset(outcome.found, sample.truth)]
-        return replace(outcome, pred=best, status="answered" if len(best) else "no_target")
+        nothing: Status = "unable" if outcome.status == "unable" else "no_target"
+        return replace(outcome, pred=best, status="answered" if len(best) else nothing)
 
 
 def _usage(account: Ledger, scene: Scene) -> Usage:

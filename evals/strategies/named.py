@@ -8,6 +8,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.strategies.agent import AgentStrategy, OracleStrategy
 from sam3_agent.evals.strategies.box_text import Layout
 from sam3_agent.evals.strategies.boxes import BoxStrategy
+from sam3_agent.evals.strategies.domain import WithinDomain
 from sam3_agent.evals.strategies.phrase import PhraseStrategy
 from sam3_agent.evals.strategies.reference import ReferenceStrategy
 from sam3_agent.evals.strategies.strategy import Strategy
@@ -38,7 +39,7 @@ def strategy(
     work with this planner.
     """
     if name == "segmenter":
-        return PhraseStrategy(segmenter)
+        return WithinDomain(PhraseStrategy(segmenter), segmenter)
     if name not in STRATEGIES:
         raise InputError(f"there is no strategy {name!r}; choose one of {', '.join(STRATEGIES)}")
     if planner is None:
@@ -52,7 +53,8 @@ def strategy(
             "choose --planner openai:MODEL or gemini:MODEL"
         )
     if name == "reference":
-        return ReferenceStrategy(planner, segmenter)
+        return WithinDomain(ReferenceStrategy(planner, segmenter), segmenter)
     if boxes is not None and boxes not in get_args(Layout):
         raise InputError(f"boxes are written as {', '.join(get_args(Layout))}, not {boxes!r}")
-    return BoxStrategy(planner, segmenter, boxes)  # type: ignore[arg-type]
+    by_boxes = BoxStrategy(planner, segmenter, boxes)  # type: ignore[arg-type]
+    return WithinDomain(by_boxes, segmenter)

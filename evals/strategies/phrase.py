@@ -2,6 +2,7 @@
 
 import time
 
+from sam3_agent.answer import Status
 from sam3_agent.errors import PromptError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.strategies.strategy import Outcome
@@ -12,7 +13,7 @@ from sam3_agent.usage import Usage
 
 
 class PhraseStrategy:
-    """Answers with all that the segmenter finds; a query too long for it finds nothing."""
+    """Answers with all that the segmenter finds; a query too long for it ends `unable`."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
@@ -28,4 +29,5 @@ class PhraseStrategy:
             text = str(error)
         usage = Usage(seconds=time.monotonic() - began, segmenter_seconds=scene.segmenter_seconds)
         masks = scene.masks
-        return Outcome(masks, masks, text, "answered" if len(masks) else "no_target", usage)
+        status: Status = "answered" if len(masks) else "unable" if text else "no_target"
+        return Outcome(masks, masks, text, status, usage)

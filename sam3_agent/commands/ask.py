@@ -10,6 +10,7 @@ from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
 from sam3_agent.commands.console import (
+    AnyImageOption,
     EffortOption,
     ImageArgument,
     JsonOption,
@@ -60,6 +61,7 @@ def ask(
     price: PriceOption = None,
     verifier_price: VerifierPriceOption = None,
     max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
+    any_image: AnyImageOption = False,
 ) -> None:
     """Ask a question about an image; get words and masks."""
 
@@ -76,6 +78,7 @@ def ask(
             ask_person=None if as_json or not sys.stdin.isatty() else ask_on_terminal,
             budget=budget,
             max_megapixels=max_megapixels,
+            check_domain=not any_image,
         )
         if record is None:
             return answer_with_progress(agent, pixels, query)

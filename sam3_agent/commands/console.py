@@ -23,15 +23,16 @@ ImageArgument = Annotated[
 PlannerOption = Annotated[
     str | None,
     typer.Option(
-        help="Who plans: offline (default, or $SAM3_AGENT_PLANNER), openai:MODEL, gemini:MODEL."
+        help="Who plans: offline (default, unless $SAM3_AGENT_PLANNER or `setup` says otherwise), "
+        "openai:MODEL, gemini:MODEL."
     ),
 ]
 SegmenterOption = Annotated[
     str | None,
     typer.Option(
-        help="Who segments: tiny (default, or $SAM3_AGENT_SEGMENTER), facebook/sam3, "
-        "a folder with a SAM 3 checkpoint, or, with open weights, open:tiny, open:base "
-        "(Grounding DINO + SAM 2)."
+        help="Who segments: tiny (default, unless $SAM3_AGENT_SEGMENTER or `setup` says "
+        "otherwise; drawn icons only), facebook/sam3, a folder with a SAM 3 checkpoint, or, with "
+        "open weights, open:tiny, open:base (Grounding DINO + SAM 2)."
     ),
 ]
 OutOption = Annotated[
@@ -61,6 +62,14 @@ PriceOption = Annotated[
 VerifierPriceOption = Annotated[
     str | None, typer.Option(metavar="IN,CACHED,OUT", help="The same for the verifier.")
 ]
+AnyImageOption = Annotated[
+    bool,
+    typer.Option(
+        "--any-image",
+        help="Ask also about an image of a kind that the segmenter does not know, such as a photo "
+        "with tiny.",
+    ),
+]
 MegapixelsOption = Annotated[float, typer.Option(min=0.001, help="Refuse a larger image.")]
 
 T = TypeVar("T")
@@ -82,7 +91,7 @@ def say_models(planner: str | None, segmenter: str) -> None:
     if planner is not None:
         what = " (a small English grammar, no MLLM)" if planner == "offline" else ""
         parts.append(f"planner {planner}{what}, change with --planner")
-    what = " (knows only its icon nouns; for photos facebook/sam3)" if segmenter == "tiny" else ""
+    what = " (knows only its icon nouns; for photos open:tiny)" if segmenter == "tiny" else ""
     parts.append(f"segmenter {segmenter}{what}, change with --segmenter")
     say("; ".join(parts))
 

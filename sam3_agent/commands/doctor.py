@@ -4,8 +4,9 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
@@ -17,9 +18,11 @@ from sam3_agent.commands.console import (
     SegmenterOption,
     print_json,
 )
+from sam3_agent.config import Setting, chosen, config_path
 from sam3_agent.credentials import key_problem
-from sam3_agent.errors import Sam3AgentError
+from sam3_agent.errors import InputError, Sam3AgentError
 from sam3_agent.messages import Message
+from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.planner import sees
 
 PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
@@ -27,6 +30,11 @@ VARIABLES = (
     *("OPENAI_API_KEY", "OPENAI_BASE_URL"),
     *("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
     "HF_TOKEN",
+)
+
+TINY = (
+    f"tiny knows drawings of {len(NOUNS)} nouns and answers `unable` for photos; for photos take "
+    "open:tiny (open weights) or facebook/sam3: sam3-agent setup"
 )
 
 
@@ -49,19 +57,41 @@ def doctor(
 ) -> None:
     """Say which planner and segmenter would run, and whether all that they need is there."""
     checks = [Check("python", platform.python_version())]
-    checks += [Check(name, _version(name)) for name in PACKAGES]
+    checks += [Check(name, version(name)) for name in PACKAGES]
     checks += map(_variable_check, VARIABLES)
+    checks += _choices(planner, segmenter)
     checks += _segmenter_checks(segmenter)
     checks += _planner_checks(planner, live)
     fine = all(check.ok is not False for check in checks)
     if as_json:
         print_json({"ok": fine, "checks": [vars(check) for check in checks]})
     else:
-        marks = {True: "ok  ", False: "FAIL", None: "    "}
-        for check in checks:
-            typer.echo(f"{marks[check.ok]} {check.what:16} {check.said}")
+        print_checks(checks)
     if not fine:
         raise typer.Exit(3)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """One line for each check."""
+    marks = {True: "ok  ", False: "FAIL", None: "    "}
+    for check in checks:
+        typer.echo(f"{marks[check.ok]} {check.what:16} {check.said}")
+
+
+def _choices(planner: str | None, segmenter: str | None) -> list[Check]:
+    """Who has chosen the models: an option, the environment, the configuration, nobody."""
+    path = config_path()
+    there = path is not None and path.exists()
+    checks = [Check("configuration", f"{path}{'' if there else ' (no such file)'}")]
+    given: dict[Setting, str | None] = {"planner": planner, "segmenter": segmenter}
+    for setting in get_args(Setting):
+        try:
+            choice = chosen(setting, given.get(setting))
+        except InputError as error:
+            return [*checks, Check("configuration", str(error), False)]
+        if choice.value is not None:
+            checks.append(Check(f"{setting} from", f"{choice.value} ({choice.source})"))
+    return checks
 
 
 def _segmenter_checks(name: str | None) -> list[Check]:
@@ -75,7 +105,10 @@ def _segmenter_checks(name: str | None) -> list[Check]:
     except Sam3AgentError as error:
         return [Check("segmenter", str(error), False)]
     device = getattr(eye, "device", "?")
-    return [Check("segmenter", f"{eye.name} on {device}: {seconds}", True)]
+    checks = [Check("segmenter", f"{eye.name} on {device}: {seconds}", True)]
+    if eye.name == "tiny":
+        checks.append(Check("domain", TINY))
+    return checks
 
 
 def _planner_checks(name: str | None, live: bool) -> list[Check]:
@@ -122,7 +155,7 @@ def _variable_check(name: str) -> Check:
     return Check(name, f"set{wrong if problem else ''}")
 
 
-def _version(name: str) -> str:
+def version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

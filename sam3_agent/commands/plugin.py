@@ -11,6 +11,7 @@ import typer
 from sam3_agent import load
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
+    AnyImageOption,
     EffortOption,
     MegapixelsOption,
     PlannerOption,
@@ -102,6 +103,7 @@ def mcp(
     max_memory: MemoryOption = 1000.0,
     max_megabytes: MegabytesOption = 32.0,
     max_megapixels: MegapixelsOption = 50.0,
+    any_image: AnyImageOption = False,
 ) -> None:
     """Serve the tools to a chat assistant over MCP."""
     if config is not None:
@@ -116,6 +118,7 @@ def mcp(
             "--max-usd": max_usd,
         }
         flags = ["--no-urls"] * (not urls) + ["--structured"] * structured
+        flags += ["--any-image"] * any_image
         or_exit(lambda: _print_config(config, given, root or [], flags))
         return
     address = or_exit(lambda: _address(http)) if http else None
@@ -130,7 +133,8 @@ def mcp(
         limits = (max_memory, max_megabytes, max_megapixels)
         brain = load.planner(planner, **planner_options(tool_calls, price))
         checker = chosen_verifier(verifier, brain, verifier_price)
-        agent = _agent(brain, checker, segmenter, effort, timeout, max_usd, max_megapixels)
+        budget = _budget(timeout, max_usd)
+        agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
         eyes = _eyes(agent, root or [], urls, limits)
         server = mcp_server.build(eyes, Gate(running, waiting, timeout), structured)
         if address is None:
@@ -165,6 +169,7 @@ def serve(
     max_memory: MemoryOption = 1000.0,
     max_megabytes: MegabytesOption = 32.0,
     max_megapixels: MegapixelsOption = 50.0,
+    any_image: AnyImageOption = False,
 ) -> None:
     """Serve the tools over HTTP: /ask, /segment, /docs and their kin."""
     place = or_exit(lambda: _address(address))
@@ -177,7 +182,8 @@ def serve(
         limits = (max_memory, max_megabytes, max_megapixels)
         brain = load.planner(planner, **planner_options(tool_calls, price))
         checker = chosen_verifier(verifier, brain, verifier_price)
-        agent = _agent(brain, checker, segmenter, effort, timeout, max_usd, max_megapixels)
+        budget = _budget(timeout, max_usd)
+        agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
         eyes = _eyes(agent, root or [], urls, limits)
         rules = _rules(place[0], token, host or [], max_megabytes)
         app = rest.app(eyes, Gate(running, waiting, timeout), rules)
@@ -186,23 +192,28 @@ def serve(
     or_exit(run)
 
 
+def _budget(seconds: float, usd: float | None) -> Budget:
+    """An ask ends by itself, with the best so far, before its caller is told that it is late."""
+    return Budget(seconds=0.9 * seconds, usd=usd)
+
+
 def _agent(
     planner: Planner,
     verifier: Planner | str | None,
     segmenter: str | None,
     effort: str,
-    seconds: float,
-    usd: float | None,
+    budget: Budget,
     megapixels: float,
+    any_image: bool,
 ) -> Agent:
     agent = Agent(
         planner,
         segmenter,
         verifier=verifier,
         effort=effort,
-        # an ask ends by itself, with the best so far, before its caller is told that it is late
-        budget=Budget(seconds=0.9 * seconds, usd=usd),
+        budget=budget,
         max_megapixels=megapixels,
+        check_domain=not any_image,
     )
     say_models(agent.planner.name, agent.segmenter.name)
     return agent

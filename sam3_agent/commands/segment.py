@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from sam3_agent import load
-from sam3_agent.answer import Answer
+from sam3_agent.answer import Answer, Status
 from sam3_agent.commands.console import (
+    AnyImageOption,
     ImageArgument,
     JsonOption,
     MegapixelsOption,
@@ -21,7 +22,13 @@ from sam3_agent.commands.console import (
 from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, load_image
 from sam3_agent.scene import Finding, Scene
-from sam3_agent.segmenter import COUNTING, ConceptPrompt, ObjectPrompt, Selection
+from sam3_agent.segmenter import (
+    COUNTING,
+    ConceptPrompt,
+    ObjectPrompt,
+    Selection,
+    outside_domain,
+)
 from sam3_agent.usage import Usage
 from sam3_agent.vocabulary import unknown_part
 
@@ -61,6 +68,7 @@ def segment(
     out: OutOption = None,
     as_json: JsonOption = False,
     max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
+    any_image: AnyImageOption = False,
 ) -> None:
     """Find every instance of concepts, or the object at a point; no planner."""
 
@@ -77,6 +85,10 @@ def segment(
         eye = load.segmenter(segmenter)
         say_models(None, eye.name)
         scene = Scene(pixels, eye)
+        why = None if any_image else outside_domain(eye, pixels)
+        if why is not None:
+            asked = [*(prompt.label for prompt in prompts), *(["this object"] if clicks else [])]
+            return _answer(scene, asked, (), why, "unable", eye.name, began), {"presence": {}}
         selection = COUNTING if count else Selection(threshold)
         findings = [
             _checked(scene, finding, prompt)
@@ -88,22 +100,32 @@ def segment(
         ]
         if clicks is not None:
             findings.append(scene.find_at(clicks))
-        return _answer(scene, findings, eye.name, began)
+        numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
+        text = "; ".join(_line(finding, eye.name) for finding in findings)
+        asked = [finding.phrase for finding in findings]
+        unknown = any(finding.unknown for finding in findings)
+        status: Status = "answered" if numbers else "unable" if unknown else "no_target"
+        answer = _answer(scene, asked, numbers, text, status, eye.name, began)
+        return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
 
     answer, extra = or_exit(run)
     deliver(answer, out, as_json, extra)
 
 
 def _answer(
-    scene: Scene, findings: Sequence[Finding], segmenter: str, began: float
-) -> tuple[Answer, dict[str, Any]]:
-    numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
+    scene: Scene,
+    asked: Sequence[str],
+    numbers: tuple[int, ...],
+    text: str,
+    status: Status,
+    segmenter: str,
+    began: float,
+) -> Answer:
     seconds = time.perf_counter() - began
-    unknown = any(finding.unknown for finding in findings)
-    answer = Answer(
-        query=", ".join(finding.phrase for finding in findings),
-        text="; ".join(_line(finding, segmenter) for finding in findings),
-        status="answered" if numbers else "unable" if unknown else "no_target",
+    return Answer(
+        query=", ".join(asked),
+        text=text,
+        status=status,
         masks=scene.select(numbers),
         numbers=numbers,
         usage=Usage(seconds=seconds, segmenter_seconds=scene.segmenter_seconds),
@@ -115,7 +137,6 @@ def _answer(
         beside=scene.select(()),
         beside_numbers=(),
     )
-    return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
 
 
 def _checked(scene: Scene, finding: Finding, prompt: ConceptPrompt) -> Finding:

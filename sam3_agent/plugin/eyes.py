@@ -23,6 +23,9 @@ from sam3_agent.tool import Observation
 LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
 
+SEGMENTING = ("segment", "segment_like", "segment_at")
+"""The planner's tools that ask the segmenter."""
+
 _HANDLE = re.compile("img_[0-9a-f]{24}")
 _FOLDER = re.compile(r"(?<![^:+])[~.]*/(?:[^+]*/)?")
 
@@ -162,6 +165,10 @@ class Eyes:
         study = self.study(image)
         with study.lock:
             study.check_room()
+            if name in SEGMENTING:
+                why = self.agent.outside_domain(study.scene.image)
+                if why is not None:
+                    return self._sight(study, why, study.scene.select(()), (), status="unable")
             try:
                 result = tools[name].function(study.scene, **arguments)
             finally:

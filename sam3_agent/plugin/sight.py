@@ -4,11 +4,12 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
 
+from sam3_agent.answer import Status
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
@@ -117,7 +118,11 @@ SCHEMA: dict[str, Any] = {
         "width": {"type": "integer", "description": "The image's width in pixels."},
         "height": {"type": "integer", "description": "The image's height in pixels."},
         "text": {"type": "string", "description": "The answer, or the findings, in words."},
-        "status": {"enum": ["done", "answered", "no_target", "out_of_budget", "unable"]},
+        "status": {
+            "enum": ["done", *get_args(Status)],
+            "description": "no_target: looked for, and not there. unable: not read, or not known "
+            "to the models; the text says what to do.",
+        },
         "masks": {
             "type": "array",
             "items": {

@@ -1,0 +1,109 @@
+"""The Hugging Face hub, before anything is downloaded: what a segmenter needs of it, and may have.
+
+`sam3-agent setup` asks here; the models themselves are loaded by transformers, from the same cache.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam3_agent.errors import InputError, SegmenterError
+from sam3_agent.model.checkpoints import advice
+
+FILES = ("*.json", "*.txt", "*.safetensors")
+"""What transformers reads of a repository; the other formats in it are not downloaded."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+SECONDS = 10.0
+"""How long the hub may take to answer a question."""
+
+_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository of the hub as this machine finds it.
+
+    cached: its weights are on disk. bytes: of its files; None when the hub did not say.
+    problem: why it cannot be had, and what to do; empty when it can.
+    """
+
+    id: str
+    cached: bool
+    bytes: int | None = None
+    problem: str = ""
+
+
+def repositories(segmenter: str) -> tuple[str, ...]:
+    """The hub ids that a segmenter's name stands for; none for `tiny` and folders.
+
+    Raises InputError for a name that is none of these.
+    """
+    if segmenter == "tiny":
+        return ()
+    places: tuple[str, ...] = (segmenter,)
+    if segmenter.startswith("open:"):
+        from sam3_agent.model.open_vocabulary import checkpoint_places
+
+        try:
+            places = checkpoint_places(segmenter)
+        except SegmenterError as error:
+            raise InputError(str(error)) from error
+    ids = tuple(place for place in places if not Path(place).is_dir())
+    for place in ids:
+        if not _ID.fullmatch(place):
+            raise InputError(
+                f"there is no segmenter {place!r}: it is neither a folder nor a hub id such as "
+                "facebook/sam3; the others are tiny, open:tiny and open:base"
+            )
+    return ids
+
+
+def look_up(repository: str) -> Repository:
+    """Whether a repository is on disk, and if not, whether this user may download it."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in WEIGHTS):
+        return Repository(repository, True)
+    api = HfApi(endpoint=_endpoint())
+    try:
+        info = api.model_info(repository, files_metadata=True, timeout=SECONDS)
+        sizes = [
+            file.size or 0
+            for file in info.siblings or ()
+            if any(Path(file.rfilename).match(pattern) for pattern in FILES)
+        ]
+        size = sum(sizes) or None
+    except Exception as error:  # what the hub and its HTTP client raise is open-ended
+        return Repository(repository, False, None, advice(repository, error))
+    try:
+        api.auth_check(repository)
+    except Exception as error:
+        return Repository(repository, False, size, advice(repository, error))
+    return Repository(repository, False, size)
+
+
+def download(repository: str) -> None:
+    """Fetch a repository's files into the cache; raises SegmenterError with what to do."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(repository, allow_patterns=[*FILES], endpoint=_endpoint())
+    except Exception as error:
+        raise SegmenterError(advice(repository, error)) from error
+
+
+def free_bytes() -> tuple[Path, int]:
+    """The folder of the hub's cache, and what is free on its disk."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = Path(HF_HUB_CACHE)
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return folder, shutil.disk_usage(there).free
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None

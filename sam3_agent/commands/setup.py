@@ -1,0 +1,189 @@
+"""`sam3-agent setup`: choose planner and segmenter once, with a look at what they need."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam3_agent import load
+from sam3_agent.commands.console import or_exit, say
+from sam3_agent.commands.doctor import Check, print_checks, version
+from sam3_agent.config import (
+    DEFAULTS,
+    Setting,
+    chosen,
+    config_path,
+    read_config,
+    write_config,
+)
+from sam3_agent.errors import InputError, PlannerError
+from sam3_agent.model.hub import Repository, download, free_bytes, look_up, repositories
+
+PLANNERS = """Which planner reads the questions?
+  offline        a small English grammar; needs nothing
+  openai:MODEL   OpenAI, or a server that speaks its API (vLLM, Ollama, llama.cpp, OpenRouter)
+  gemini:MODEL   Google Gemini"""
+
+SEGMENTERS = """Which segmenter finds things in the image?
+  tiny           shipped; knows drawn icons only
+  open:tiny      photos; open weights, no licence (0.9 GB); open:base is larger (1.9 GB)
+  facebook/sam3  photos; SAM 3, its licence must be accepted (3.5 GB)
+  or a folder with a checkpoint"""
+
+PLACE = """Where does the model run?
+  The base URL of your server, such as http://localhost:8000/v1; a dash for OpenAI itself."""
+
+OPENAI = "-"
+SPARE = 1.1
+"""Disk space that a download needs, in parts of its size."""
+
+
+def setup(
+    planner: Annotated[str | None, typer.Option(help="Instead of the first question.")] = None,
+    segmenter: Annotated[str | None, typer.Option(help="Instead of the second.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Instead of the third: where an openai: planner runs.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: write the choice and download the weights.")
+    ] = False,
+    no_download: Annotated[
+        bool, typer.Option("--no-download", help="Download nothing and do not ask.")
+    ] = False,
+) -> None:
+    """Choose planner and segmenter, see what they lack, and keep the choice in a file.
+
+    Environment variables and options overrule the file; keys are never written to it.
+    """
+
+    def run() -> None:
+        if not sys.stdin.isatty() and not (planner and segmenter and yes):
+            raise InputError(
+                "setup asks its questions on a terminal, and there is none; give --planner, "
+                "--segmenter and --yes"
+            )
+        path = config_path()
+        if path is None:
+            raise InputError("there is no home folder; name a file in $SAM3_AGENT_CONFIG")
+        values = _answers(planner, segmenter, base_url, _before(path), yes)
+        found = [look_up(one) for one in repositories(values["segmenter"])]
+        print_checks(_checks(values, found))
+        if not yes and not typer.confirm(f"Write this choice to {path}?", default=True, err=True):
+            say("nothing was written")
+            return
+        write_config(path, values)
+        say(f"wrote {path}")
+        for setting in values:
+            choice = chosen(setting)
+            if choice.file is None:
+                say(f"but {choice.source} is set to {choice.value}, and overrules it")
+        wanted = [one for one in found if not one.cached and not one.problem]
+        if wanted and not no_download and _may_download(wanted, yes):
+            for one in wanted:
+                say(f"downloading {one.id}")
+                download(one.id)
+            say("downloaded; try: sam3-agent ask photo.jpg 'how many people are there?'")
+
+    or_exit(run)
+
+
+def _answers(
+    planner: str | None,
+    segmenter: str | None,
+    base_url: str | None,
+    before: dict[Setting, str],
+    yes: bool,
+) -> dict[Setting, str]:
+    """The settings: what was given, else what the person says; checked."""
+    values: dict[Setting, str] = {}
+    was = {**DEFAULTS, **before}
+    values["planner"] = _answer(planner, PLANNERS, was["planner"], _check_planner)
+    if values["planner"].startswith("openai:"):
+        place = base_url or (OPENAI if yes else None)
+        place = _answer(place, PLACE, was.get("base_url", OPENAI), _check_url)
+        if place != OPENAI:
+            values["base_url"] = place
+    elif base_url:
+        raise InputError(f"--base-url is for an openai: planner, not for {values['planner']}")
+    values["segmenter"] = _answer(segmenter, SEGMENTERS, was["segmenter"], repositories)
+    return values
+
+
+def _answer(given: str | None, question: str, default: str, check: Callable[[str], object]) -> str:
+    """What was given, or what the person answers; asked again until it can be used."""
+    if given is not None:
+        check(given.strip())
+        return given.strip()
+    say(question)
+    while True:
+        value: str = typer.prompt("choice", default=default, err=True).strip()
+        try:
+            check(value)
+            return value
+        except InputError as error:
+            say(f"{error}")
+
+
+def _check_planner(name: str) -> None:
+    if not name:
+        raise InputError("the planner has no name")
+    try:
+        load.planner(name)
+    except PlannerError:
+        return  # a key or package is missing; that is told later
+
+
+def _check_url(text: str) -> None:
+    if text != OPENAI and not text.startswith(("http://", "https://")):
+        raise InputError(f"{text!r} is no URL such as http://localhost:8000/v1")
+
+
+def _before(path: Path) -> dict[Setting, str]:
+    """The settings so far; none when the file is broken, since it will be replaced."""
+    try:
+        return read_config(path)
+    except InputError as error:
+        say(f"{error}; it will be replaced")
+        return {}
+
+
+def _checks(values: dict[Setting, str], found: list[Repository]) -> list[Check]:
+    """What the choice needs, and whether it is there."""
+    checks = [_planner_check(values)]
+    for name in ("torch", "torchvision", "transformers"):
+        checks.append(Check(name, version(name), version(name) != "not installed"))
+    for one in found:
+        told = "in the local cache" if one.cached else f"may be downloaded ({_size(one.bytes)})"
+        checks.append(Check("weights", f"{one.id}: {one.problem or told}", not one.problem))
+    wanted = sum(one.bytes or 0 for one in found if not one.cached)
+    if wanted:
+        folder, free = free_bytes()
+        told = f"{_size(free)} free for {_size(wanted)} in {folder}"
+        checks.append(Check("disk", told, free > SPARE * wanted))
+    return checks
+
+
+def _planner_check(values: dict[Setting, str]) -> Check:
+    name = values["planner"]
+    options = {"base_url": values["base_url"]} if "base_url" in values else {}
+    try:
+        load.planner(name, **options)
+    except PlannerError as error:
+        return Check("planner", str(error), False)
+    return Check("planner", f"{name}: all that it needs is here", True)
+
+
+def _may_download(wanted: list[Repository], yes: bool) -> bool:
+    size = sum(one.bytes or 0 for one in wanted)
+    folder, free = free_bytes()
+    if free < SPARE * size:
+        say(f"not downloaded: {_size(size)} do not fit into {folder}, set HF_HOME to another disk")
+        return False
+    names = ", ".join(one.id for one in wanted)
+    return yes or typer.confirm(f"Download {names} ({_size(size)}) now?", default=False, err=True)
+
+
+def _size(count: int | None) -> str:
+    return "size not known" if not count else f"{count / 1e9:.1f} GB"

@@ -1,0 +1,130 @@
+"""The user's defaults: which planner and segmenter run when nothing else is said.
+
+A choice is looked up in this order: the option or argument, the environment variable, the
+configuration file that `sam3-agent setup` writes, the default. The file is TOML::
+
+    planner = "openai:gpt-5.4-mini"
+    segmenter = "open:tiny"
+    base_url = "http://localhost:8000/v1"    # of an openai: planner
+
+Keys stay in the environment: none is read from the file or written to it.
+"""
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from sam3_agent.errors import InputError
+
+Setting: TypeAlias = Literal["planner", "segmenter", "base_url"]
+
+VARIABLES: dict[Setting, str] = {
+    "planner": "SAM3_AGENT_PLANNER",
+    "segmenter": "SAM3_AGENT_SEGMENTER",
+    "base_url": "OPENAI_BASE_URL",
+}
+"""The environment variable that overrules each setting of the file."""
+
+DEFAULTS: dict[Setting, str] = {"planner": "offline", "segmenter": "tiny"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting's value, and where it comes from in words; value None when nobody has set it.
+
+    file: the configuration file that it was read from, if it was.
+    """
+
+    value: str | None
+    source: str
+    file: Path | None = None
+
+
+def chosen(setting: Setting, given: str | None = None) -> Choice:
+    """The value of a setting; given: an option or argument, None for none.
+
+    Raises InputError when the configuration file would decide and cannot be read.
+    """
+    if given:
+        return Choice(given, "given")
+    variable = VARIABLES[setting]
+    if os.environ.get(variable):
+        return Choice(os.environ[variable], f"${variable}")
+    path = config_path()
+    value = None if path is None else read_config(path).get(setting)
+    if value is not None:
+        return Choice(value, f"the configuration {path}", path)
+    return Choice(DEFAULTS.get(setting), "default")
+
+
+def config_path() -> Path | None:
+    """Where the configuration file is, whether it exists or not; None on a machine without homes.
+
+    $SAM3_AGENT_CONFIG, else sam3-agent/config.toml in %APPDATA% (Windows), in $XDG_CONFIG_HOME, or
+    in ~/.config.
+    """
+    named = os.environ.get("SAM3_AGENT_CONFIG")
+    if named:
+        return Path(named).expanduser()
+    place = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", "")
+    if not os.path.isabs(place):  # the XDG specification has relative paths ignored
+        place = os.path.expanduser("~/.config")
+    return Path(place) / "sam3-agent" / "config.toml" if os.path.isabs(place) else None
+
+
+def read_config(path: Path) -> dict[Setting, str]:
+    """The settings in a configuration file; none when there is no such file.
+
+    Raises InputError that names the file and line for anything that is not a known setting.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: this is not UTF-8 text; {_MEND}") from error
+    except tomllib.TOMLDecodeError as error:
+        last = f"at line {len(text.splitlines())}"
+        told = str(error).replace("at end of document", last)
+        raise InputError(f"the configuration {path} is no TOML: {told}; {_MEND}") from error
+    for name, value in values.items():
+        place = f"{path}, line {_line_of(name, text)}"
+        if name not in get_args(Setting):
+            known = ", ".join(get_args(Setting))
+            raise InputError(f"{place}: there is no setting {name!r}; the settings are {known}")
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"{place}: {name} is {value!r}, not a text in quotes such as {_SHOWN}")
+    return values  # type: ignore[return-value]
+
+
+def write_config(path: Path, values: dict[Setting, str]) -> None:
+    """Replace a configuration file; raises InputError when it cannot be written."""
+    lines = ["# written by `sam3-agent setup`; keys are read from the environment only"]
+    # a JSON string is a TOML string
+    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+_MEND = "mend or delete it, or run `sam3-agent setup`"
+_SHOWN = 'planner = "offline"'
+
+
+def _line_of(name: str, text: str) -> int:
+    """The line on which a setting, or a table of that name, begins; 1 when it cannot be found."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip().lstrip("[").lstrip().strip("\"'").startswith(name):
+            return number
+    return 1
