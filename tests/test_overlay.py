@@ -6,7 +6,7 @@ import pytest
 from sam3_agent import Masks
 from sam3_agent.images import Pixels
 from sam3_agent.rle import encode_crop, tight_boxes
-from sam3_agent.tools.labels import Label, place_labels
+from sam3_agent.tools.labels import Color, Label, place_labels
 from sam3_agent.tools.overlay import PALETTE, draw_masks, pole, view
 
 
@@ -29,7 +29,7 @@ def test_pixels_outside_masks_and_labels_stay_as_they_are(image: Pixels) -> None
     drawn = draw_masks(image, Masks.from_dense(dense), [1])
     assert drawn.shape == image.shape
     assert (drawn[~dense[0]] == image[~dense[0]]).all()
-    assert (drawn[dense[0]] != image[dense[0]]).any(axis=-1).all()
+    assert (drawn[20, 20:120] != 128).any(axis=-1).all()
     assert (image == 128).all()
 
 
@@ -40,6 +40,50 @@ def test_a_mask_has_the_colour_of_its_number_in_every_picture(image: Pixels) -> 
     both, second = draw_masks(image, masks, [4, 14]), draw_masks(image, masks[1], [14])
     assert tuple(both[50, 100]) == tuple(second[50, 100]) == PALETTE[13 % len(PALETTE)]
     assert tuple(both[10, 10]) == PALETTE[3]
+
+
+def disc(radius: int, ground: Color, color: Color) -> tuple[Pixels, Masks]:
+    """A disc of one colour in the middle of a picture of 768 x 768, with its mask."""
+    y, x = np.mgrid[:768, :768]
+    mask = np.hypot(x - 384, y - 384) <= radius
+    return np.where(mask[..., None], color, ground).astype(np.uint8), Masks.from_dense(mask[None])
+
+
+@pytest.mark.parametrize(
+    "color", [(222, 30, 38), (250, 250, 250), (12, 12, 12), (252, 212, 28), *PALETTE[:3]]
+)
+@pytest.mark.parametrize(("radius", "most"), [(10, 0.5), (20, 0.49), (40, 0.42), (300, 0.12)])
+def test_a_marked_thing_keeps_its_colour(radius: int, most: float, color: Color) -> None:
+    for number in range(1, 13):
+        picture, masks = disc(radius, (128, 128, 128), color)
+        inside = masks.dense()[0]
+        for drawn in (draw_masks(picture, masks, [number]), view(picture, masks, [number])):
+            changed = (drawn[inside] != color).any(axis=-1)
+            assert changed.mean() <= most
+            if radius >= 20:
+                assert np.median(drawn[inside], axis=0).tolist() == list(color)
+
+
+@pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255), (128, 128, 128), *PALETTE])
+def test_an_outline_is_seen_on_any_colour(ground: Color) -> None:
+    for number, own in enumerate(PALETTE, 1):
+        picture, masks = disc(100, ground, ground)
+        drawn = draw_masks(picture, masks, [number]).astype(int)
+        inside = masks.dense()[0]
+        assert (drawn[inside] == own).all(axis=-1).any()
+        contrast = np.abs(drawn - np.array(ground)).max(axis=-1)
+        for crossing in (contrast[284:300, 384], contrast[384, 284:300], contrast[469:485, 384]):
+            assert crossing.max() >= 100
+
+
+def test_masks_of_odd_and_even_numbers_are_hatched_in_different_directions() -> None:
+    drawn = [draw_masks(*disc(200, (0, 0, 0), (0, 0, 0)), [number]) for number in (1, 2)]
+    hatched = [picture[480:520, 330:370].any(axis=-1) for picture in drawn]
+    assert all(one.any() for one in hatched)
+    for one, slope in zip(hatched, (1, -1), strict=True):
+        rows, columns = np.nonzero(one)
+        lines = np.unique((rows * slope + columns) % 40)
+        assert len(lines) <= 2
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (64, 400), (1920, 1080)])
@@ -56,7 +100,11 @@ def test_masks_of_one_pixel_and_of_the_whole_image_are_drawn(image: Pixels) -> N
     dense[0, 0, 0] = dense[1, 99, 199] = True
     dense[2] = True
     drawn = draw_masks(image, Masks.from_dense(dense), [1, 2, 3])
-    assert (drawn != image).any(axis=-1).all()
+    edge = np.ones((100, 200), np.bool_)
+    edge[1:-1, 1:-1] = False
+    assert (drawn != image).any(axis=-1)[edge].all()
+    assert tuple(drawn[0, 0]) == PALETTE[0]
+    assert tuple(drawn[99, 199]) == PALETTE[1]
 
 
 def test_no_masks_leave_the_image_alone(image: Pixels) -> None:

@@ -21,6 +21,10 @@ SMALLEST, LARGEST = (12, 1 / 45), (14, 1 / 22)
 RINGS = 8
 """How far around its mask a label looks for a place, in halves of its height."""
 
+ROOM = 1.4
+"""How many times as wide as its label a mask is, at its widest, that has the label inside: beside a
+smaller one it hides less of what is marked."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -45,8 +49,8 @@ def draw_labels(picture: Image.Image, labels: Sequence[Label], thickness: int) -
         x, y = label.pole
         if not (x0 <= x < x1 and y0 <= y < y1):
             near = (min(max(x, x0), x1), min(max(y, y0), y1))
-            draw.line([label.pole, near], fill="white", width=2 * thickness - 1)
-            draw.line([label.pole, near], fill=label.color, width=max(1, thickness - 1))
+            draw.line([label.pole, near], fill="white", width=thickness + 1)
+            draw.line([label.pole, near], fill=label.color, width=max(1, thickness // 2))
     for label, (x0, y0, x1, y1), points in placed:
         draw.rounded_rectangle(
             (x0, y0, x1 - 1, y1 - 1),
@@ -72,7 +76,7 @@ def place_labels(
     placed: list[tuple[Label, tuple[int, int, int, int], int]] = []
     crowded: list[Label] = []
     for label in sorted(labels, key=lambda label: -label.reach):
-        points = round(float(np.clip(label.reach * 0.75, smallest, largest)))
+        points = round(float(np.clip(label.reach * 0.5, smallest, largest)))
         box = _free_box(label, _extent(points, len(label.text)), taken[: len(placed)], size)
         if box is None:
             crowded.append(label)
@@ -95,7 +99,7 @@ def _free_box(
         return None
     x, y = label.pole
     x0, y0, x1, y1 = label.box
-    if 2 * label.reach >= 0.8 * max(extent):
+    if 2 * label.reach >= ROOM * max(extent):
         start, first = (x, y), [(x, y)]
     else:
         start = (x, y0 - height // 2 - 3)

@@ -30,11 +30,15 @@ PALETTE: tuple[Color, ...] = (
 )
 """The colour of mask n is PALETTE[(n - 1) % 12], unless a neighbour with a lower number has it."""
 
-TINT = 0.35
-"""How much of the colour a masked pixel takes."""
+HATCH = 10
+"""Pixels from one hatching line to the next, per pixel of outline: a fill would change the colour
+of what it marks, and a red car would be taken for a purple one."""
 
-HALO = 153
+HALO = 204
 """How much of white the light line takes, of 255."""
+
+LEAST_HALO, LEAST_HATCH = 5, 12
+"""Pixels from edge to middle of a mask that is large enough for a light line, and for hatching."""
 
 OUTLINE = 5
 """Pixels of the outline of a close-up, whose colour may be that of the thing."""
@@ -58,11 +62,11 @@ class _Mark:
 
 
 def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
-    """The (H, W, 3) uint8 image with each mask tinted, outlined and labelled with its number.
+    """The (H, W, 3) uint8 image with each mask outlined, hatched and labelled with its number.
 
-    Larger masks lie below smaller ones. Labels stay inside the image and off each other; one that
-    does not fit into its mask stands beside it with a line to it, and one for which there is no
-    place at all is left out.
+    The pixels between the lines stay as they are, so that colours can be judged. Larger masks lie
+    below smaller ones. Labels stay inside the image and off each other; one that does not fit into
+    its mask stands beside it with a line to it, and one for which there is no place is left out.
     """
     return _drawn(Image.fromarray(np.asarray(image)), _marks(masks, numbers, (0, 0), 1.0))
 
@@ -89,7 +93,7 @@ def outlined(
     (mark,) = _marks(masks, [number], region[:2], scale)
     clipped = _clipped(mark, canvas.size)
     if clipped:
-        _tint(canvas, clipped, OUTLINE, 0.0)
+        _outline(canvas, clipped, OUTLINE, _label(clipped).reach)
     return np.asarray(canvas), mark.color
 
 
@@ -176,20 +180,35 @@ def _gaps(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.
 
 
 def _drawn(canvas: Image.Image, marks: Sequence[_Mark]) -> Pixels:
-    thickness = max(2, round(min(canvas.size) / 300))  # seen at any scale
-    for mark in marks:
-        _tint(canvas, mark, thickness, TINT)
-    draw_labels(canvas, [_label(mark) for mark in marks], thickness)
+    thickness = max(2, round(min(canvas.size) / 200))  # seen at any scale
+    labels = [_label(mark) for mark in marks]
+    for mark, label in zip(marks, labels, strict=True):
+        _outline(canvas, mark, thickness, label.reach)
+        if label.reach >= LEAST_HATCH:
+            _hatch(canvas, mark, thickness)
+    draw_labels(canvas, labels, thickness)
     return np.asarray(canvas)
 
 
-def _tint(canvas: Image.Image, mark: _Mark, thickness: int, tint: float) -> None:
-    """Tint a mask and outline it: a light line in a coloured one is seen on dark and on light."""
+def _outline(canvas: Image.Image, mark: _Mark, thickness: int, reach: float) -> None:
+    """Outline a mask inside its edge: a light line in a coloured one is seen on any colour.
+
+    reach: pixels from the edge to the middle of the mask; the lines leave most of them free.
+    """
+    thickness = max(1, min(thickness, round(reach / 10)))
     inside = _eroded(mark.crop, thickness)
-    core = _eroded(inside, max(1, thickness // 2))
-    color = np.where(inside, np.uint8(255 * tint), np.uint8(255)) * mark.crop
-    canvas.paste(mark.color, mark.corner, Image.fromarray(color))
-    canvas.paste((255, 255, 255), mark.corner, Image.fromarray((inside ^ core) * np.uint8(HALO)))
+    canvas.paste(mark.color, mark.corner, Image.fromarray((mark.crop ^ inside) * np.uint8(255)))
+    if reach >= LEAST_HALO:
+        light = inside ^ _eroded(inside, max(1, thickness // 2))
+        canvas.paste((255, 255, 255), mark.corner, Image.fromarray(light * np.uint8(HALO)))
+
+
+def _hatch(canvas: Image.Image, mark: _Mark, thickness: int) -> None:
+    """Draw thin lines across a mask, those of even numbers the other way than those of odd ones."""
+    (x, y), (rows, columns) = mark.corner, mark.crop.shape
+    across = np.arange(x, x + columns)[None] * (1 if mark.number % 2 else -1)
+    lines = (across + np.arange(y, y + rows)[:, None]) % (HATCH * thickness) < thickness // 2
+    canvas.paste(mark.color, mark.corner, Image.fromarray((mark.crop & lines) * np.uint8(255)))
 
 
 def _eroded(crop: BoolArray, steps: int) -> BoolArray:

@@ -215,7 +215,7 @@ def _counted(number: int, ballots: Sequence[Opinion]) -> Verdict:
 
 def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Message:
     told = [f"Question: {query}"]
-    pictures = []
+    pictures = [image]
     for letter, one in (("A", a), ("B", b)):
         masks = ", ".join(map(str, one.numbers)) or "none"
         told.append(f"Answer {letter}: {one.text} (masks: {masks})")
