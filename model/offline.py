@@ -13,6 +13,7 @@ from sam3_agent.model.english.interpretation import Findings, meant, phrases
 from sam3_agent.model.english.known_concepts import (
     Known,
     UnknownWordError,
+    colorless_kinds,
     in_known_words,
     known_phrases,
 )
@@ -97,6 +98,9 @@ class OfflinePlanner:
             findings = Findings(found, size)
             named = findings.colors(findings.things(known.query.what), colors)
             measured = _colors(_results(messages, "measure"))
+            unclear = _colorless(known.query, vocabulary, found)
+            if unclear:
+                return _answer(UNKNOWN.format(reason=unclear), (), unable=True)
             return _conclude(known, findings, measured | named, messages[at:], tools)
         failed = next((result.text for result in results if result.data is None), None)
         if failed is not None:
@@ -133,8 +137,11 @@ def _query(questions: Sequence[str]) -> Query | Unreadable:
 
 def _phrases(query: Query, vocabulary: Vocabulary | None) -> list[str]:
     """The concept phrases that must be found to answer."""
-    wanted = (concept for node in nodes(query) for concept in concepts(node))
-    return [phrase for concept in wanted for phrase in known_phrases(concept, vocabulary)]
+    wanted = [concept for node in nodes(query) for concept in concepts(node)]
+    return [
+        *(phrase for concept in wanted for phrase in known_phrases(concept, vocabulary)),
+        *(kind for concept in wanted for kind in colorless_kinds(concept, vocabulary)),
+    ]
 
 
 def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str]:
@@ -151,6 +158,19 @@ def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str
         if noun in kinds
         for color in vocabulary[noun]
     }
+
+
+def _colorless(
+    query: Query, vocabulary: Vocabulary | None, found: Mapping[str, Sequence[Thing]]
+) -> str:
+    """Why it cannot be told which things of all kinds have a colour; "" when it can."""
+    if isinstance(query.what, Chosen):  # one that has the colour is meant, not all
+        return ""
+    wanted = {concept for node in nodes(query) for concept in concepts(node)}
+    kinds = [kind for one in wanted for kind in colorless_kinds(one, vocabulary) if found[kind]]
+    if not kinds:
+        return ""
+    return f'There is also "{min(kinds)}", of which I do not know the colours.'
 
 
 def _conclude(

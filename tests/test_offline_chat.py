@@ -89,6 +89,7 @@ FOLLOW_UP_TEXTS = [
     (["is there a dog?", "and cats?"], "Yes, there are 2 cats."),
     (["the largest car", "is it red?"], "Yes, the largest car is red."),
     (["the largest car", "is it on the left?"], "No, the largest car is not on the left."),
+    (["the blue car", "is it the largest?"], "No, the blue car is not the largest car."),
     (["is there a dog?", "what colour is it?"], "The dog is green."),
     (["what colour is the dog?", "and the cats?"], "The 2 cats are green."),
     (["mark the smallest car", "what is its colour?"], "The smallest car is red."),

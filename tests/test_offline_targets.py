@@ -246,6 +246,9 @@ READ = {
     "is there a cat anywhere in this photo?": "cat",
     "I'm looking for the house, where is it?": "house",
     "i think there was a cat, is there?": "cat",
+    # what is left out is of the noun at hand
+    "the car next to the blue one": "r2",
+    "which car is larger, the blue one or the leftmost one?": "b1",
     # totals
     "how many dogs are there in total?": "d1 d2 d3",
     "how many dogs, cats and trees altogether?": "d1 d2 d3 cat tree",
@@ -266,6 +269,9 @@ CHECKS = {
     "is no car purple?": "Yes, none of the 4 cars is purple.",
     "is every animal a dog?": "No, only 3 of the 4 animals are dogs.",
     "are both dogs brown?": None,
+    "is the blue car the largest?": "No, the blue car is not the largest car.",
+    "is the cat the smallest animal?": "No, the cat is not the smallest animal.",
+    "is the largest car the leftmost one?": "No, the largest car is not the leftmost car.",
     "is at least one of the dogs brown?": "Yes, there is 1 brown dog.",
     "are there at least four dogs?": "No, there are only 3 dogs.",
     "are there more than three cars?": "Yes, there are 4 cars.",

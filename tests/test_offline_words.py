@@ -112,6 +112,21 @@ def test_that_no_known_kind_of_a_wider_word_is_there_does_not_say_that_there_is_
     assert "other kinds" in answer.text
 
 
+@pytest.mark.parametrize(
+    "query", ["how many red things are there?", "everything blue", "red vehicles"]
+)
+def test_things_whose_colours_are_not_known_are_not_counted_as_of_another_colour(
+    query: str,
+) -> None:
+    boat = {"boat": DOG, "vehicle": [*CARS, *DOG]}
+    with_boat = PlacedSegmenter(SEGMENTER.things | boat, vocabulary=VOCABULARY)
+    without = PlacedSegmenter({"car": CARS, "red car": CARS[:1]}, vocabulary=VOCABULARY)
+
+    assert ask(query, with_boat).status == "unable"
+    assert '"boat"' in ask("red vehicles", with_boat).text
+    assert ask("red vehicles", without).text == "There is 1 red vehicle. It is a red car."
+
+
 def test_a_segmenter_with_an_open_vocabulary_is_asked_for_every_word() -> None:
     segmenter = PlacedSegmenter({"striped sofa": CARS})
 

@@ -14,6 +14,7 @@ from sam3_agent.model.english.queries import (
     Query,
     Share,
     Union,
+    heads,
 )
 from sam3_agent.model.english.reading import UnreadableError
 
@@ -51,6 +52,8 @@ class CheckReader(ListReader):
         self.ends_at_plural = False
         first, *others = listed.phrases
         present = self.take_one(lexicon.PRESENT)
+        if self.peek() and not others and (fitting := self._superlative(first)):
+            return Check(self.meant(listed, choose=True), fitting, share or "all")
         several = first.number == "plural" or first.elided or (first.count or 1) > 1
         if others or any_of_them or not (share or every or first.ordered or several):
             return self._exists_so(listed, least, present)
@@ -67,6 +70,21 @@ class CheckReader(ListReader):
             raise UnreadableError(f'It cannot check what is said of "{first.text}".')
         what = self.meant(listed, choose=False)
         return Exists(what, listed.every, least or _least(listed))
+
+    def _superlative(self, phrase: NounPhrase) -> Node | None:
+        """Take "[is the red car] the smallest": of all cars, unless a noun says of what."""
+        begin = self.at
+        try:
+            named = self.phrase()
+        except UnreadableError:
+            named = None
+        if named is None or not named.ordered:
+            self.at = begin
+            return None
+        noun = phrase.noun
+        if noun is None and self.antecedent is not None:
+            noun = heads(self.antecedent)[0].noun
+        return self.meant(NounList([named]), choose=True, noun=noun)
 
     def _check(self, phrase: NounPhrase, share: Share) -> Check:
         """Take the predicate of "[all cars are] red": whether so many fit it."""

@@ -8,6 +8,7 @@ from sam3_agent.model.english.queries import (
     Concept,
     Exists,
     Placed,
+    Ranked,
     Related,
     Union,
     heads,
@@ -65,6 +66,8 @@ class CheckWording(Naming):
         match query.fitting:
             case Placed() | Related() as node:
                 return self._where(node)
+            case Ranked() as node:
+                return f"the {self._name(node, several=node.count > 1)}"
             case Concept(noun, attributes) if attributes and noun in {
                 head.noun for head in heads(query.what)
             }:

@@ -46,10 +46,11 @@ class ColorWording(Naming):
         from_left = sorted(things, key=lambda thing: thing.box[0])
         colors = [self._color(thing) for thing in from_left]
         name = self._name(node, several=len(things) > 1)
-        total = len(self._findings.candidates(node.of)) if isinstance(node, Chosen) else len(things)
-        if total > len(things) == 1:
-            one = self._marked("the clearest one", node)
-            return f"There are {total} {self._name(node)}; {one} is {colors[0]}."
+        if isinstance(node, Chosen) and len(things) == 1:
+            total = len(self._findings.candidates(node.of))
+            if total > 1:
+                one = self._marked("the clearest one", node)
+                return f"There are {total} {self._name(node.of)}; {one} is {colors[0]}."
         if len(set(colors)) == 1:
             number = f"{len(things)} " if len(things) > 1 else ""
             some = self._marked(f"The {number}{name}", node)

@@ -196,7 +196,7 @@ class _Reader(CheckReader):
         """Take ", the dog or the cat" after "which animal is larger"."""
         begin = self.at
         if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
-            these = self.meant(self.list(), choose=True)
+            these = self.meant(self.list(), choose=True, noun=phrase.noun)
             if not all(_is_kind_of(head, phrase) for head in heads(these)):
                 raise UnreadableError(f'It cannot tell whether each is one "{phrase.text}".')
             return Ranked(these, phrase.order)

@@ -122,6 +122,19 @@ def _described(
     return _Reworded(node, f"I took {note}." if note else "")
 
 
+def colorless_kinds(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str, ...]:
+    """The known kinds of a coloured category ("red things") of which no colour is known."""
+    if vocabulary is None or not concept.attributes:
+        return ()
+    kinds = phrases(Concept(concept.noun))
+    attribute = " ".join(concept.attributes)
+    return tuple(
+        kind
+        for kind in kinds
+        if kind != concept.noun and kind in vocabulary and attribute not in vocabulary[kind]
+    )
+
+
 def known_phrases(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str, ...]:
     """The concept phrases for a concept, those that are known."""
     return tuple(one for one in phrases(concept) if not unknown_part(one, vocabulary))

@@ -44,6 +44,7 @@ COUNTING = _phrases("""
 """)
 EXISTENCE = _phrases("""
     is there, are there, do you see, can you see, can i see, do we see, can we see, do you find,
+    do we have, do you have, have we got, can you find,
     if there is, if there are, whether there is, whether there are, can you spot
 """)
 COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {

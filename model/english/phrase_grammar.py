@@ -21,7 +21,7 @@ from sam3_agent.model.english.lexicon import (
 from sam3_agent.model.english.noun_lists import NounList
 from sam3_agent.model.english.noun_phrases import NounPhrase, Relating
 from sam3_agent.model.english.nouns import number
-from sam3_agent.model.english.queries import Node, Order, Place, Relation, Union
+from sam3_agent.model.english.queries import Concept, Node, Order, Place, Relation, Union
 from sam3_agent.model.english.reading import UnreadableError
 
 MAX_DEPTH = 6
@@ -45,8 +45,13 @@ class PhraseReader(ConceptReader):
         self.splits_at_and = False
         """Whether an "and" after an anchor belongs to a list outside ("both ... and ...")."""
 
-    def meant(self, listed: NounList, *, choose: bool) -> Node:
-        """What a list of the question means; see `NounPhrase.node`."""
+    def meant(self, listed: NounList, *, choose: bool, noun: str | None = None) -> Node:
+        """What a list of the question means; see `NounPhrase.node`.
+
+        noun: what one that is left out stands for, before anything of an earlier question.
+        """
+        if noun is not None and not any(phrase.same or phrase.other for phrase in listed.phrases):
+            return listed.node(Concept(noun), choose=choose)
         if self.lost and any(phrase.elided for phrase in listed.phrases):
             raise UnreadableError("The question before was not understood, and this one needs it.")
         return listed.node(self.antecedent, choose=choose)
@@ -257,7 +262,7 @@ class PhraseReader(ConceptReader):
             phrase.places.append(place)
             return True
         directly = not self.matches_any(RELATIONS) and self.take_one(lexicon.DIRECTLY)
-        relating = self._relation()
+        relating = self._relation(phrase.noun)
         if relating and not (posture and relating.relation not in ("on", "inside")):
             if directly and phrase.number == "plural":
                 self.at = begin
@@ -287,7 +292,7 @@ class PhraseReader(ConceptReader):
         self.at = begin
         return None
 
-    def _relation(self) -> Relating | None:
+    def _relation(self, noun: str | None) -> Relating | None:
         """Take "to the left of the tree"."""
         begin = self.at
         words = self.take_phrase(RELATIONS)
@@ -312,7 +317,7 @@ class PhraseReader(ConceptReader):
                 f'It cannot read "{" ".join(self.words[begin:])}": '
                 "what someone wears takes looking at the picture."
             )
-        anchor, every = self._anchor(relation, anchors, only_one)
+        anchor, every = self._anchor(relation, anchors, only_one, noun)
         return Relating(relation, anchor, every, words in lexicon.NEAREST)
 
     def _another_anchor(self, *, plain: bool) -> NounPhrase | None:
@@ -329,7 +334,7 @@ class PhraseReader(ConceptReader):
         return None
 
     def _anchor(
-        self, relation: Relation, anchors: list[NounPhrase], only_one: bool
+        self, relation: Relation, anchors: list[NounPhrase], only_one: bool, noun: str | None
     ) -> tuple[Node, bool]:
         """What the anchors mean, and whether the relation must hold to every thing of them."""
         directed = relation not in ("near", "inside", "on", "touching")
@@ -341,8 +346,8 @@ class PhraseReader(ConceptReader):
             if one and not anchor.count:
                 anchor.count = 1
             keep = directed or anchor.restricted or anchor.count is not None
-            one_list = NounList([anchor])
-            nodes.append(self.meant(one_list, choose=keep and anchor.determiner != "a"))
+            choose = keep and anchor.determiner != "a"
+            nodes.append(self.meant(NounList([anchor]), choose=choose, noun=noun))
         if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
             raise UnreadableError('"between" needs two things.')
         if len(nodes) > 1:
