@@ -264,6 +264,20 @@ def test_a_base_url_without_its_version_gets_a_hint() -> None:
         planner(server, base_url="http://stub").reply(QUESTION, load.tools())
 
 
+@pytest.mark.parametrize("proxy", ["foo://me:secret@localhost:1", "http://me:secret@[::1"])
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    for make in (
+        lambda: OpenAIPlanner("m", base_url="http://stub/v1"),
+        lambda: GeminiPlanner("g", base_url="http://stub"),
+    ):
+        with pytest.raises(PlannerError, match="Check HTTP_PROXY, HTTPS_PROXY and ALL") as caught:
+            make()
+        assert "secret" not in str(caught.value)
+
+
 def test_the_command_line_says_what_is_wrong_and_exits_with_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

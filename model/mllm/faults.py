@@ -7,7 +7,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -126,6 +127,17 @@ class Line:
         text = " ".join(self._without_keys(text).split())
         return text if len(text) <= limit else text[: limit - 1] + "…"
 
+    @contextmanager
+    def setting_up(self) -> Iterator[None]:
+        """Make a client inside; a proxy that it cannot use is a PlannerError."""
+        try:
+            yield
+        except Exception as error:  # what httpx raises for an address has no class of its own
+            if not isinstance(error, (ImportError, ValueError)) and not unsendable(error):
+                raise
+            advice = "Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+            raise self.error(Fault(f"no client can be made: {error}", advice), error) from error
+
     def _without_keys(self, text: str) -> str:
         wordlike = re.fullmatch("[A-Za-z]+|[0-9]+", self.secret) is not None
         if len(self.secret) >= SHORT and not wordlike:
@@ -195,7 +207,10 @@ def unknown_host(error: BaseException) -> bool:
 def unsendable(error: BaseException) -> bool:
     """Whether a request could not even be written: an address or header that HTTP does not know."""
     kinds = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
-    return type(root_cause(error)).__name__ in kinds
+    cause: BaseException | None = error
+    while cause is not None and type(cause).__name__ not in kinds:
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def not_connected(error: BaseException) -> bool:

@@ -137,7 +137,8 @@ class GeminiPlanner:
         self._pictures = PictureEncoder(max_side) if max_side else PictureEncoder()
         self._line = replace(line or Line("gemini", self.model), secret=key)
         self._httpx2, self._errors, self._types = httpx2, errors, types
-        http = http_client or httpx2.Client()
+        with self._line.setting_up():
+            http = http_client or httpx2.Client()
         if http_client is None:
             weakref.finalize(self, http.close)
         # the SDK retries nothing unless told to: `Line` does, and heeds Retry-After. Its async

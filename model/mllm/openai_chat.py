@@ -116,13 +116,14 @@ class OpenAIPlanner:
         self._line = replace(line or Line("openai", model), secret=key)
         self._reached = False
         self._openai = openai
-        self._client = openai.OpenAI(
-            api_key=key or "none",
-            base_url=base_url or OPENAI_URL,  # with None the SDK reads the variable, unchecked
-            timeout=timeout,
-            max_retries=0,
-            http_client=http_client,
-        )
+        with self._line.setting_up():
+            self._client = openai.OpenAI(
+                api_key=key or "none",
+                base_url=base_url or OPENAI_URL,  # with None the SDK reads the variable, unchecked
+                timeout=timeout,
+                max_retries=0,
+                http_client=http_client,
+            )
 
     @property
     def settings(self) -> dict[str, Any]:
