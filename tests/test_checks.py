@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sam3_agent import (
@@ -205,6 +206,18 @@ def test_of_two_readings_the_better_one_wins_if_the_order_does_not_matter(
     assert answer.usage.parts["compare"].calls == 2
     heard = said(agent(eye, Eyes(better=better), *script, effort="thorough"), image)
     assert verdict in heard[-1]
+
+
+def test_answers_are_compared_beside_the_image_without_marks(
+    image: Pixels, eye: PlacedSegmenter
+) -> None:
+    eyes = Eyes()
+    agent(eye, eyes, SEGMENT, FIRST, SEGMENT, BOTH, effort="thorough").ask(image, "which?")
+    compared = [question.pictures for question in eyes.asked if "Answer A" in question.text]
+    assert len(compared) == 2
+    for plain, *marked in compared:
+        assert np.array_equal(plain, image)
+        assert len(marked) == 2
 
 
 def test_a_second_reading_that_fails_costs_nothing_but_itself(

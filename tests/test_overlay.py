@@ -5,7 +5,10 @@ import pytest
 
 from sam3_agent import Masks
 from sam3_agent.images import Pixels
+from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.rle import encode_crop, tight_boxes
+from sam3_agent.scene import Scene
+from sam3_agent.tools.closeups import look
 from sam3_agent.tools.labels import Color, Label, place_labels
 from sam3_agent.tools.overlay import PALETTE, draw_masks, pole, view
 
@@ -62,6 +65,19 @@ def test_a_marked_thing_keeps_its_colour(radius: int, most: float, color: Color)
             assert changed.mean() <= most
             if radius >= 20:
                 assert np.median(drawn[inside], axis=0).tolist() == list(color)
+
+
+def test_a_close_up_leaves_the_inside_of_a_thing_as_it_is() -> None:
+    picture = np.full((400, 600, 3), 90, np.uint8)
+    picture[100:160, 200:300] = (222, 30, 38)
+    scene = Scene(picture, PlacedSegmenter({"car": [(200, 100, 300, 160)]}))
+    scene.find(["car"])
+    (closeup,) = look(scene, numbers=[1]).pictures
+    red = (closeup == (222, 30, 38)).all(axis=-1)
+    rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
+    inside = red[rows[0] + 10 : rows[-1] - 9, columns[0] + 10 : columns[-1] - 9]
+    assert inside.size > 50_000
+    assert inside.all()
 
 
 @pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255), (128, 128, 128), *PALETTE])
