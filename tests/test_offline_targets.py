@@ -245,6 +245,8 @@ READ = {
     "hi, please mark the cat for me": "cat",
     "is there a cat anywhere in this photo?": "cat",
     "I'm looking for the house, where is it?": "house",
+    "there is a cat, right?": "cat",
+    "isn't there a cat?": "cat",
     "i think there was a cat, is there?": "cat",
     # what is left out is of the noun at hand
     "the car next to the blue one": "r2",

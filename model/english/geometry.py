@@ -199,7 +199,7 @@ def _is_over(thing: Thing, anchor: Thing, size: Size) -> bool:
 
 
 def _is_between(thing: Thing, anchors: Sequence[Thing]) -> bool:
-    """Its centre is in the strip that leads from one anchor to another, as wide as the things."""
+    """Its centre is in the strip that leads from one anchor to another, hardly wider than these."""
     return any(_is_in_strip(thing, *pair) for pair in itertools.combinations(anchors, 2))
 
 
@@ -210,8 +210,11 @@ def _is_in_strip(thing: Thing, one: Thing, other: Thing) -> bool:
         return False
     along = (way[0] * to[0] + way[1] * to[1]) / length
     beside = abs(way[0] * to[1] - way[1] * to[0]) / length
+    # what stands on an anchor, or leans on it, is beside it and not between
+    first, last = (min(each.width, each.height, length / 2) / 2 for each in (one, other))
     widest = max(max(each.width, each.height) for each in (one, other))
-    return 0 < along < length and beside <= (widest + max(thing.width, thing.height)) / 2
+    near = beside <= widest / 2 + max(thing.width, thing.height) / 4
+    return near and first < along < length - last
 
 
 _RELATIONS: dict[Relation, Callable[[Thing, Thing, Size], bool]] = {

@@ -40,7 +40,8 @@ IMAGE = frozenset("picture image photo photograph pic scene frame shot screensho
 HOW_MANY = _phrases("how many, how many of")
 COUNTING = _phrases("""
     count, count up, number of, the number of, the total number of, total number of, the count of,
-    count of, what is the number of, what is the total number of, what is the count of
+    count of, what number of, what is the number of, what is the total number of,
+    what is the count of
 """)
 EXISTENCE = _phrases("""
     is there, are there, do you see, can you see, can i see, do we see, can we see, do you find,

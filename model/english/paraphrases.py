@@ -93,6 +93,8 @@ _PATTERNS = (
         r"(?: , (?:is there|are there|is that right|right|correct))?",
         r"is there \1",
     ),
+    (r"there (?:is|are) (.+?) , (?:right|correct|is there|are there)", r"is there \1"),
+    (r"(?:is|are) not there (.+)", r"is there \1"),
     (r"are (the .+?) (all|both) (.+)", r"are \2 of \1 \3"),
     *_TOTALS,
     *_SEVERAL_COUNTS,
