@@ -98,9 +98,8 @@ class OfflinePlanner:
             findings = Findings(found, size)
             named = findings.colors(findings.things(known.query.what), colors)
             measured = _colors(_results(messages, "measure"))
-            unclear = _colorless(known.query, vocabulary, found)
-            if unclear:
-                return _answer(UNKNOWN.format(reason=unclear), (), unable=True)
+            if doubt := _colorless(known.query, vocabulary, found) or _doubt(known, findings):
+                return _answer(doubt, (), unable=True)
             return _conclude(known, findings, measured | named, messages[at:], tools)
         failed = next((result.text for result in results if result.data is None), None)
         if failed is not None:
@@ -170,7 +169,26 @@ def _colorless(
     kinds = [kind for one in wanted for kind in colorless_kinds(one, vocabulary) if found[kind]]
     if not kinds:
         return ""
-    return f'There is also "{min(kinds)}", of which I do not know the colours.'
+    return UNKNOWN.format(reason=f'There is also "{min(kinds)}", whose colours I do not know.')
+
+
+def _doubt(known: Known, findings: Findings) -> str:
+    """Why what was found does not answer the question; "" when it does."""
+    query = known.query
+    things = findings.things(query.what)
+    if any(not findings.things(node) for node in known.wider):
+        reason = f"{' '.join(known.notes)} I see none, but there may be other kinds."
+        return UNKNOWN.format(reason=reason)
+    if isinstance(query, Check) and isinstance(query.what, Chosen):
+        total, asked = len(findings.candidates(query.what.of)), query.what.count
+        if total > asked:
+            reason = f"It is open which {asked} of the {total} that I found you mean."
+            return UNREADABLE.format(reason=reason)
+    unclear = bool(things) and not findings.kinds(things, heads(query.what)[0])
+    if isinstance(query, CountKinds) and unclear:
+        reason = "It is not clear of what kinds the things are that I found."
+        return UNREADABLE.format(reason=reason)
+    return ""
 
 
 def _conclude(
@@ -182,22 +200,6 @@ def _conclude(
 ) -> Message:
     """The answer; a call of `measure` when it needs colours that are not known yet."""
     query = known.query
-    if any(not findings.things(node) for node in known.wider):
-        text = f"{' '.join(known.notes)} I see none, but there may be other kinds."
-        return _answer(UNKNOWN.format(reason=text), (), unable=True)
-    if isinstance(query, Check) and isinstance(query.what, Chosen):
-        total, asked = len(findings.candidates(query.what.of)), query.what.count
-        if total > asked:
-            text = f"It is open which {asked} of the {total} that I found you mean."
-            return _answer(UNREADABLE.format(reason=text), (), unable=True)
-    things = findings.things(query.what)
-    if (
-        isinstance(query, CountKinds)
-        and things
-        and not findings.kinds(things, heads(query.what)[0])
-    ):
-        text = "It is not clear of what kinds the things are that I found."
-        return _answer(UNREADABLE.format(reason=text), (), unable=True)
     numbers = [thing.number for thing in meant(query, findings)]
     if isinstance(query, Color | CountColors | SameColor) and not colors.keys() >= set(numbers):
         return _measure(numbers, messages, tools)
@@ -208,7 +210,7 @@ def _conclude(
 def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
     """A call of `measure`; an answer without it when it was called in vain or is not there."""
     if "measure" not in {tool.name for tool in tools} or _results(messages, "measure"):
-        return _answer("I could not measure the colours.", numbers)
+        return _answer("I could not measure the colours.", (), unable=True)
     arguments = json.dumps({"numbers": list(numbers)})
     return Message("assistant", tool_calls=(ToolCall("measure_1", "measure", arguments),))
 

@@ -287,7 +287,7 @@ def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
     eye = PlacedSegmenter({"car": [(10, 10, 40, 40)]})
     few = [tool for tool in load.tools(eye) if tool.name in ("segment", "answer")]
     answer = Agent("offline", eye, tools=few).ask(image, "what colour is the car?")
-    assert answer.text == "I could not measure the colours."
+    assert (answer.status, answer.text) == ("unable", "I could not measure the colours.")
 
 
 def test_its_words_point_to_the_masks_that_they_name(eye: PlacedSegmenter) -> None:
