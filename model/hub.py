@@ -66,7 +66,8 @@ def look_up(repository: str) -> Repository:
     """Whether a repository is on disk, and if not, whether this user may download it."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    if any(isinstance(try_to_load_from_cache(repository, name), str) for name in WEIGHTS):
+    known = (try_to_load_from_cache(repository, name, cache_dir=_cache()) for name in WEIGHTS)
+    if any(isinstance(path, str) for path in known):
         return Repository(repository, True)
     api = HfApi(endpoint=_endpoint())
     try:
@@ -91,19 +92,25 @@ def download(repository: str) -> None:
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(repository, allow_patterns=[*FILES], endpoint=_endpoint())
+        snapshot_download(
+            repository, allow_patterns=[*FILES], endpoint=_endpoint(), cache_dir=_cache()
+        )
     except Exception as error:
         raise SegmenterError(advice(repository, error)) from error
 
 
 def free_bytes() -> tuple[Path, int]:
     """The folder of the hub's cache, and what is free on its disk."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    folder = Path(HF_HUB_CACHE)
+    folder = _cache()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     return folder, shutil.disk_usage(there).free
 
 
 def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT") or None
+
+
+def _cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(os.environ.get("HF_HUB_CACHE") or HF_HUB_CACHE)

@@ -24,6 +24,7 @@ from sam3_agent.model.placed import PlacedSegmenter
 ROOT = Path(__file__).parents[1]
 RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
 LARGE = 10**18
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +49,28 @@ def run(*arguments: str) -> Result:
 
 @contextlib.contextmanager
 def hub(sizes: dict[str, int], refused: tuple[str, ...] = ()) -> Iterator[str]:
-    """A hub on loopback with repositories of one weight file each; `refused` ones are gated."""
+    """A hub on loopback with repositories of one weight file each; `refused` ones are gated.
+
+    sizes: bytes of each repository's file; one that is small can be downloaded.
+    """
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
-            name = self.path.partition("?")[0].removeprefix("/api/models/")
+            path = self.path.partition("?")[0]
+            if "/resolve/" in path:
+                self.reply(200, "x" * (sizes[path[1:].partition("/resolve/")[0]] - 2))
+                return
+            name = path.removeprefix("/api/models/").removesuffix("/revision/main")
+            name, tree, _ = name.partition("/tree/")
             gate = name.removesuffix("/auth-check")
             if gate not in sizes:
                 self.reply(404, {"error": "not found"}, "RepoNotFound")
+            elif tree:
+                file = {"type": "file", "path": "model.safetensors", "oid": "0123"}
+                self.reply(200, [{**file, "size": sizes[name]}])
             elif name.endswith("/auth-check"):
                 kind = "GatedRepo" if gate in refused else ""
                 self.reply(403 if kind else 200, {}, kind)
@@ -64,17 +79,20 @@ def hub(sizes: dict[str, int], refused: tuple[str, ...] = ()) -> Iterator[str]:
                     {"rfilename": "model.safetensors", "size": sizes[gate]},
                     {"rfilename": "model.pt", "size": LARGE},
                 ]
-                self.reply(200, {"id": gate, "siblings": files})
+                self.reply(200, {"id": gate, "sha": COMMIT, "siblings": files})
 
         def reply(self, status: int, body: Any, kind: str = "") -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", '"0123"')
+            self.send_header("X-Repo-Commit", COMMIT)
             if kind:
                 self.send_header("X-Error-Code", kind)
             self.end_headers()
-            self.wfile.write(content)
+            if self.command == "GET":
+                self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
@@ -255,6 +273,22 @@ def test_setup_tells_a_gated_checkpoint_and_how_to_get_it(
     assert "accept its licence" in done.stdout
     assert "downloading" not in done.stderr
     assert read_config(config)["segmenter"] == "facebook/sam3"
+
+
+def test_setup_downloads_the_weights_once_and_not_when_told_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = ["setup", "--planner", "offline", "--segmenter", "someone/sam3", "--yes"]
+    with hub({"someone/sam3": 2_000}) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        spared = run(*asked, "--no-download")
+        assert (spared.exit_code, "downloading" in spared.stderr) == (0, False)
+        done = run(*asked)
+        assert (done.exit_code, "downloading someone/sam3" in done.stderr) == (0, True), done.output
+        assert [path.stat().st_size for path in tmp_path.rglob("*.safetensors")] == [2_000]
+        again = run(*asked)
+    assert "someone/sam3: in the local cache" in again.stdout
+    assert "downloading" not in again.stderr
 
 
 def test_setup_measures_the_download_and_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
