@@ -232,6 +232,7 @@ def test_setup_without_a_terminal_says_what_to_give(config: Path) -> None:
         ("offline", "tinny", [], "no segmenter 'tinny'"),
         ("openai:m", "tiny", ["--base-url", "localhost:8000"], "no URL"),
         ("offline", "tiny", ["--base-url", "http://a/v1"], "for an openai: planner"),
+        ("openai:m", "tiny", ["--base-url", "http://me:secret@a/v1"], "holds a password"),
     ],
 )
 def test_setup_refuses_what_could_not_run(

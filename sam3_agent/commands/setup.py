@@ -138,6 +138,8 @@ def _check_planner(name: str) -> None:
 def _check_url(text: str) -> None:
     if text != OPENAI and not text.startswith(("http://", "https://")):
         raise InputError(f"{text!r} is no URL such as http://localhost:8000/v1")
+    if "@" in text:
+        raise InputError("the URL holds a password, which must not be written down; leave it out")
 
 
 def _before(path: Path) -> dict[Setting, str]:
