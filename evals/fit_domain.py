@@ -69,7 +69,7 @@ def photos(folder: Path) -> Measured:
 
 
 def scenes(count: int, first_seed: int = FIRST_SEED) -> Measured:
-    """`count` scenes in all styles and sizes, each whole and in one other version; and blanks."""
+    """`count` scenes in all styles and sizes, whole and in one other version; crowds and blanks."""
 
     def made() -> Iterator[tuple[str, str, str, Image.Image]]:
         changes = list(SCENE_CHANGES.items())
