@@ -21,9 +21,10 @@ import types
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
+from typing_extensions import TypedDict, is_typeddict
 
 _CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
 _NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
@@ -104,8 +105,16 @@ def _lax(hint: Any, inner: bool = False) -> Any:
         validators += [AfterValidator(_bounded)] if hint is float else []
     elif is_typeddict(hint):
         validators.append(BeforeValidator(_from_json))
+        hint = _lax_dict(hint)
     # what a Field says comes first: pydantic writes limits behind a validator under other names
     return Annotated[(hint, *metadata, *validators)] if metadata or validators else hint
+
+
+def _lax_dict(hint: Any) -> Any:
+    """A TypedDict whose fields take more than pydantic's lax mode, too."""
+    fields = get_type_hints(hint, include_extras=True)
+    lax = {name: _lax(one, inner=True) for name, one in fields.items()}
+    return TypedDict(hint.__name__, lax)  # type: ignore[operator]
 
 
 def _nothing(value: Any) -> Any:

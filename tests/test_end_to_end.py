@@ -284,7 +284,7 @@ def test_the_answer_is_verified_over_the_wire_and_the_cost_is_told_by_part() -> 
         "verify": 1,
     }
     assert "check: mask 3: right (0.90): a red car" in done.stderr
-    assert "effort balanced: planner 2 calls, 220 tokens; verify 1 calls, 110 tokens" in done.stderr
+    assert "effort balanced: planner 2 calls, 220 tokens; verify 1 call, 110 tokens" in done.stderr
 
 
 def test_fast_answers_a_bare_concept_without_the_planner() -> None:
