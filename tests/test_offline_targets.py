@@ -251,6 +251,11 @@ READ = {
     # what is left out is of the noun at hand
     "the car next to the blue one": "r2",
     "which car is larger, the blue one or the leftmost one?": "b1",
+    "which is the larger one, the cat or the balloon?": "cat",
+    "list all dogs": "d1 d2 d3",
+    "what can be seen here?": KNOWN,
+    "how many animals are there of each kind?": "d1 d2 d3 cat",
+    "how many of each type of animal are there?": "d1 d2 d3 cat",
     # totals
     "how many dogs are there in total?": "d1 d2 d3",
     "how many dogs, cats and trees altogether?": "d1 d2 d3 cat tree",
@@ -271,6 +276,8 @@ CHECKS = {
     "is no car purple?": "Yes, none of the 4 cars is purple.",
     "is every animal a dog?": "No, only 3 of the 4 animals are dogs.",
     "are both dogs brown?": None,
+    "which is larger, the tree or the cat?": "The largest of the tree and the cat: tree.",
+    "are some cars blue?": "Yes, there is 1 blue car.",
     "is the blue car the largest?": "No, the blue car is not the largest car.",
     "is the cat the smallest animal?": "No, the cat is not the smallest animal.",
     "is the largest car the leftmost one?": "No, the largest car is not the leftmost car.",

@@ -44,7 +44,7 @@ class CheckReader(ListReader):
         """Take "[is] the dog left of the tree", "[are] all cars red", "[are] any dogs here"."""
         share = lexicon.SHARES.get(self.take_phrase(lexicon.SHARES))
         least = self._at_least() if not share else 0
-        any_of_them = bool(least) or self.peek() in ("any", *lexicon.AN)
+        any_of_them = bool(least) or self.peek() in ("any", "some", *lexicon.AN)
         every = self.peek() in ("all", "every", "each", "both")
         if share or every:
             self.ends_at_plural = True

@@ -154,7 +154,7 @@ class _Reader(CheckReader):
         asked = self.take_one(("which", "what", "who"))
         if verb := self.take_one(("is", "are")):
             return self._what_is(asked, plural=verb == "are")
-        if self.take_phrase(lexicon.THERE) and not self.peek():
+        if self.take_phrase(lexicon.THERE) and (self.take_one(lexicon.PRESENT) or not self.peek()):
             return Refer(Concept(THING))
         if self.take("one") and (verb := self.take_one(("is", "are"))):
             return self._what_is(asked, plural=False)
@@ -181,10 +181,20 @@ class _Reader(CheckReader):
         if self.at > begin:
             phrase.relations = [_straight(relating) for relating in phrase.relations]
             return Refer(self.meant(NounList([phrase]), choose=True))
-        if asked == "who" or self.matches_any(lexicon.ORDERS):
+        if asked == "who" or self.matches_any(lexicon.ORDERS) or self._is_bare_order():
             self.predicate(phrase)
             return Refer(self._of_these(phrase))
         return Refer(self.whole(choose=True))
+
+    def _is_bare_order(self) -> bool:
+        """Whether "the larger one" comes next, and then what it is chosen from."""
+        begin = self.at
+        self.take("the")
+        ordered = self.take_phrase(lexicon.ORDERS)
+        self.take_one(lexicon.ONE)
+        bare = bool(ordered) and self.peek() == ","
+        self.at = begin
+        return bare
 
     def _asked_about(self, asked: str) -> str | None:
         """The noun of "who", "what" and "which"; in a chat "which" is one of those before."""

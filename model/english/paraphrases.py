@@ -43,6 +43,15 @@ _GROUPS = (
         r"(?:(?: ,)? (?:with|and) (?:the |their )?(?:numbers?|counts?))?",
         r"count by color \1",
     ),
+    (
+        rf"(?:how many |count |list )?(?:the |all |all the )?(.+?)(?: (?:{_SEEN}))?(?: ,)? "
+        rf"(?:{_EACH}) (?:kind|type|sort)(?: (?:{_SEEN}))?",
+        r"how many \1",
+    ),
+    (
+        rf"(?:how many|the number) of each (?:kind|type|sort) of (.+?)((?: (?:{_SEEN}))?)",
+        r"how many \1\2",
+    ),
     (r"how many (?:different )?colors do (.+?) have", r"count by color \1"),
     (r"how many (?:different )?colors (?:are (.+)|of (.+?) are there)", r"count by color \1\2"),
     (

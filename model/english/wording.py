@@ -85,6 +85,10 @@ class Wording(CheckWording, ColorWording):
             return f"There are only {total} {names}."
         number = f"{node.count} " if node.count > 1 else ""
         of_all = f"of {total} {names}"
+        if isinstance(node.of, Union) and all(isinstance(one, Chosen) for one in node.of.parts):
+            first = self._findings.things(node)
+            these = [one for one in node.of.parts if self._findings.fitting(first, one)]
+            of_all = f"of {self._the(node.of)}: {listed([self._name(one) for one in these])}"
         if " " in node.order:
             rank = f"{rank_word(node.first)} " if node.first > 1 else ""
             some = self._marked(f"The {rank}{number or 'one '}".strip(), node)
