@@ -56,6 +56,10 @@ FOLLOW_UPS = [
     (["the cars", "the leftmost of them"], "small"),
     (["the cars", "how many of those are red?"], "small large"),
     (["the cars", "which of them are blue?"], "middle"),
+    (["the cars", "how many are red?"], "small large"),
+    (["how many cars are there?", "and blue?"], "middle"),
+    (["how many cars are on the left?", "all of them"], "small middle"),
+    (["the cars", "are any of them blue?"], "middle"),
     (["the cars", "which ones are left of the dog?"], "small middle large"),
     (["the dog", "the car nearest to it"], "large"),
     (["the cats", "the cars above them"], "small middle large"),
@@ -87,6 +91,7 @@ def test_a_follow_up_means_these_things(
 FOLLOW_UP_TEXTS = [
     (["how many cars are there?", "and dogs?"], "There is 1 dog."),
     (["is there a dog?", "and cats?"], "Yes, there are 2 cats."),
+    (["the cars", "are they all red?"], "No, only 2 of the 3 cars are red."),
     (["the largest car", "is it red?"], "Yes, the largest car is red."),
     (["the largest car", "is it on the left?"], "No, the largest car is not on the left."),
     (["the blue car", "is it the largest?"], "No, the blue car is not the largest car."),

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from sam3_agent.model.english.grammar import question
-from sam3_agent.model.english.lexicon import RESERVED
+from sam3_agent.model.english.lexicon import COLORS, RESERVED
 from sam3_agent.model.english.queries import (
     Check,
     Chosen,
@@ -65,7 +65,8 @@ def _standing_alone(words: str) -> str:
     words = re.sub(r"\b(what is|what are) its color", r"\1 the color of it", words)
     words = re.sub(r"\b(it|that one|this one)\b", "the same one", words)
     words = re.sub(r"\b(they|them)\b", "the same ones", words)
-    words = re.sub(r"^how many (are there|do you see)$", r"how many of the same ones \1", words)
+    words = re.sub(r"^how many (are|is|do you see)\b", r"how many of the same ones \1", words)
+    words = f"the {words} ones" if words in COLORS else words
     words = re.sub(r"\b(the others|others|the rest)\b", "the other ones", words)
     return re.sub(r"\b(those|these) ?(\S*)", _those, words).strip()
 

@@ -20,8 +20,8 @@ POLITE = _phrases("""
     i need to, i need you to, i would like,
     i would like to, i would like you to, i am looking for, i am searching for, let me, let us,
     try to, list, find, find me, find out, see, show, show me, give me, get, get me, tell me,
-    segment, segment out, highlight, select, locate, detect, identify, pick, pick out, cut out, extract,
-    look for, search for, point to, point at, point out, point me to, outline the shape of,
+    segment, segment out, highlight, select, locate, detect, identify, pick, pick out, cut out,
+    extract, look for, search for, point to, point at, point out, point me to, outline the shape of,
     the mask of, the masks of, the mask for, the masks for, a mask of, a mask for, masks of,
     masks for, the outline of, the outlines of, the location of, the position of
 """)

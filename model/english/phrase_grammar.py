@@ -134,7 +134,7 @@ class PhraseReader(ConceptReader):
             phrase.determiner = "the"
         elif self.take_one(lexicon.AN):
             phrase.determiner = "a"
-        if phrase.determiner == "the":
+        if phrase.determiner in ("the", "all"):
             phrase.same = self.take("same")
             phrase.other = not phrase.same and self.take("other")
 
