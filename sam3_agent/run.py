@@ -25,6 +25,7 @@ from sam3_agent.scene import Scene
 from sam3_agent.text_answer import answer_text, text_answer
 from sam3_agent.tool import Conclusion, Tool, tool_named
 from sam3_agent.usage import Ledger, Usage, deadline, ledger, spent_on
+from sam3_agent.vocabulary import unknown_part
 
 if TYPE_CHECKING:
     from sam3_agent.agent import Agent
@@ -210,6 +211,8 @@ class Run:
         if concept is None:
             return None
         phrase, single = concept
+        if unknown_part(phrase, self.scene.vocabulary):
+            return None
         try:
             (finding,) = self.scene.find([phrase])
         except PromptError:

@@ -333,6 +333,7 @@ UNREADABLE = [
     "the other dog",
     "the same dog",
     "her dog",
+    "the cars in red",
     "the car in the front",
     "the dogs directly left of the tree",
     "how many different cars are there?",

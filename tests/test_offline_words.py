@@ -134,6 +134,15 @@ def test_a_segmenter_with_an_open_vocabulary_is_asked_for_every_word() -> None:
     assert ask("the bannana", segmenter).status == "no_target"
 
 
+def test_an_unknown_word_is_not_asked_without_the_planner_either() -> None:
+    segmenter = PlacedSegmenter({"orange": CARS[:1], "car": CARS}, vocabulary=VOCABULARY)
+    agent = Agent("offline", segmenter, effort="fast")
+    picture = np.zeros((100, 200, 3), np.uint8)
+
+    assert agent.ask(picture, "oranges").status == "unable"
+    assert agent.ask(picture, "cars").usage.turns == 0
+
+
 def test_with_an_unknown_word_the_segmenter_is_not_asked() -> None:
     segmenter = PlacedSegmenter({"car": CARS}, vocabulary={"car": ()})
 

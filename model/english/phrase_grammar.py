@@ -347,7 +347,8 @@ class PhraseReader(ConceptReader):
                 anchor.count = 1
             keep = directed or anchor.restricted or anchor.count is not None
             choose = keep and anchor.determiner != "a"
-            nodes.append(self.meant(NounList([anchor]), choose=choose, noun=noun))
+            own = noun if anchor.one or anchor.ordered else None
+            nodes.append(self.meant(NounList([anchor]), choose=choose, noun=own))
         if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
             raise UnreadableError('"between" needs two things.')
         if len(nodes) > 1:
