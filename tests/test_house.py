@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "model": {"sam3_agent"},
     "evals": {"sam3_agent", "model"},
 }
+WORDS = ("model/english/synonyms.toml", "model/tiny/vocabulary.json")
 CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "pydantic", "typer", "rich"}
 PYDANTICS_OWN = {"typing_extensions"}
 """What pydantic needs of its users: TypedDict, until Python 3.12."""
@@ -132,7 +133,7 @@ def test_a_wheel_holds_every_module_and_data_file_and_nothing_generic(tmp_path: 
         inside = "sam3_agent" if room == "sam3_agent" else f"sam3_agent/{room}"
         for path in sources(room):
             assert f"{inside}/{path.relative_to(ROOT / room)}" in names
-    for data in ("py.typed", "prompts/planner.md", "model/tiny/model.safetensors"):
+    for data in ("py.typed", "prompts/planner.md", "model/tiny/model.safetensors", *WORDS):
         assert f"sam3_agent/{data}" in names
     for data in ("evals/icons/noto.png", "evals/demo/annotations.json"):
         assert f"sam3_agent/{data}" in names
