@@ -148,3 +148,7 @@ def test_the_bundles_program_starts_the_server_from_its_wheel(bundle: Path) -> N
     env = environment(**unset, PYTHONPATH=str(bundle / "installed"))
     given = [folders, "/no/such/folder", str(DEMO)]
     assert tools_of([sys.executable, str(bundle / program), *given], env) == list(TOOLS)
+
+
+def test_the_readme_holds_the_registrys_marker() -> None:
+    assert f"mcp-name: {SERVER['name']}" in (ROOT / "README.md").read_text("utf-8")
