@@ -12,7 +12,7 @@ def answer(scene: Scene, text: str, numbers: list[int], unable: bool = False) ->
 
     text: the answer in plain words; tie words to masks as in "the [dog](3) on the [sofa](1)".
     numbers: the masks of what was asked for; empty when nothing matches.
-    unable: the question makes no sense; say why.
+    unable: no sense in the question (not: no match).
     """
     if unable and numbers:
         raise ToolError("an answer with masks is not `unable`; leave out one of the two")

@@ -129,13 +129,25 @@ class NounPhrase:
         if antecedent is None:
             raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
         if self.other:
-            named = self.noun and Concept(self.noun, tuple(attributes))
-            return Excluded(named or _choice(antecedent), antecedent)
+            return self._others(attributes, antecedent)
         if self.noun is not None:
             raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
         if attributes or self.restricted or self.number == "plural":
             antecedent = _choice(antecedent)
         return with_heads(antecedent, lambda head: self._described(head, attributes))
+
+    def _others(self, attributes: list[str], antecedent: Node) -> Node:
+        """What the question before has left: "the other one" after "the red car" is a car."""
+        pool = _choice(antecedent)
+        if isinstance(pool, Concept):
+            pool = Concept(self.noun or pool.noun, tuple(attributes))
+        elif self.noun is not None:
+            pool = Concept(self.noun, tuple(attributes))
+        elif attributes:
+            pool = with_heads(pool, lambda head: self._described(head, attributes))
+        if pool == antecedent:
+            raise UnreadableError(f'It cannot tell which others "{self.text}" means.')
+        return Excluded(pool, antecedent)
 
     def _described(self, head: Concept, attributes: list[str]) -> Concept:
         """What a noun that is left out stands for, with attributes; a new colour replaces one."""
