@@ -13,7 +13,7 @@ import typer
 
 from sam3_agent.commands.ask import ask, replay
 from sam3_agent.commands.bench import bench
-from sam3_agent.commands.doctor import doctor
+from sam3_agent.commands.doctor import doctor, version
 from sam3_agent.commands.evaluate import evaluate
 from sam3_agent.commands.plugin import mcp, serve
 from sam3_agent.commands.report import merge, report
@@ -41,15 +41,28 @@ app.command()(merge)
 app.command("train-tiny")(train_tiny)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sam3-agent {version('sam3-agent')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to stderr.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
     """Set up logging and output for every command."""
     handler = logging.StreamHandler(sys.stderr)
     # libraries log to handlers of their own, too; two lines for each of their warnings say no more
     handler.addFilter(lambda one: one.name.startswith("sam3_agent") or one.levelno >= logging.ERROR)
     logging.basicConfig(level=logging.ERROR, handlers=[handler], format="%(message)s")
+    logging.captureWarnings(True)  # Pillow's own, such as of broken EXIF, go the same way
     logging.getLogger("sam3_agent").setLevel(logging.INFO if verbose else logging.WARNING)
     if isinstance(sys.stdout, TextIOWrapper):  # an answer that was paid for is printed anyhow
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +234,22 @@ def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline(tmp_path: Path
     out = ("--out", str(tmp_path))
     baseline = run_json("eval", "scenes", "--limit", "8", "--baseline", "segmenter", *out)
     assert baseline["config"]["planner"] == "none"
+
+
+def test_the_version_is_printed() -> None:
+    done = run("--version")
+    assert (done.exit_code, done.stdout) == (0, f"sam3-agent {version('sam3-agent')}\n")
+
+
+def test_help_says_which_threshold_holds_without_one() -> None:
+    assert (
+        "0.5" in run("segment", "--help").stdout.partition("--threshold")[2].partition("--out")[0]
+    )
+
+
+def test_a_librarys_warning_about_broken_exif_is_no_line_on_stderr(tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0"  # cut short
+    Image.new("RGB", (9, 9)).save(tmp_path / "cut.png", exif=exif)
+    command = [sys.executable, "-m", "sam3_agent", "segment", str(tmp_path / "cut.png"), "dog"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "EXIF" not in done.stderr

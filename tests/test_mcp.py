@@ -5,6 +5,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import shlex
 import sys
 import threading
@@ -391,8 +392,18 @@ def test_the_other_clients_get_what_they_read() -> None:
     words = shlex.split(configured("claude-code", "--root", "evals"))
     assert words[:5] == ["claude", "mcp", "add", "sam3-agent", "--"]
     assert words[-2:] == ["--root", str(ROOT / "evals")]
+    home = shlex.split(configured("claude-code", "--root", "~"))
+    assert home[-1] == os.path.realpath(os.path.expanduser("~"))
     unknown = CliRunner().invoke(app, ["mcp", "--config", "notepad"])
     assert (unknown.exit_code, "choose claude-desktop" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("options", "warned"), [((), True), (("--root", "evals"), False)])
+def test_who_configures_a_server_without_a_root_learns_that_it_reads_no_file(
+    options: tuple[str, ...], warned: bool
+) -> None:
+    done = CliRunner().invoke(app, ["mcp", "--config", "cursor", *options])
+    assert ("give --root FOLDER" in done.stderr) is warned
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,19 @@ def test_a_planner_that_knows_only_a_few_words_always_answers(query: str) -> Non
     few = PlacedSegmenter({}, vocabulary={"car": ("red",)})
 
     assert ask(query, few).status in ("unable", "no_target")
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("图里有几只狗", '"图里有几只狗"'),
+        ("wie viele Hunde hören über Wörter", '"hören über wörter"'),
+        ("сколько dogs и машин", '"сколько и машин"'),
+    ],
+)
+def test_words_of_another_language_are_shown_whole_and_in_their_order(
+    query: str, shown: str
+) -> None:
+    answer = ask(query)
+    assert answer.status == "unable"
+    assert f"It reads only English, and cannot read {shown}." in answer.text

@@ -33,9 +33,10 @@ def tokens(text: str) -> list[str]:
     """
     text = text.translate(str.maketrans("\u2019\u2018\u201c\u201d\u2013\u2014", "''\"\"--")).lower()
     text = re.sub(r"\s", " ", text).replace('"', " ")
-    letters = {character for character in text if character.isalpha() and not character.isascii()}
-    if letters:
-        raise UnreadableError(f"It reads only English, and cannot read {_shown(sorted(letters))}.")
+    words = re.findall(r"\w+", text)
+    foreign = [word for word in words if any(c.isalpha() and not c.isascii() for c in word)]
+    if foreign:
+        raise UnreadableError(f"It reads only English, and cannot read {_shown(foreign)}.")
     for pattern, replacement in _CONTRACTIONS:
         text = re.sub(pattern, replacement, text)
     words = [SPELLINGS.get(word, word) for word in _TOKEN.findall(text.strip(" .!?;,:"))]

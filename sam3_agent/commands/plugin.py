@@ -287,10 +287,12 @@ def _print_config(
     for option, value in given.items():
         command += [] if value is None else [option, str(value)]
     for folder in root:
-        command += ["--root", str(folder.resolve())]
+        command += ["--root", str(folder.expanduser().resolve())]
     command += flags
     made = snippet(client, command)
     if not available("mcp", "uvicorn"):
         say("the server needs an extra first: pip install 'sam3-agent[mcp]'")
+    if not root:
+        say("the server will read no file of this machine: give --root FOLDER too to let it")
     say(f"{client}: {made.where}")
     typer.echo(made.text)

@@ -63,7 +63,9 @@ def segment(
     segmenter: SegmenterOption = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Least score of a mask [the segmenter's: 0.5]."),
+        typer.Option(
+            min=0.0, max=1.0, help="Least score of a mask (default: the segmenter's, 0.5)."
+        ),
     ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
