@@ -29,8 +29,8 @@ class Tracker:
         config = read_config(checkpoint.place)
         if "tracker_config" not in config:
             raise SegmenterError(
-                f"{checkpoint.place} has no tracker, so it cannot be pointed at one object with "
-                "clicks or a box; facebook/sam3 can"
+                f"{checkpoint.name} has no tracker, so it cannot be pointed at one object with "
+                "clicks or a box; open:tiny (clicks) and facebook/sam3 can"
             )
         self._model = _tracker_model(checkpoint, config).to(device).eval()
 

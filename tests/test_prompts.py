@@ -189,7 +189,7 @@ def test_a_click_gives_what_transformers_tracker_gives_with_the_encoder_shared(
 def test_clicks_on_a_checkpoint_without_a_tracker_name_one_that_has_it(
     tiny: Sam3Segmenter, photo: Pixels
 ) -> None:
-    with pytest.raises(SegmenterError, match=r"has no tracker.*facebook/sam3"):
+    with pytest.raises(SegmenterError, match=r"^tiny has no tracker.*open:tiny.*facebook/sam3"):
         tiny.segment_at(tiny.encode(photo), ObjectPrompt(inside=((5, 5),)))
 
 
