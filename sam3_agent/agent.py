@@ -214,7 +214,9 @@ def last_answer(events: Generator[Event, None, None]) -> Answer:
 
 def checked_query(query: str) -> str:
     """The question without spaces around it; raises InputError."""
-    if not isinstance(query, str) or not query.strip():
+    if not isinstance(query, str):
+        raise InputError(f"the question is {query!r:.80}, not text")
+    if not query.strip():
         raise InputError("the question is empty; ask something such as 'the leftmost red car'")
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InputError(

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sam3_agent.bit_depth import eight_bit_image
 from sam3_agent.errors import ImageError
-from sam3_agent.extras import available
+from sam3_agent.extras import available, require
 from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from sam3_agent.image_limits import MIN_SIDE, check_size
 from sam3_agent.image_source import read_source
@@ -48,6 +48,9 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each orientation of EXIF."""
+
+DARK = 64
+"""A picture whose upper 8 bits stay below this has its contents in the lower ones, or is black."""
 
 UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
 """What Pillow alone makes of deep colors."""
@@ -101,7 +104,7 @@ def _open(
             if available("tifffile", "imagecodecs"):
                 return read_tiff(data, name, max_megapixels)
             if picture.mode in ("RGB", "RGBA", "CMYK"):
-                logger.warning(UPPER_BITS, name)
+                _check_upper_bits(picture, name)
         picture.load()
     except UnidentifiedImageError as error:
         if may_be_tiff:
@@ -114,8 +117,25 @@ def _open(
         return without_false_opacity(picture, name)
     # only what Pillow has found sound: with Python 3.11 each damaged PNG takes a reference from
     # None in imagecodecs 2026.3, until the interpreter aborts
-    deep = _deep_png(data, name) if _is_deep_color_png(data) else None
-    return deep or picture
+    if not _is_deep_color_png(data):
+        return picture
+    if not available("imagecodecs"):
+        _check_upper_bits(picture, name)
+        return picture
+    return _deep_png(data, name) or picture
+
+
+def _check_upper_bits(picture: Image.Image, name: str) -> None:
+    """Warn that Pillow has read the upper 8 of 16 bits; ImageError when they are plainly not used.
+
+    Samples of 10 to 14 bits stay below a quarter of the range, and would make a black picture.
+    """
+    extrema = picture.convert("RGB").getextrema()
+    if max(high for _, high in extrema) < DARK:  # type: ignore[misc]
+        require(
+            "tifffile", "imagecodecs", purpose=f"reading the lower bits of {name}", error=ImageError
+        )
+    logger.warning(UPPER_BITS, name)
 
 
 def _tile(picture: Image.Image) -> tuple[int, int]:
@@ -147,9 +167,6 @@ def _is_deep_color_png(data: bytes) -> bool:
 
 def _deep_png(data: bytes, name: str) -> Image.Image | None:
     """The picture in a PNG of 16 bits with all of them; None where that cannot be done."""
-    if not available("imagecodecs"):
-        logger.warning(UPPER_BITS, name)
-        return None
     import imagecodecs
 
     try:

@@ -306,6 +306,11 @@ def test_an_empty_or_endless_question_is_refused(
         Agent(ScriptedPlanner([]), eye).ask(image, query)
 
 
+def test_a_question_that_is_no_text_is_told_as_that(image: Pixels, eye: PlacedSegmenter) -> None:
+    with pytest.raises(InputError, match="the question is 5, not text"):
+        Agent(ScriptedPlanner([]), eye).ask(image, 5)  # type: ignore[arg-type]
+
+
 def test_no_turns_at_all_is_refused(eye: PlacedSegmenter) -> None:
     with pytest.raises(InputError, match="budget of turns is 0"):
         Agent(ScriptedPlanner([]), eye, budget=Budget(turns=0))

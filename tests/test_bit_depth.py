@@ -320,17 +320,25 @@ import sys
 sys.modules["tifffile"] = sys.modules["imagecodecs"] = None
 from sam3_agent import ImageError, load_image
 print(load_image({str(tmp_path / "grey.tif")!r}).mean())
-try:
-    load_image({str(tmp_path / "float.tif")!r})
-except ImageError as error:
-    print(error)
+print(load_image({str(tmp_path / "full.tif")!r}).mean())
+for name in ("float.tif", "twelve.tif", "twelve.png"):
+    try:
+        load_image({str(tmp_path)!r} + "/" + name)
+    except ImageError as error:
+        print(error)
 """
     (tmp_path / "grey.tif").write_bytes(tiff((GREY * 4095).astype(np.uint16)))
     floats = COLOR.astype(np.float32)
     (tmp_path / "float.tif").write_bytes(tiff(floats, photometric="rgb"))
+    twelve, full = ((COLOR * white).astype(np.uint16) for white in (4095, 65535))
+    (tmp_path / "full.tif").write_bytes(tiff(full, photometric="rgb"))
+    (tmp_path / "twelve.tif").write_bytes(tiff(twelve, photometric="rgb"))
+    (tmp_path / "twelve.png").write_bytes(imagecodecs.png_encode(twelve))
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    mean, error = done.stdout.splitlines()
+    mean, full_mean, *errors = done.stdout.splitlines()
     assert float(mean) == pytest.approx(GREY.mean() * 255, abs=1)
-    assert "needs tifffile: pip install 'sam3-agent[tiff]'" in error
+    assert float(full_mean) == pytest.approx(COLOR.mean() * 255, abs=1)
+    assert len(errors) == 3
+    assert all("needs tifffile: pip install 'sam3-agent[tiff]'" in error for error in errors)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import math
+import signal
 import subprocess
 import sys
 import tomllib
@@ -436,6 +437,26 @@ def message(id_: Any, method: str, params: Any) -> bytes:
 def asked(id_: Any, query: str) -> bytes:
     arguments = {"image": "red_cars.png", "query": query}
     return message(id_, "tools/call", {"name": "ask_image", "arguments": arguments})
+
+
+def test_ctrl_c_ends_the_server_while_it_waits_for_a_line() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sam3_agent", "mcp"],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        about = {"name": "lines", "version": "1"}
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about}
+        process.stdin.write(message(0, "initialize", params) + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == -signal.SIGINT
 
 
 def test_every_line_that_is_no_message_is_answered_and_the_server_goes_on() -> None:

@@ -347,6 +347,7 @@ UNREADABLE = [
     "the leftmost dogs",
     "one of the dogs",
     "half of the dogs",
+    "how many dogs are left?",
     "what is the dog doing?",
     "what color is it that I like?",
     "why is the sky blue?",

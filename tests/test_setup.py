@@ -247,7 +247,7 @@ def test_setup_writes_the_choice_and_says_which_key_is_missing(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run("setup", "--planner", "openai:m", "--segmenter", "tiny", "--yes")
-    assert done.exit_code == 0, done.stderr
+    assert done.exit_code == 3, done.stderr
     assert "set OPENAI_API_KEY" in done.stdout
     assert read_config(config) == {"planner": "openai:m", "segmenter": "tiny"}
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
@@ -270,7 +270,7 @@ def test_setup_tells_a_gated_checkpoint_and_how_to_get_it(
     with hub({"facebook/sam3": 3_440_000_000}, refused=("facebook/sam3",)) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
         done = run("setup", "--planner", "offline", "--segmenter", "facebook/sam3", "--yes")
-    assert done.exit_code == 0, done.stderr
+    assert done.exit_code == 3, done.stderr
     assert "accept its licence" in done.stdout
     assert "downloading" not in done.stderr
     assert read_config(config)["segmenter"] == "facebook/sam3"

@@ -37,7 +37,8 @@ def _names(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     pale_red = ((hue < 14) | (hue >= 300)) & (saturation < 0.55) & (value > 0.7)
     grey = np.where(value > 0.82, "white", np.where(value < 0.22, "black", "grey"))
     named = np.where(pale_red, NAMES.index("pink"), named)
-    brown = warm & (hue >= 14) & (hue < 50) & (value < 0.72)
+    dull_red = ((hue < 14) | (hue >= 345)) & (saturation < 0.55) & (value <= 0.7)
+    brown = (warm & (hue >= 14) & (hue < 50) & (value < 0.72)) | dull_red
     named = np.where(brown, NAMES.index("brown"), named)
     colourless = (chroma < 0.1) | (saturation < 0.12) | (value < 0.15)
     greys = np.array([NAMES.index(name) for name in grey])

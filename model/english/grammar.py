@@ -62,6 +62,8 @@ class _Reader(CheckReader):
     """Takes a whole question."""
 
     def question(self) -> Query:
+        if self.words[:2] == ["how", "many"] and self.words[-2:] == ["are", "left"]:
+            raise UnreadableError('It cannot tell a side from a rest here: say "on the left".')
         query = self._question()
         while self.take_phrase(lexicon.POLITE_AT_END) or self.take(","):
             pass

@@ -1,5 +1,6 @@
 """`sam3-agent mcp` and `sam3-agent serve`: the plugin as a server."""
 
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -138,6 +139,8 @@ def mcp(
         eyes = _eyes(agent, root or [], urls, limits)
         server = mcp_server.build(eyes, Gate(running, waiting, timeout), structured)
         if address is None:
+            # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             # a message may hold a picture that is too large, and is then told so
             anyio.run(stdio.serve_stdio, server, int(max_megabytes * 4e6) + 1_000_000)
             return

@@ -55,7 +55,8 @@ def setup(
 ) -> None:
     """Choose planner and segmenter, see what they lack, and keep the choice in a file.
 
-    Environment variables and options overrule the file; keys are never written to it.
+    Environment variables and options overrule the file; keys are never written to it. Exits with 3
+    when something that was chosen is still missing.
     """
 
     def run() -> None:
@@ -69,7 +70,8 @@ def setup(
             raise InputError("there is no home folder; name a file in $SAM3_AGENT_CONFIG")
         values = _answers(planner, segmenter, base_url, _before(path), yes)
         found = [look_up(one) for one in repositories(values["segmenter"])]
-        print_checks(_checks(values, found))
+        checks = _checks(values, found)
+        print_checks(checks)
         if not yes and not typer.confirm(f"Write this choice to {path}?", default=True, err=True):
             say("nothing was written")
             return
@@ -85,6 +87,9 @@ def setup(
                 say(f"downloading {one.id}")
                 download(one.id)
             say("downloaded; try: sam3-agent ask photo.jpg 'how many people are there?'")
+        if any(check.ok is False for check in checks):
+            say("what is marked FAIL is still missing")
+            raise typer.Exit(3)
 
     or_exit(run)
 
