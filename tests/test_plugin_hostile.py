@@ -594,8 +594,9 @@ def test_one_image_cannot_be_asked_without_end(eye: PlacedSegmenter) -> None:
         for number in range(0, 10_000, 16):
             eyes.segment(handle, [f"thing {number + i}" for i in range(16)])
 
-    with pytest.raises(InputError, match="give the image again"):
+    with pytest.raises(InputError, match="give the image itself again"):
         ask_on()
+    assert eyes.studies.open("local", picture(0)).handle != handle
 
 
 def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Eyes) -> None:

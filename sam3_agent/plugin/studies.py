@@ -18,7 +18,7 @@ from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
 
 MAX_FINDINGS = 500
-MAX_MASKS = 2_000
+MAX_MASKS = 10_000
 MAX_ANSWERS = 16
 
 MAX_BYTES = 1e9
@@ -28,7 +28,10 @@ GONE = (
     "there is no image with this handle here: it was never opened, belongs to another session, or "
     "was dropped; give the image again"
 )
-FULL = "too much was asked about this image; give the image again to start from nothing"
+FULL = (
+    f"too much was asked about this image: it has {MAX_FINDINGS} findings or {MAX_MASKS} masks; "
+    "give the image itself again, not its handle, to start from nothing"
+)
 
 
 @dataclass(eq=False)
@@ -76,9 +79,13 @@ class Study:
             "instances": [{**asdict(mark), "segmentation": rle} for mark, rle in rows],
         }
 
+    def full(self) -> bool:
+        """Whether so much was asked that the memory would not stay bounded."""
+        return len(self.scene.findings) >= MAX_FINDINGS or len(self.scene.masks) >= MAX_MASKS
+
     def check_room(self) -> None:
-        """Raises InputError when so much was asked that the memory would not stay bounded."""
-        if len(self.scene.findings) >= MAX_FINDINGS or len(self.scene.masks) >= MAX_MASKS:
+        """Raises InputError when the study is full."""
+        if self.full():
             raise InputError(FULL)
 
 
@@ -115,12 +122,14 @@ class Studies:
         return len(self._studies)
 
     def open(self, owner: str | None, image: Pixels) -> Study:
-        """The study of an (H, W, 3) uint8 image; the one at hand if the session has it open."""
+        """The study of an (H, W, 3) uint8 image: the one that the session has open, unless full."""
         content = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
         with self._lock:
-            for study in self._studies.values():
+            for study in list(self._studies.values()):
                 if owner is not None and (study.owner, study.content) == (owner, content):
-                    return self._touched(study)
+                    if not study.full():
+                        return self._touched(study)
+                    del self._studies[study.handle]
             handle = f"img_{secrets.token_hex(12)}"
             study = Study(handle, owner, Scene(image, self._segmenter), content, self._clock())
             self._studies[handle] = study
