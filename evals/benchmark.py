@@ -101,7 +101,7 @@ class Benchmark(Protocol):
 
     @property
     def dataset(self) -> Dataset | None:
-        """The set that the samples are, whole; None for one's own, or where that cannot be told."""
+        """The published dataset that the samples are, whole; None for own data or a part."""
 
     @property
     def samples(self) -> Sequence[Sample]:

@@ -72,7 +72,7 @@ def grounding(
 ) -> Task:
     """A benchmark by name; `strategy` is one of those of `sam3-agent eval`.
 
-    limit: only the first so many samples (of scenes, 200 unless told).
+    limit: only the first so many samples (of scenes, 200 by default).
     """
     options = {"limit": limit} if benchmark == "scenes" else {}
     found = read(benchmark, Path(data) if data else None, split, **options)

@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from mcp.client import Client
 
 from sam3_agent import Agent, Masks
-from sam3_agent.evals.metrics.concepts import ConceptSample
+from sam3_agent.evals.metrics.concepts import ConceptSample, cgf1
 from sam3_agent.model.placed import PlacedSegmenter
 from sam3_agent.model.scripted import ScriptedPlanner, calling
 from sam3_agent.plugin import Eyes
@@ -99,5 +100,6 @@ def test_metrics_of_thousands_of_masks_take_seconds() -> None:
     overlap = found.masks.overlap(found.masks)
     assert (overlap.sum(), overlap.shape) == (5000, (5000, 5000))
     assert len(Masks.concatenate([found.masks, found.masks]).distinct("iou", 0.5)) == 5000
-    assert ConceptSample(overlap) is not None
+    scores = cgf1([ConceptSample(overlap), ConceptSample(np.zeros((0, 0)))])
+    assert scores["pmf1"] == pytest.approx(1, abs=1e-4)  # of the original's epsilons
     assert time.process_time() - began < 60

@@ -33,7 +33,7 @@ NO_TARGET = -1
 def read(
     data: Path | None = None, split: str | None = None, *, score_size: int | None = None
 ) -> ScoredBenchmark:
-    """A split: val unless told; testA, testB. score_size: see `refcoco.size_note`."""
+    """A split: val (default), testA, testB. score_size: see `refcoco.size_note`."""
     root = folder(data, "grefcoco", SOURCE)
     place = next((p for p in (root / "grefcoco", root) if (p / REFS).exists()), None)
     if place is None:

@@ -9,7 +9,7 @@
 
 Each entry of `masks` is one instance; an empty list says that the query means nothing in the
 picture. An instance without a pixel, such as a black picture, is an error, and so is a picture with
-grey values between black and white (a JPEG). `id` ("line 12" unless told), `ignore` (one such mask)
+grey values between black and white (a JPEG). `id` (default "line 12"), `ignore` (one such mask)
 and `tags` may be left out. Paths are relative to the file. Nothing needs to be downloaded.
 """
 

@@ -45,7 +45,7 @@ def read(
     by: str = "unc",
     score_size: int | None = None,
 ) -> ScoredBenchmark:
-    """A split (val unless told; testA, testB or test) of a dataset, as split `by` these people.
+    """A split (val by default; testA, testB or test) of a dataset, as split `by` these people.
 
     score_size: the side to which masks are resized before they are compared; see `size_note`.
     """

@@ -177,7 +177,7 @@ class _Pictures:
 class _Annotator:
     """One file: its pairs, and the annotations of each; crowds and unknown categories are left out.
 
-    category: the first one; a phrase is told by its pair, and any category is as good.
+    category: the first one; the pair identifies the phrase, so that any category will do.
     """
 
     pairs: Mapping[Any, Any]

@@ -43,7 +43,7 @@ def read(
     limit: int | None = None,
     style: str = "train",
 ) -> "ScenesBenchmark":
-    """`limit` scenes (200 unless told) with one query each, the kinds taking turns."""
+    """`limit` scenes (200 by default) with one query each, the kinds taking turns."""
     if data is not None or split is not None:
         raise InputError("scenes are made from a seed: they take neither --data nor --split")
     if style not in STYLES:

@@ -217,7 +217,7 @@ def _rank(pairs: Sequence[DescribedPair], matches: Sequence[_Match], group: str)
 
 
 def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
-    """The curve when pair n was asked weights[n] times, once unless told."""
+    """The curve when pair n was asked weights[n] times, once by default."""
     there = float(ranked.there.sum() if weights is None else ranked.there @ weights)
     precision = np.full((len(IOU_THRESHOLDS), len(RECALLS)), -1.0)
     recall = np.full(len(IOU_THRESHOLDS), -1.0)

@@ -139,10 +139,9 @@ class NounPhrase:
     def _others(self, attributes: list[str], antecedent: Node) -> Node:
         """What the question before has left: "the other one" after "the red car" is a car."""
         pool = _choice(antecedent)
-        if isinstance(pool, Concept):
-            pool = Concept(self.noun or pool.noun, tuple(attributes))
-        elif self.noun is not None:
-            pool = Concept(self.noun, tuple(attributes))
+        noun = self.noun or (pool.noun if isinstance(pool, Concept) else None)
+        if noun is not None:
+            pool = Concept(noun, tuple(attributes))
         elif attributes:
             pool = with_heads(pool, lambda head: self._described(head, attributes))
         if pool == antecedent:
