@@ -1,6 +1,7 @@
 """Arguments as models really send them: what can mean only one thing is taken, the rest refused."""
 
 import json
+import time
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -147,3 +148,11 @@ def test_schemas_hold_only_what_every_provider_takes(format: Any) -> None:  # no
     written = json.dumps(schemas(format, [*TOOLS.values(), *PLUGIN_TOOLS.values()]))
     for word in ("$ref", "$defs", '"title"', '"default"', '"null"', '"const"', "prefixItems"):
         assert word not in written
+
+
+def test_a_key_that_comes_twice_among_very_many_is_found_at_once() -> None:
+    keys = ",".join(f'"{number:x}":1' for number in range(10_000))
+    began = time.process_time()
+    with pytest.raises(ToolError, match="the key '270f' comes twice"):
+        TOOLS["segment"].checked(f'{{{keys},"270f":2}}')
+    assert time.process_time() - began < 0.2  # 0.6 s when each key was counted in all
