@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from sam3_agent.evals.backgrounds import background
-from sam3_agent.evals.scenes import compose
-from sam3_agent.evals.sprites import STYLES, sprite
+from sam3_agent.evals.synthetic.backgrounds import background
+from sam3_agent.evals.synthetic.scenes import compose
+from sam3_agent.evals.synthetic.sprites import STYLES, sprite
 from sam3_agent.images import load_image
 from sam3_agent.model.domain import Floats, measures
 from sam3_agent.model.vocabulary import COLORABLE, COLORS, NOUNS

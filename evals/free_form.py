@@ -24,10 +24,10 @@ import numpy as np
 
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
-from sam3_agent.evals.annotated_set import read_set
-from sam3_agent.evals.scenes import SyntheticScene, compose
+from sam3_agent.evals.synthetic.annotated_set import read_set
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
 from sam3_agent.masks import Masks
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.vocabulary import COLORS
 from sam3_agent.segmenter import vocabulary_of
 
@@ -134,10 +134,10 @@ def _reply(agent: Agent, one: Question) -> Answer:
     return chat.ask(one.question)
 
 
-def _true_masks(agent: Agent, scene: SyntheticScene) -> PlacedSegmenter:
+def _true_masks(agent: Agent, scene: SyntheticScene) -> FakeSegmenter:
     """A segmenter that knows the words that the agent's does, and finds every thing of a scene."""
     concepts = sorted(set().union(*(thing.concepts for thing in scene.things)))
-    return PlacedSegmenter(
+    return FakeSegmenter(
         {name: np.array([scene.mask(i) for i in scene.matching(name)]) for name in concepts},
         vocabulary=vocabulary_of(agent.segmenter),
     )

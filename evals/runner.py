@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
-from sam3_agent.evals.run_file import Header, Run, RunFile
-from sam3_agent.evals.strategies.strategy import Outcome, Strategy, UnfinishedError
+from sam3_agent.evals.results_file import Header, Run, RunFile
+from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.usage import Usage, sampling_seed
@@ -98,7 +98,7 @@ def header(
 
 def run(
     benchmark: Benchmark,
-    strategy: Strategy,
+    strategy: Solver,
     samples: Sequence[tuple[int, Sample]],
     file: RunFile,
     *,
@@ -215,7 +215,7 @@ def _repeat(index: int, benchmark: Benchmark) -> int:
 
 
 def _seeded(
-    strategy: Strategy, sample: Sample, repeat: int, several: bool
+    strategy: Solver, sample: Sample, repeat: int, several: bool
 ) -> tuple[Row, Sam3AgentError | None]:
     """`solved`, with a seed that is the repeat's where a sample is asked several times."""
     token = sampling_seed.set(repeat if several else None)
@@ -226,7 +226,7 @@ def _seeded(
     return replace(row, repeat=repeat), error
 
 
-def solved(strategy: Strategy, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
+def solved(strategy: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
     """The row of a sample, and the error when it failed; never raises."""
     began = time.monotonic()
     try:

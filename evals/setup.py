@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.planner import Planner, settings_of
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.segmenter import settings_of as segmenter_settings
@@ -27,8 +27,8 @@ def setup(
 
 
 def _prompts(segmenter: Segmenter) -> str:
-    digest = hashlib.sha256(json.dumps(load.prompt_texts(), sort_keys=True).encode())
-    for tool in load.tools(segmenter):
+    digest = hashlib.sha256(json.dumps(registry.prompt_texts(), sort_keys=True).encode())
+    for tool in registry.tools(segmenter):
         schema = [tool.name, tool.description, dict(tool.parameters)]
         digest.update(json.dumps(schema, sort_keys=True).encode())
     return digest.hexdigest()[:16]

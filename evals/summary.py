@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.evals.benchmark import Benchmark, Row
-from sam3_agent.evals.run_file import Run
+from sam3_agent.evals.results_file import Run
 
 
 def groups(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:

@@ -204,7 +204,7 @@ class OpenVocabularySegmenter:
         rles = tuple(rle for i in chosen if (rle := decoded[i]) is not None)
         labels = (prompt.label,) * len(rles)
         found = Masks(features.size, boxes[chosen], scores[chosen], labels, rles)
-        kept = found.distinct(selection.measure, selection.limit)
+        kept = found.nms(selection.measure, selection.limit)
         return Detection(prompt, float(scores.max(initial=0.0)), kept)
 
     @contextmanager

@@ -27,9 +27,9 @@ from sam3_agent.errors import DeadlineError, InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner, sees
-from sam3_agent.replies import sendable
+from sam3_agent.sanitize import sendable
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Budget, Spent, spent_on
+from sam3_agent.usage import Budget, TokenUsage, usage_of
 
 VERSION = 2
 
@@ -95,7 +95,7 @@ class Recording:
                     "kind": kind,
                     "said": str(reply),
                     "tries": reply.tries,
-                    "spent": asdict(spent_on(reply)),
+                    "spent": asdict(usage_of(reply)),
                 }
             with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -228,7 +228,7 @@ class ReplayPlanner:
         """The recorded reply; PlannerError when there is none or the request has changed."""
         reply = self._replay.take(self.name, _fingerprints(messages, tools))
         calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
-        return Message("assistant", reply["text"], (), calls, spent=Spent(**reply["spent"]))
+        return Message("assistant", reply["text"], (), calls, spent=TokenUsage(**reply["spent"]))
 
 
 def _said_again(heard: Iterator[str], question: str) -> str:
@@ -244,7 +244,7 @@ def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
     if failure is not None:
         kind = DeadlineError if failure["kind"] == "DeadlineError" else PlannerError
         spent = failure.get("spent")  # older recordings have the tries alone
-        raise kind(failure["said"], failure["tries"], spent and Spent(**spent))
+        raise kind(failure["said"], failure["tries"], spent and TokenUsage(**spent))
     reply: dict[str, Any] = turn["reply"]
     return reply
 

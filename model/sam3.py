@@ -27,10 +27,10 @@ from sam3_agent.model.checkpoints import (
 from sam3_agent.model.devices import best_device, inference, memory_error, precision
 from sam3_agent.model.domain import FILE as DOMAIN_FILE
 from sam3_agent.model.domain import Domain
-from sam3_agent.model.feature_folder import FeatureFolder
+from sam3_agent.model.feature_cache import FeatureCache
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
-from sam3_agent.model.tracker import Tracker
+from sam3_agent.model.point_segmenter import PointSegmenter
 from sam3_agent.rle import RLE, FloatArray, tight_boxes
 from sam3_agent.segmenter import (
     STANDARD,
@@ -150,8 +150,8 @@ class Sam3Segmenter:
         self._domain = Domain.read(domain) if domain.is_file() else None
         self._texts: WeighedLRU[tuple[Any, Any]] = WeighedLRU(1024)
         self._images: WeighedLRU[Features] = WeighedLRU(image_bytes, _feature_bytes)
-        self._folder = FeatureFolder(Path(cache_folder), self.model) if cache_folder else None
-        self._tracker: Tracker | None = None
+        self._folder = FeatureCache(Path(cache_folder), self.model) if cache_folder else None
+        self._tracker: PointSegmenter | None = None
         self._lock = threading.RLock()
 
     @property
@@ -217,7 +217,7 @@ class Sam3Segmenter:
         prompt = checked_object(prompt, features.size)
         with self._lock, inference(self.device, self._parameters):
             if self._tracker is None:
-                self._tracker = Tracker(self._checkpoint, self.device)
+                self._tracker = PointSegmenter(self._checkpoint, self.device)
             hidden = features.pyramid.last_hidden_state.float()
             logits, score = self._tracker.masks(hidden, features.size, prompt)
         rle = decode_mask(logits, features.size)
@@ -319,7 +319,7 @@ class Sam3Segmenter:
         masks = Masks(
             size, candidates.boxes[chosen], scores[chosen], (prompt.label,) * len(rles), tuple(rles)
         )
-        kept = masks.distinct(selection.measure, selection.limit)
+        kept = masks.nms(selection.measure, selection.limit)
         return Detection(prompt, candidates.presence, kept)
 
     def _tokens(self, phrase: str) -> list[int]:

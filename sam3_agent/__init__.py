@@ -39,7 +39,7 @@ from sam3_agent.segmenter import (
     Selection,
 )
 from sam3_agent.tool import Conclusion, Observation, Tool
-from sam3_agent.usage import Budget, Spent, Usage
+from sam3_agent.usage import Budget, TokenUsage, Usage
 
 __all__ = [
     "COUNTING",
@@ -73,8 +73,8 @@ __all__ = [
     "Segmenter",
     "SegmenterError",
     "Selection",
-    "Spent",
     "Status",
+    "TokenUsage",
     "Tool",
     "ToolCall",
     "ToolError",

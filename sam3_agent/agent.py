@@ -4,21 +4,21 @@ import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.answer import Answer
 from sam3_agent.chat import Chat
-from sam3_agent.checks import Candidate, Checks
 from sam3_agent.effort import BALANCED, Effort, effort_named
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
+from sam3_agent.loop import Asked, Run
 from sam3_agent.planner import Planner, sees
-from sam3_agent.replies import sendable
-from sam3_agent.run import Asked, Run
+from sam3_agent.review import Candidate, Checks
+from sam3_agent.sanitize import sendable
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter, outside_domain
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Budget, Ledger
+from sam3_agent.usage import Budget, UsageTracker
 
 MAX_QUERY_CHARACTERS = 4000
 """A question longer than this is refused: it would crowd out the conversation."""
@@ -42,7 +42,7 @@ class Agent:
         each mask of an answer verified once; `exhaustive` also asks whether anything is missing;
         `thorough` takes three votes on each mask, too, and reads the question twice from scratch.
     ask_person: passes one short question on to the person when a task has two readings.
-    tools: what the planner may call, by default `load.tools()`; checks come on top.
+    tools: what the planner may call, by default `registry.tools()`; checks come on top.
     budget: what one question may cost.
     max_megapixels: a larger image is refused.
     check_domain: whether an image of a kind that the segmenter was not trained on (a photo, for
@@ -65,21 +65,21 @@ class Agent:
         check_domain: bool = True,
     ) -> None:
         self.effort = effort_named(effort) if isinstance(effort, str) else effort
-        self.planner = planner if not isinstance(planner, str | None) else load.planner(planner)
+        self.planner = planner if not isinstance(planner, str | None) else registry.planner(planner)
         self.segmenter = (
-            segmenter if not isinstance(segmenter, str | None) else load.segmenter(segmenter)
+            segmenter if not isinstance(segmenter, str | None) else registry.segmenter(segmenter)
         )
         self.verifier: Planner | None
         if verifier is None:
             self.verifier = self.planner if sees(self.planner) else None
         elif isinstance(verifier, str):
-            self.verifier = None if verifier == "none" else load.verifier(verifier)
+            self.verifier = None if verifier == "none" else registry.verifier(verifier)
         else:
             self.verifier = verifier
         self._verifier_saw = self.verifier is not None and sees(self.verifier)
         self.ask_person = ask_person
         self.tools = {
-            tool.name: tool for tool in (load.tools(self.segmenter) if tools is None else tools)
+            tool.name: tool for tool in (registry.tools(self.segmenter) if tools is None else tools)
         }
         self.budget = budget or Budget()
         self.max_megapixels = max_megapixels
@@ -138,21 +138,21 @@ class Agent:
             return None
         if self._verifier_saw and not sees(self.verifier):
             return None
-        return load.checks(self.verifier)
+        return registry.checks(self.verifier)
 
     def outside_domain(self, image: Pixels) -> str | None:
         """Why the segmenter cannot judge this image, and what can; None if it can, or must."""
         return outside_domain(self.segmenter, image) if self.check_domain else None
 
     def answering(
-        self, asked: Asked, account: Ledger | None = None
+        self, asked: Asked, account: UsageTracker | None = None
     ) -> Generator[Event, None, None]:
         """The events of a question that is already in its place, with Finished as the last.
 
         account: gets what it costs, so that the caller knows whatever happens.
         """
-        account = Ledger(self.budget) if account is None else account
-        person = None if self.ask_person is None else load.ask_person_tool(self.ask_person)
+        account = UsageTracker(self.budget) if account is None else account
+        person = None if self.ask_person is None else registry.ask_person_tool(self.ask_person)
         run = Run(self, asked, account, person)
         if (why := self.outside_domain(asked.scene.image)) is not None:
             yield Finished(run.refused(why))
@@ -229,5 +229,5 @@ def _agree(first: Answer, second: Answer) -> bool:
     """Whether two answers mark the same pixels."""
     if not first.numbers or not second.numbers:
         return first.numbers == second.numbers
-    overlap = first.masks.merged().overlap(second.masks.merged())
+    overlap = first.masks.union().overlap(second.masks.union())
     return bool(overlap[0, 0] >= AGREEING_IOU)

@@ -37,7 +37,7 @@ class Answer:
     messages: the whole conversation with the planner.
     image: (H, W, 3) uint8, as it was read.
     mentions: which words of the text point to which masks, in order.
-    beside, beside_numbers: masks that are only mentioned, such as what the target lies on.
+    context_masks, context_numbers: masks that are only mentioned, such as what the target lies on.
     """
 
     query: str
@@ -51,8 +51,8 @@ class Answer:
     segmenter: str
     image: Pixels
     mentions: tuple[Mention, ...]
-    beside: Masks
-    beside_numbers: tuple[int, ...]
+    context_masks: Masks
+    context_numbers: tuple[int, ...]
 
     def __str__(self) -> str:
         """One paragraph: the words, the status, the masks by phrase and number, and the cost."""
@@ -91,12 +91,12 @@ class Answer:
                 {"start": one.start, "end": one.end, "numbers": list(one.numbers)}
                 for one in self.mentions
             ],
-            "beside": _instances(self.beside, self.beside_numbers),
+            "beside": _instances(self.context_masks, self.context_numbers),
         }
 
     def overlay(self) -> Pixels:
         """The image with the answer's masks drawn on it, (H, W, 3) uint8."""
-        from sam3_agent.load import draw
+        from sam3_agent.registry import draw
 
         return draw(self.image, self.masks, self.numbers)
 

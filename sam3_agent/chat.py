@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError
 from sam3_agent.events import Event, Finished
+from sam3_agent.loop import LAST_TURN, Asked
 from sam3_agent.messages import Message
-from sam3_agent.replies import cut
-from sam3_agent.run import LAST_TURN, Asked
+from sam3_agent.sanitize import cut
 from sam3_agent.scene import Scene
 
 if TYPE_CHECKING:

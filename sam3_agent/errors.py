@@ -17,7 +17,7 @@ Anything else that is raised is a bug and flies.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sam3_agent.usage import Spent, Usage
+    from sam3_agent.usage import TokenUsage, Usage
 
 
 class ToolError(Exception):
@@ -56,7 +56,7 @@ class PlannerError(ModelError):
         None when no more than the tries is known.
     """
 
-    def __init__(self, message: str, tries: int = 0, spent: "Spent | None" = None) -> None:
+    def __init__(self, message: str, tries: int = 0, spent: "TokenUsage | None" = None) -> None:
         super().__init__(message)
         self.tries = tries
         self.spent = spent

@@ -128,7 +128,7 @@ class Masks:
         """The mask inside its own tight box: (h, w) bool and the (x0, y0) of its upper left."""
         return decode_crop(self.rles[index])
 
-    def union(self) -> BoolArray:
+    def coverage(self) -> BoolArray:
         """(H, W) bool: the pixels that any mask covers."""
         if not self.rles:
             return np.zeros(self.size, dtype=np.bool_)
@@ -163,7 +163,7 @@ class Masks:
         larger: npt.NDArray[np.float64] = np.maximum(of_ours, of_theirs)
         return larger
 
-    def distinct(self, measure: Measure, limit: float) -> "Masks":
+    def nms(self, measure: Measure, limit: float) -> "Masks":
         """Without the masks that overlap an earlier, kept one by more than `limit`."""
         overlap = self.overlap(self, measure)
         kept: list[int] = []
@@ -172,7 +172,7 @@ class Masks:
                 kept.append(i)
         return self[kept]
 
-    def minus(self, others: "Masks") -> "Masks":
+    def subtract(self, others: "Masks") -> "Masks":
         """Each mask without the pixels of any of `others`; boxes become tight, empty ones stay."""
         if not len(others):
             return self
@@ -186,7 +186,7 @@ class Masks:
             rles.append(encode_crop(left, (x, y), self.size) if crop.size else rle)
         return Masks(self.size, tight_boxes(rles), self.scores, self.phrases, tuple(rles))
 
-    def merged(self) -> "Masks":
+    def union(self) -> "Masks":
         """One mask: the union of all, with the best score and the first phrase."""
         if len(self) < 2:
             return self
@@ -202,7 +202,7 @@ class Masks:
         rows, columns = np.nonzero(crop & ~inner)
         return np.stack([columns + x0, rows + y0], axis=1)
 
-    def placed(self, corner: tuple[int, int], size: tuple[int, int]) -> "Masks":
+    def paste(self, corner: tuple[int, int], size: tuple[int, int]) -> "Masks":
         """The masks of a region of a larger (H, W) image, at the (x0, y0) where the region lies."""
         rles = []
         for i in range(len(self)):

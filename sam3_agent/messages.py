@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sam3_agent.images import Pixels
-from sam3_agent.usage import Spent
+from sam3_agent.usage import TokenUsage
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Message:
     tool_call_id: str | None = None
     data: Mapping[str, Any] | None = None
     provider_state: Any = None
-    spent: Spent = Spent()
+    spent: TokenUsage = TokenUsage()
 
     def to_dict(self) -> dict[str, Any]:
         """The message as JSON values; of a picture only its size is kept."""

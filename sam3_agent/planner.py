@@ -25,7 +25,7 @@ class Planner(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which `load.planner` finds it."""
+        """The name under which `registry.planner` finds it."""
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The next `assistant` message, normally with tool calls.

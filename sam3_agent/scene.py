@@ -79,7 +79,7 @@ class Scene:
         self._segmenter = segmenter
         self._features: dict[Region, Any] = {}
         self._findings: dict[Any, Finding] = {}
-        self._latest: tuple[int, ...] = ()
+        self._last_found: tuple[int, ...] = ()
 
     @property
     def height(self) -> int:
@@ -107,15 +107,15 @@ class Scene:
         return self.kept(range(1, len(self.masks) + 1))
 
     @property
-    def latest(self) -> tuple[int, ...]:
+    def last_found(self) -> tuple[int, ...]:
         """The numbers of the last finding that found anything, and of what was made since."""
-        return self.kept(self._latest)
+        return self.kept(self._last_found)
 
     def kept(self, numbers: Iterable[int]) -> tuple[int, ...]:
         """Those of the numbers that are not dropped."""
         return tuple(number for number in numbers if number not in self.dropped)
 
-    def find(
+    def segment(
         self,
         prompts: Sequence[Prompt],
         *,
@@ -142,8 +142,8 @@ class Scene:
                 self._findings[key] = self._finding(one.prompt.label, one.presence, one.masks)
         return self._noted([self._findings[key] for key in keys])
 
-    def find_at(self, prompt: ObjectPrompt) -> Finding:
-        """Segment the one object at a place; raises PromptError and SegmenterError as `find`."""
+    def segment_at(self, prompt: ObjectPrompt) -> Finding:
+        """Segment the one object at a place; raises PromptError and SegmenterError as `segment`."""
         if prompt not in self._findings:
             features = self._timed(lambda: self._encoded(self.window()))
             masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
@@ -152,8 +152,8 @@ class Scene:
         return self._noted([self._findings[prompt]])[0]
 
     def begin_question(self) -> None:
-        """Another question is asked: what was found for the one before is no longer the latest."""
-        self._latest = ()
+        """Another question is asked: what was found for the one before is no longer the last."""
+        self._last_found = ()
 
     def adopt(self, other: "Scene") -> None:
         """Take over all masks and findings of another study of the same image, in place of these.
@@ -161,7 +161,7 @@ class Scene:
         Answers that were given from this scene's masks keep them.
         """
         self.masks, self.dropped, self.history = other.masks, other.dropped, other.history
-        self._findings, self._latest = other._findings, other._latest
+        self._findings, self._last_found = other._findings, other._last_found
 
     def forget_features(self) -> None:
         """Free the encoded image until the next prompt; masks and findings stay."""
@@ -193,7 +193,7 @@ class Scene:
 
     def merge(self, numbers: Sequence[int]) -> int:
         """Make one mask of several, which are dropped; its number."""
-        return self._made("merge", numbers, self.select(numbers).merged(), numbers)
+        return self._made("merge", numbers, self.select(numbers).union(), numbers)
 
     def subtract(self, number: int, others: Sequence[int]) -> int:
         """Make a mask without the pixels of others; it replaces the first, which is dropped.
@@ -201,7 +201,7 @@ class Scene:
         Returns its number. Raises PromptError when that would change or leave nothing.
         """
         whole = self.select([number])
-        left = whole.minus(self.select(others))
+        left = whole.subtract(self.select(others))
         told = ", ".join(map(str, others))
         if not left.areas()[0]:
             raise PromptError(f"nothing of mask {number} is left without {told}; drop it instead")
@@ -221,8 +221,8 @@ class Scene:
         number = len(self.masks)
         self.dropped |= set(replaced)
         self.history += (Edit(action, tuple(numbers), number),)
-        if not set(replaced).isdisjoint(self._latest):
-            self._latest += (number,)
+        if not set(replaced).isdisjoint(self._last_found):
+            self._last_found += (number,)
         return number
 
     def _detect(
@@ -236,7 +236,7 @@ class Scene:
             found = self._segmenter.detect(self._encoded(window), inside, selection)
             for i, one in enumerate(found):
                 whole = one.masks.size == size
-                masks = one.masks if whole else one.masks.placed(window[:2], size)
+                masks = one.masks if whole else one.masks.paste(window[:2], size)
                 parts[i].append(Detection(prompts[i], one.presence, masks))
         return [
             Detection(
@@ -263,7 +263,7 @@ class Scene:
 
     def _noted(self, findings: list[Finding]) -> list[Finding]:
         numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
-        self._latest = numbers or self._latest
+        self._last_found = numbers or self._last_found
         return findings
 
     def _finding(self, phrase: str, presence: float, masks: Masks) -> Finding:

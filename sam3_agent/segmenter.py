@@ -95,7 +95,7 @@ class Segmenter(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which `load.segmenter` finds it."""
+        """The name under which `registry.segmenter` finds it."""
 
     def encode(self, image: Pixels) -> Any:
         """The features of one (H, W, 3) uint8 image, opaque to everyone but the segmenter."""

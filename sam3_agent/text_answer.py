@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from sam3_agent.mentions import Mention, read_mentions
-from sam3_agent.replies import cut
+from sam3_agent.sanitize import cut
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Conclusion
 
@@ -77,10 +77,10 @@ def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] |
     numbers = chosen.numbers
     if named:
         whence = "with the masks that it names"
-    elif _DENIAL.match(chosen.text) or not scene.latest:
+    elif _DENIAL.match(chosen.text) or not scene.last_found:
         whence = "and it names no masks"
     else:
-        numbers, whence = scene.latest, "with the masks that were found last"
+        numbers, whence = scene.last_found, "with the masks that were found last"
     note = f"(The planner did not call `answer`: this is its text, {whence}.)"
     return Conclusion(f"{chosen.text}\n{note}", numbers, chosen.mentions), bool(named)
 

@@ -83,7 +83,7 @@ def merged_tiles(parts: Sequence[Masks], windows: Sequence[Window]) -> Masks:
     for _, piece, whole in sorted(pieces, key=lambda found: -found[0]):
         if objects.lacks(piece, whole.tile):
             objects.groups.join(whole.index, piece.index)
-    merged = [masks[members].merged() for members in objects.groups.members.values()]
+    merged = [masks[members].union() for members in objects.groups.members.values()]
     if not merged:
         return masks
     joined = Masks.concatenate(merged)

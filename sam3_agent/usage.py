@@ -11,7 +11,7 @@ from sam3_agent.errors import InputError, PlannerError
 
 
 @dataclass(frozen=True)
-class Spent:
+class TokenUsage:
     """What model calls cost; two of these add up.
 
     calls: requests that were answered. retries: requests that failed and were sent again.
@@ -29,12 +29,12 @@ class Spent:
     bytes: int = 0
     cost: float | None = 0.0
 
-    def __add__(self, other: "Spent") -> "Spent":
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
         def total(name: str) -> Any:
             parts = (getattr(self, name), getattr(other, name))
             return None if None in parts else sum(parts)
 
-        return Spent(**{field.name: total(field.name) for field in fields(self)})
+        return TokenUsage(**{field.name: total(field.name) for field in fields(self)})
 
     @property
     def asked(self) -> bool:
@@ -52,14 +52,14 @@ class Spent:
         cost = None if self.cost is None else round(self.cost, 6)
         return {**vars(self), "cost": cost}
 
-    def in_vain(self, tries: int) -> "Spent":
+    def in_vain(self, tries: int) -> "TokenUsage":
         """What `tries` requests like this one cost that were not answered."""
-        return Spent(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
+        return TokenUsage(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
 
 
-def spent_on(error: PlannerError) -> Spent:
+def usage_of(error: PlannerError) -> TokenUsage:
     """What a planner's failure cost, as far as it is known."""
-    return Spent(retries=error.tries) if error.spent is None else error.spent
+    return TokenUsage(retries=error.tries) if error.spent is None else error.spent
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Usage:
     turns: int = 0
     tool_calls: int = 0
     tool_errors: int = 0
-    spent: Spent = Spent()
-    parts: Mapping[str, Spent] = field(default_factory=dict)
+    spent: TokenUsage = TokenUsage()
+    parts: Mapping[str, TokenUsage] = field(default_factory=dict)
     seconds: float = 0.0
     planner_seconds: float = 0.0
     checks_seconds: float = 0.0
@@ -126,7 +126,7 @@ class Budget:
             if value is not None and not value > 0:
                 raise InputError(f"the budget of {name} is {value}; it must be more than 0")
 
-    def exhausted(self, spent: Spent, seconds: float) -> str | None:
+    def exhausted(self, spent: TokenUsage, seconds: float) -> str | None:
         """Why nothing more may be sent, or None."""
         if self.seconds is not None and seconds >= self.seconds:
             return f"its {self.seconds:g} seconds"
@@ -140,7 +140,7 @@ class Budget:
         return None
 
 
-class Ledger:
+class UsageTracker:
     """What one question has spent so far, kept by all that ask a model for it, from any thread.
 
     Times are of `time.monotonic()`.
@@ -149,14 +149,14 @@ class Ledger:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.began = time.monotonic()
-        self.parts: dict[str, Spent] = {}
+        self.parts: dict[str, TokenUsage] = {}
         self._lock = threading.Lock()
 
     @property
-    def total(self) -> Spent:
+    def total(self) -> TokenUsage:
         """What all parts spent together."""
         with self._lock:
-            return sum(self.parts.values(), Spent())
+            return sum(self.parts.values(), TokenUsage())
 
     @property
     def seconds(self) -> float:
@@ -168,17 +168,17 @@ class Ledger:
         """When the budget's seconds are over."""
         return None if self.budget.seconds is None else self.began + self.budget.seconds
 
-    def add(self, part: str, spent: Spent) -> None:
+    def add(self, part: str, spent: TokenUsage) -> None:
         """Note that a part has spent something."""
         with self._lock:
-            self.parts[part] = self.parts.get(part, Spent()) + spent
+            self.parts[part] = self.parts.get(part, TokenUsage()) + spent
 
     def exhausted(self) -> str | None:
         """Why nothing more may be sent, or None."""
         return self.budget.exhausted(self.total, self.seconds)
 
 
-ledger: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+current_tracker: ContextVar[UsageTracker | None] = ContextVar("current_tracker", default=None)
 """The ledger of the question that is being answered, set while its tools run."""
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data of the development machines; tests that read it skip where it is absent."""
@@ -53,9 +53,9 @@ def image() -> Pixels:
 
 
 @pytest.fixture
-def eye() -> PlacedSegmenter:
+def eye() -> FakeSegmenter:
     """Two dogs, the second smaller, and a leash that overlaps the first dog."""
-    return PlacedSegmenter(
+    return FakeSegmenter(
         {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "leash": [(50, 40, 90, 50)]},
         {"dog": [0.9, 0.8], "leash": [0.7]},
     )

@@ -11,9 +11,9 @@ from typing import Any
 import inspect_ai
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
+from sam3_agent.evals.adapters.inspect_tasks import benchmark_task
 from sam3_agent.evals.benchmarks import read
-from sam3_agent.evals.inspect_tasks import benchmark_task
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 
 def calling(name: str, arguments: dict[str, Any]) -> ModelOutput:
@@ -36,7 +36,7 @@ def main(folder: str) -> None:
         counted(ModelOutput.from_content("mockllm/model", "", error="overloaded")),
     ]
     model = get_model("mockllm/model", custom_outputs=replies)
-    eye = PlacedSegmenter({"thing": [(10, 10, 100, 100)]})
+    eye = FakeSegmenter({"thing": [(10, 10, 100, 100)]})
     task = benchmark_task(read("scenes", seed=4, limit=2), eye, effort="fast")
     (log,) = inspect_ai.eval(task, model=model, log_dir=folder, display="none", max_samples=1)
     assert log.status == "success", log.error

@@ -23,7 +23,7 @@ from sam3_agent import (
     PlannerReplied,
     Scene,
     SegmenterError,
-    Spent,
+    TokenUsage,
     Tool,
     ToolFinished,
     ToolStarted,
@@ -31,14 +31,14 @@ from sam3_agent import (
 )
 from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
 
 
-def ask(image: Pixels, eye: PlacedSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
+def ask(image: Pixels, eye: FakeSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
     budget = Budget(turns=max_turns)
     return Agent(ScriptedPlanner(replies), eye, budget=budget).ask(image, "which dog?")
 
@@ -48,7 +48,7 @@ def tool_texts(answer: Answer) -> list[str]:
 
 
 def test_an_answer_has_the_words_and_the_masks_of_several_concepts(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     answer = ask(image, eye, SEGMENT, ANSWER)
     assert answer.status == "answered"
@@ -62,7 +62,7 @@ def test_an_answer_has_the_words_and_the_masks_of_several_concepts(
 
 
 def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, ANSWER])
     Agent(planner, eye).ask(image, "which dog?")
@@ -87,7 +87,7 @@ def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
 
 
 def test_the_image_is_encoded_once_and_a_phrase_asked_twice_is_run_once(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     again = calling(("segment", {"phrases": [" dog ", "cat", "cat"]}))
     answer = ask(image, eye, SEGMENT, again, ANSWER)
@@ -99,17 +99,17 @@ def test_the_image_is_encoded_once_and_a_phrase_asked_twice_is_run_once(
 
 
 def test_a_mask_that_another_phrase_found_already_keeps_its_number(image: Pixels) -> None:
-    eye = PlacedSegmenter(
+    eye = FakeSegmenter(
         {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "puppy": [(121, 40, 150, 70)]}
     )
     scene = Scene(image, eye)
-    dogs, puppies = scene.find(["dog", "puppy"])
+    dogs, puppies = scene.segment(["dog", "puppy"])
     assert dogs.numbers == (1, 2)
     assert puppies.numbers == (2,)
     assert len(scene.masks) == 2
 
 
-def test_no_numbers_means_no_target(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_no_numbers_means_no_target(image: Pixels, eye: FakeSegmenter) -> None:
     answer = ask(image, eye, calling(("answer", {"text": "No cat here.", "numbers": []})))
     assert answer.status == "no_target"
     assert answer.masks.dense().shape == (0, 100, 200)
@@ -117,7 +117,7 @@ def test_no_numbers_means_no_target(image: Pixels, eye: PlacedSegmenter) -> None
 
 
 def test_a_question_that_makes_no_sense_is_not_an_absence(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     answer = ask(
         image, eye, calling(("answer", {"text": "Ask for a thing.", "numbers": [], "unable": True}))
@@ -161,7 +161,7 @@ WRONG_CALLS = {
 
 @pytest.mark.parametrize(("call", "told"), WRONG_CALLS.values(), ids=WRONG_CALLS.keys())
 def test_a_wrong_call_goes_back_as_one_line_and_the_run_goes_on(
-    image: Pixels, eye: PlacedSegmenter, call: tuple[str, Any], told: str
+    image: Pixels, eye: FakeSegmenter, call: tuple[str, Any], told: str
 ) -> None:
     answer = ask(image, eye, calling(call), SEGMENT, ANSWER)
     reply = tool_texts(answer)[0]
@@ -173,7 +173,7 @@ def test_a_wrong_call_goes_back_as_one_line_and_the_run_goes_on(
 
 
 def test_a_wrong_call_does_not_stop_the_right_ones_beside_it(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     both = calling(("zoom", {}), ("segment", {"phrases": ["dog"]}))
     answer = ask(image, eye, both, calling(("answer", {"text": "Two.", "numbers": [2, 1, 2]})))
@@ -181,7 +181,7 @@ def test_a_wrong_call_does_not_stop_the_right_ones_beside_it(
     assert answer.numbers == (2, 1)
 
 
-def test_a_reply_without_a_call_is_told_so(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_reply_without_a_call_is_told_so(image: Pixels, eye: FakeSegmenter) -> None:
     answer = ask(image, eye, Message("assistant", "I see two dogs."), SEGMENT, ANSWER)
     assert answer.messages[3].role == "user"
     assert answer.messages[3].text.startswith("You called no tool.")
@@ -189,7 +189,7 @@ def test_a_reply_without_a_call_is_told_so(image: Pixels, eye: PlacedSegmenter) 
 
 
 def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, calling(("segment", {"phrases": ["cat"]}))])
     answer = Agent(planner, eye, budget=Budget(turns=2)).ask(image, "which dog?")
@@ -201,7 +201,7 @@ def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
 
 
 def test_too_many_mistakes_in_a_row_end_the_run_with_the_best_so_far(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     wrong = calling(("answer", {"text": "x", "numbers": [9]}))
     replies = [SEGMENT, wrong, wrong, SEGMENT, wrong, wrong, Message("assistant", "hm"), wrong]
@@ -212,7 +212,9 @@ def test_too_many_mistakes_in_a_row_end_the_run_with_the_best_so_far(
     assert answer.usage.turns == 8
 
 
-SPENDING = replace(SEGMENT, spent=Spent(calls=1, input_tokens=900, output_tokens=100, cost=0.002))
+SPENDING = replace(
+    SEGMENT, spent=TokenUsage(calls=1, input_tokens=900, output_tokens=100, cost=0.002)
+)
 
 
 @pytest.mark.parametrize(
@@ -224,25 +226,25 @@ SPENDING = replace(SEGMENT, spent=Spent(calls=1, input_tokens=900, output_tokens
     ],
 )
 def test_nothing_is_sent_after_a_budget_is_spent(
-    image: Pixels, eye: PlacedSegmenter, budget: Budget, told: str, turns: int
+    image: Pixels, eye: FakeSegmenter, budget: Budget, told: str, turns: int
 ) -> None:
     planner = ScriptedPlanner([SPENDING] * 5)
     answer = Agent(planner, eye, budget=budget).ask(image, "which dog?")
     assert answer.status == "out_of_budget"
     assert told in answer.text
     assert len(planner.seen) == answer.usage.turns == turns
-    assert answer.usage.spent == sum([SPENDING.spent] * turns, Spent())
+    assert answer.usage.spent == sum([SPENDING.spent] * turns, TokenUsage())
 
 
-def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(image: Pixels, eye: PlacedSegmenter) -> None:
-    free = replace(ANSWER, spent=Spent(calls=1, cost=None))
+def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(image: Pixels, eye: FakeSegmenter) -> None:
+    free = replace(ANSWER, spent=TokenUsage(calls=1, cost=None))
     answer = ask(image, eye, SPENDING, free)
     assert answer.to_dict()["usage"]["cost"] is None
     assert answer.to_dict()["usage"]["input_tokens"] == 900
 
 
 def test_several_concept_calls_in_one_reply_are_asked_together(image: Pixels) -> None:
-    class Watched(PlacedSegmenter):
+    class Watched(FakeSegmenter):
         batches: ClassVar[list[int]] = []
 
         def detect(self, features: Any, prompts: Any, selection: Any = STANDARD) -> Any:
@@ -264,7 +266,7 @@ def test_several_concept_calls_in_one_reply_are_asked_together(image: Pixels) ->
 
 
 def test_a_wait_past_the_time_limit_ends_with_the_best_so_far(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     class Late(ScriptedPlanner):
         def reply(self, messages: Any, tools: Any) -> Message:
@@ -279,7 +281,7 @@ def test_a_wait_past_the_time_limit_ends_with_the_best_so_far(
     assert answer.usage.spent.retries == 2
 
 
-def test_a_budget_in_dollars_needs_a_known_price(eye: PlacedSegmenter) -> None:
+def test_a_budget_in_dollars_needs_a_known_price(eye: FakeSegmenter) -> None:
     class Unpriced(ScriptedPlanner):
         price = None
 
@@ -287,37 +289,37 @@ def test_a_budget_in_dollars_needs_a_known_price(eye: PlacedSegmenter) -> None:
         Agent(Unpriced([]), eye, budget=Budget(usd=1))
 
 
-def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: FakeSegmenter) -> None:
     with pytest.raises(PlannerError, match="no further reply"):
         ask(image, eye, SEGMENT)
 
 
 def test_a_segmenter_that_fails_raises_segmenter_error(image: Pixels) -> None:
-    broken = PlacedSegmenter({"dog": [(0, 0, 900, 900)]})
+    broken = FakeSegmenter({"dog": [(0, 0, 900, 900)]})
     with pytest.raises(SegmenterError, match="outside the image"):
         ask(image, broken, calling(("segment", {"phrases": ["dog"]})))
 
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 4001])
 def test_an_empty_or_endless_question_is_refused(
-    image: Pixels, eye: PlacedSegmenter, query: str
+    image: Pixels, eye: FakeSegmenter, query: str
 ) -> None:
     with pytest.raises(InputError, match="question"):
         Agent(ScriptedPlanner([]), eye).ask(image, query)
 
 
-def test_a_question_that_is_no_text_is_told_as_that(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_question_that_is_no_text_is_told_as_that(image: Pixels, eye: FakeSegmenter) -> None:
     with pytest.raises(InputError, match="the question is 5, not text"):
         Agent(ScriptedPlanner([]), eye).ask(image, 5)  # type: ignore[arg-type]
 
 
-def test_no_turns_at_all_is_refused(eye: PlacedSegmenter) -> None:
+def test_no_turns_at_all_is_refused(eye: FakeSegmenter) -> None:
     with pytest.raises(InputError, match="budget of turns is 0"):
         Agent(ScriptedPlanner([]), eye, budget=Budget(turns=0))
 
 
 def test_a_stream_tells_each_step_in_order_and_can_be_closed(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, ANSWER])
     stream = Agent(planner, eye).stream(image, "which dog?")
@@ -333,7 +335,7 @@ def test_a_stream_tells_each_step_in_order_and_can_be_closed(
     assert list(stream) == []
 
 
-def test_an_own_tool_is_a_plain_function(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_an_own_tool_is_a_plain_function(image: Pixels, eye: FakeSegmenter) -> None:
     def brightness(scene: Scene, scale: float = 1.0) -> Observation:
         """The mean brightness of the image."""
         return Observation(f"{scene.image.mean() * scale:.0f}")
@@ -350,12 +352,12 @@ def test_an_own_tool_is_a_plain_function(image: Pixels, eye: PlacedSegmenter) ->
     assert tool_texts(agent.ask(image, "how bright?")) == ["256"]
 
 
-def test_asking_from_async_code_gives_the_same_answer(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_asking_from_async_code_gives_the_same_answer(image: Pixels, eye: FakeSegmenter) -> None:
     agent = Agent(ScriptedPlanner([SEGMENT, ANSWER]), eye)
     assert asyncio.run(agent.aask(image, "which dog?")).numbers == (1, 3)
 
 
-def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: FakeSegmenter) -> None:
     started, released = threading.Event(), threading.Event()
 
     class Slow:

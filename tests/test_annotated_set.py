@@ -11,8 +11,13 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent import evals
-from sam3_agent.evals.annotated_set import annotated_scene, read_set, write_scenes, write_set
-from sam3_agent.evals.scenes import compose
+from sam3_agent.evals.synthetic.annotated_set import (
+    annotated_scene,
+    read_set,
+    write_scenes,
+    write_set,
+)
+from sam3_agent.evals.synthetic.scenes import compose
 
 DEMO = Path(evals.__file__).resolve().parent / "demo"
 SIZE = (160, 120)

@@ -11,13 +11,13 @@ from pycocotools import mask as coco
 
 from sam3_agent import Agent, Answer, InputError
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.usage import Spent, Usage
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.usage import TokenUsage, Usage
 
 
 @pytest.fixture
-def answer(image: Pixels, eye: PlacedSegmenter) -> Answer:
+def answer(image: Pixels, eye: FakeSegmenter) -> Answer:
     replies = [
         calling(("segment", {"phrases": ["dog", "leash"]})),
         calling(("answer", {"text": "Der Hund links: „Rex“.", "numbers": [3, 1]})),
@@ -86,7 +86,7 @@ def test_an_answer_may_have_any_number_of_masks(count: int, tmp_path: Path) -> N
     ]
     picture = np.full((100, 200, 3), 128, np.uint8)
 
-    answer = Agent(ScriptedPlanner(replies), PlacedSegmenter({"dot": boxes})).ask(picture, "dots")
+    answer = Agent(ScriptedPlanner(replies), FakeSegmenter({"dot": boxes})).ask(picture, "dots")
 
     assert (answer.status, answer.usage.tool_errors) == ("answered", 0)
     assert [one["area"] for one in answer.to_dict()["instances"]] == [1] * count
@@ -98,7 +98,7 @@ def test_a_printed_answer_is_one_paragraph_with_its_status_masks_and_cost(answer
     words = str(answer)
     assert "\n" not in words
     assert words.startswith("Der Hund links: „Rex“. [answered; 2 masks: leash 3, dog 1; ")
-    paid = Usage(parts={"planner": Spent(2, input_tokens=900, output_tokens=50, cost=0.0123)})
+    paid = Usage(parts={"planner": TokenUsage(2, input_tokens=900, output_tokens=50, cost=0.0123)})
     cost = "planner 2 calls, 950 tokens, 0.0123 USD; 0.0 s (segmenter 0.0 s)]"
     assert str(replace(answer, usage=paid)).endswith(cost)
     many = replace(answer, masks=answer.masks[[0] * 300], numbers=tuple(range(1, 301)))
@@ -114,7 +114,9 @@ def test_a_printed_answer_with_nothing_and_without_a_price_says_so(answer: Answe
         status="no_target",
         masks=answer.masks[[]],
         numbers=(),
-        usage=Usage(parts={"planner": Spent(1, input_tokens=1200, output_tokens=34, cost=None)}),
+        usage=Usage(
+            parts={"planner": TokenUsage(1, input_tokens=1200, output_tokens=34, cost=None)}
+        ),
     )
     assert str(lines) == (
         "Nothing here. [no_target; 0 masks; planner 1 call, 1234 tokens; 0.0 s (segmenter 0.0 s)]"
@@ -122,7 +124,7 @@ def test_a_printed_answer_with_nothing_and_without_a_price_says_so(answer: Answe
 
 
 def test_the_reprs_of_answer_masks_and_agent_are_short_and_say_what_they_are(
-    answer: Answer, eye: PlacedSegmenter
+    answer: Answer, eye: FakeSegmenter
 ) -> None:
     assert repr(answer.masks) == "Masks(2 in 200x100 px: 1 leash, 1 dog)"
     assert repr(answer.masks[[]]) == "Masks(0 in 200x100 px)"

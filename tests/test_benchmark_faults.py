@@ -27,7 +27,7 @@ from tests.benchmark_folders import (
     rle,
     square,
 )
-from tests.junk import junked
+from tests.broken_json import junked
 
 FUZZ = int(os.environ.get("FUZZ", "60"))
 """Junked files for each benchmark; more find rarer faults."""

@@ -14,8 +14,8 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals import benchmarks
 from sam3_agent.evals.benchmarks.reasonseg import rasterise, read_annotation
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.mask_io import coco_mask, png_mask
 from sam3_agent.evals.metrics import saco
-from sam3_agent.evals.shapes import coco_mask, png_mask
 from sam3_agent.masks import Masks
 from tests.benchmark_folders import (
     FOLDERS,
@@ -58,7 +58,7 @@ def test_the_truth_as_answer_scores_full_marks_and_nothing_does_not(
     first = benchmark.samples[0]
     assert first.query.rstrip("?").endswith(("square", "squares"))
     if first.truth is not None:
-        assert (first.truth.union() == square()).all()
+        assert (first.truth.coverage() == square()).all()
     right, wrong = [], []
     for sample in benchmark.samples:
         truth = sample.truth
@@ -184,7 +184,7 @@ def test_reasonseg_tables_are_read_with_their_pictures(tmp_path: Path) -> None:
     for n, sample in enumerate(benchmark.samples, start=1):
         assert sample.tags == {"split": "ReasonSegX_test", "reasoning": "function"}
         assert sample.truth is not None
-        assert (sample.truth.union() == square(x=5 + n)).all()
+        assert (sample.truth.coverage() == square(x=5 + n)).all()
         assert callable(sample.image)
         assert sample.image().shape == (20, 30, 3)
     assert benchmark.problems == [
@@ -202,7 +202,7 @@ def test_refcoco_has_a_sample_for_every_sentence_of_the_split(tmp_path: Path) ->
     assert samples[0].image == tmp_path / "images/mscoco/images/train2014/x.jpg"
     (crowd, _) = read("refcoco", tmp_path, "testA").samples
     assert crowd.truth is not None
-    assert (crowd.truth.union() == square(x=18)).all()
+    assert (crowd.truth.coverage() == square(x=18)).all()
     with pytest.raises(InputError, match=r"no split 'testB', only testA, val"):
         read("refcoco", tmp_path, "testB")
 

@@ -16,10 +16,10 @@ from sam3_agent import (
     PlannerError,
 )
 from sam3_agent.images import Pixels
+from sam3_agent.loop import LAST_TURN
 from sam3_agent.mentions import read_mentions
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.run import LAST_TURN
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 
@@ -28,9 +28,7 @@ def answer(text: str, *numbers: int) -> Message:
     return calling(("answer", {"text": text, "numbers": list(numbers)}))
 
 
-def test_masks_and_words_stay_from_question_to_question(
-    image: Pixels, eye: PlacedSegmenter
-) -> None:
+def test_masks_and_words_stay_from_question_to_question(image: Pixels, eye: FakeSegmenter) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two dogs.", 1, 2), answer("The left one.", 1)])
     chat = Agent(planner, eye).chat(image)
     chat.ask("which dogs?")
@@ -46,9 +44,7 @@ def test_masks_and_words_stay_from_question_to_question(
     assert [one.text for one in chat.answers] == ["Two dogs.", "The left one."]
 
 
-def test_a_question_that_fails_leaves_the_chat_as_it_was(
-    image: Pixels, eye: PlacedSegmenter
-) -> None:
+def test_a_question_that_fails_leaves_the_chat_as_it_was(image: Pixels, eye: FakeSegmenter) -> None:
     planner = ScriptedPlanner([SEGMENT])
     chat = Agent(planner, eye).chat(image)
     with pytest.raises(PlannerError):
@@ -59,7 +55,7 @@ def test_a_question_that_fails_leaves_the_chat_as_it_was(
         chat.ask(" ")
 
 
-def test_a_chat_answers_one_question_at_a_time(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_chat_answers_one_question_at_a_time(image: Pixels, eye: FakeSegmenter) -> None:
     chat = Agent(ScriptedPlanner([SEGMENT, answer("Two.", 1, 2)]), eye).chat(image)
     first = chat.stream("which dogs?")
     next(first)
@@ -73,7 +69,7 @@ def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
     import numpy as np
 
     things = {"dog": [(10, 10, 30, 30), (60, 10, 80, 30), (150, 10, 190, 60)]}
-    chat = Agent("offline", PlacedSegmenter(things)).chat(np.zeros((100, 200, 3), np.uint8))
+    chat = Agent("offline", FakeSegmenter(things)).chat(np.zeros((100, 200, 3), np.uint8))
     assert len(chat.ask("all dogs").numbers) == 3
     left = chat.ask("now only those on the left")
     assert left.masks.boxes[:, 0].tolist() == [10, 60]
@@ -82,7 +78,7 @@ def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
 
 
 def test_the_offline_planner_turns_to_another_concept_in_a_chat(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     chat = Agent("offline", eye).chat(image)
     assert chat.ask("all dogs").numbers == (1, 2)
@@ -90,9 +86,7 @@ def test_the_offline_planner_turns_to_another_concept_in_a_chat(
     assert chat.ask("all cats").status == "no_target"
 
 
-def test_a_follow_up_knows_what_a_straight_answer_found(
-    image: Pixels, eye: PlacedSegmenter
-) -> None:
+def test_a_follow_up_knows_what_a_straight_answer_found(image: Pixels, eye: FakeSegmenter) -> None:
     chat = Agent("offline", eye, effort="fast").chat(image)
     first = chat.ask("all dogs")
     assert (first.usage.turns, first.numbers) == (0, (1, 2))
@@ -100,7 +94,7 @@ def test_a_follow_up_knows_what_a_straight_answer_found(
 
 
 def test_the_last_turn_of_one_question_is_not_told_to_the_next(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
     chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
@@ -111,7 +105,7 @@ def test_the_last_turn_of_one_question_is_not_told_to_the_next(
 
 
 def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, Message("assistant", "Hm."), answer("The left one.", 1)])
     chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
@@ -122,7 +116,7 @@ def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
 
 
 def test_a_question_without_findings_of_its_own_does_not_end_with_those_of_another(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     silence = Message("assistant", "")
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), silence, silence])
@@ -133,7 +127,7 @@ def test_a_question_without_findings_of_its_own_does_not_end_with_those_of_anoth
 
 
 def test_a_finished_question_is_over_though_its_stream_is_still_held(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
     chat = Agent(planner, eye).chat(image)
@@ -146,7 +140,7 @@ def test_a_finished_question_is_over_though_its_stream_is_still_held(
 
 
 def test_seconds_of_the_segmenter_are_those_of_one_question(image: Pixels) -> None:
-    class Slow(PlacedSegmenter):
+    class Slow(FakeSegmenter):
         def encode(self, image: Any) -> Any:
             end = time.perf_counter() + 0.02
             while time.perf_counter() < end:
@@ -160,11 +154,11 @@ def test_seconds_of_the_segmenter_are_those_of_one_question(image: Pixels) -> No
 
 
 def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     leash_first = calling(("segment", {"phrases": ["leash"]}), ("segment", {"phrases": ["dog"]}))
 
-    class Eyes:
+    class Toolkit:
         name = "eyes"
 
         def reply(self, messages: Any, tools: Any) -> Message:
@@ -173,7 +167,7 @@ def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
 
     script = [SEGMENT, answer("A dog.", 1), leash_first, answer("Its leash.", 1), answer("It.", 1)]
     effort = Effort("two", readings=2)
-    chat = Agent(ScriptedPlanner(script), eye, verifier=Eyes(), effort=effort).chat(image)
+    chat = Agent(ScriptedPlanner(script), eye, verifier=Toolkit(), effort=effort).chat(image)
     first = chat.ask("what is it held by?")
     assert (first.text, first.masks.phrases) == ("Its leash.", ("leash",))
     again = chat.ask("show it again")
@@ -181,23 +175,21 @@ def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
     assert chat.scene.masks.phrases == ("leash", "dog", "dog")
 
 
-def test_words_point_to_masks(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_words_point_to_masks(image: Pixels, eye: FakeSegmenter) -> None:
     words = answer("The [left dog](1) pulls its [leash](3).", 1)
     out = Agent(ScriptedPlanner([SEGMENT, words]), eye).ask(image, "who pulls?")
     assert out.text == "The left dog pulls its leash."
     assert [out.text[m.start : m.end] for m in out.mentions] == ["left dog", "leash"]
     assert [m.numbers for m in out.mentions] == [(1,), (3,)]
     assert out.numbers == (1,)
-    assert out.beside_numbers == (3,)
-    assert out.beside.phrases == ("leash",)
+    assert out.context_numbers == (3,)
+    assert out.context_masks.phrases == ("leash",)
     told = out.to_dict()
     assert told["mentions"][1] == {"start": 23, "end": 28, "numbers": [3]}
     assert told["beside"][0]["number"] == 3
 
 
-def test_a_mention_of_a_mask_that_does_not_exist_is_told(
-    image: Pixels, eye: PlacedSegmenter
-) -> None:
+def test_a_mention_of_a_mask_that_does_not_exist_is_told(image: Pixels, eye: FakeSegmenter) -> None:
     words = answer("A [cat](7).", 1)
     script = [SEGMENT, words, answer("A dog.", 1)]
     out = Agent(ScriptedPlanner(script), eye).ask(image, "what?")
@@ -221,7 +213,7 @@ def test_marks_are_read(text: str, plain: str, numbers: list[tuple[int, ...]]) -
     assert all(isinstance(m, Mention) and got[m.start : m.end] for m in mentions)
 
 
-def test_the_planner_may_ask_the_person_once(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_the_planner_may_ask_the_person_once(image: Pixels, eye: FakeSegmenter) -> None:
     asked: list[str] = []
 
     def person(question: str) -> str:
@@ -240,7 +232,7 @@ def test_the_planner_may_ask_the_person_once(image: Pixels, eye: PlacedSegmenter
 
 @pytest.mark.parametrize(("reply", "said"), [("  ", "No reply"), ("yes", "The person says: yes")])
 def test_no_reply_means_the_likeliest_reading(
-    image: Pixels, eye: PlacedSegmenter, reply: str, said: str
+    image: Pixels, eye: FakeSegmenter, reply: str, said: str
 ) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
     planner = ScriptedPlanner([ask, answer("Nothing.")])
@@ -248,7 +240,7 @@ def test_no_reply_means_the_likeliest_reading(
     assert out.messages[3].text.startswith(said)
 
 
-def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: FakeSegmenter) -> None:
     offered: list[Any] = []
 
     class Looking(ScriptedPlanner):
@@ -260,7 +252,7 @@ def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: PlacedSegm
     assert "ask_person" not in offered
 
 
-def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: FakeSegmenter) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
     planner = ScriptedPlanner([ask, answer("Nothing.")])
     out = Agent(planner, eye, ask_person=lambda _: "a \udce4" + "x" * 100_000).ask(
@@ -271,7 +263,7 @@ def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: PlacedSe
     assert said.startswith("The person says: a ?")
 
 
-def test_two_readings_ask_the_person_once(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_two_readings_ask_the_person_once(image: Pixels, eye: FakeSegmenter) -> None:
     asked: list[str] = []
 
     def person(question: str) -> str:

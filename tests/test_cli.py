@@ -18,7 +18,7 @@ from pycocotools import mask as coco
 from typer.testing import CliRunner, Result
 
 from sam3_agent.cli import app
-from sam3_agent.evals.annotated_set import read_set
+from sam3_agent.evals.synthetic.annotated_set import read_set
 
 DEMO = Path(__file__).parents[1] / "evals" / "demo"
 RED_CARS = str(DEMO / "red_cars.png")

@@ -16,8 +16,8 @@ from sam3_agent.evals.metrics import (
     saco,
 )
 from sam3_agent.masks import Masks
+from tests.broken_json import junked
 from tests.conftest import SHARED
-from tests.junk import junked
 
 GOLDEN = SHARED / "golden"
 CGF1_CASES = sorted(GOLDEN.glob("cgf1/*"))

@@ -11,13 +11,13 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from sam3_agent import PlannerError, SegmenterError, load
+from sam3_agent import PlannerError, SegmenterError, registry
 from sam3_agent.cli import app
-from sam3_agent.model.mllm.faults import Line
-from sam3_agent.model.mllm.gemini import GeminiPlanner
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
-from tests.gemini_stage import ANSWER as GEMINI_ANSWER
-from tests.gemini_stage import Stage
+from sam3_agent.model.providers.gemini import GeminiPlanner
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner
+from sam3_agent.model.providers.retries import Line
+from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
+from tests.gemini_fixtures import Stage
 from tests.stub_server import StubServer, call
 from tests.test_openai import ANSWER, QUESTION, Server, fails, planner, says
 
@@ -42,9 +42,9 @@ def test_blanks_and_line_breaks_around_a_key_are_dropped(
     around: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(ANSWER, ANSWER)
-    planner(server, api_key=around.format("sk-one")).reply(QUESTION, load.tools())
+    planner(server, api_key=around.format("sk-one")).reply(QUESTION, registry.tools())
     monkeypatch.setenv("OPENAI_API_KEY", around.format("sk-two"))
-    planner(server, api_key=None).reply(QUESTION, load.tools())
+    planner(server, api_key=None).reply(QUESTION, registry.tools())
     sent = [request.headers["authorization"] for request in server.requests]
     assert sent == ["Bearer sk-one", "Bearer sk-two"]
     stage = Stage(GEMINI_ANSWER, api_key=around.format("AIza-one"))
@@ -105,7 +105,7 @@ def test_a_broken_token_is_refused_before_anything_is_downloaded(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_first secondhalf")
     with pytest.raises(SegmenterError, match=r"the token in HF_TOKEN has .* a blank") as caught:
-        load.segmenter("somebody/sam3")
+        registry.segmenter("somebody/sam3")
     assert "secondhalf" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -116,11 +116,11 @@ def test_a_broken_token_is_refused_before_anything_is_downloaded(
 def test_a_key_that_is_a_word_is_not_cut_out_of_what_is_learned_or_shown(key: str) -> None:
     words = "llava does not support tools"
     server = Server(fails(400, words), says("hm"))
-    planner(server, api_key=key).reply(QUESTION, load.tools())
+    planner(server, api_key=key).reply(QUESTION, registry.tools())
     assert ["tools" in body for body in server.bodies] == [True, False]
     shown = "the system does not know 1 user or tool"
     with pytest.raises(PlannerError, match=shown):
-        planner(Server(fails(400, shown)), api_key=key).reply(QUESTION, load.tools())
+        planner(Server(fails(400, shown)), api_key=key).reply(QUESTION, registry.tools())
 
 
 @pytest.mark.parametrize("key", ["role-tool-42", "not supported".replace(" ", "-1"), "support1"])
@@ -130,7 +130,7 @@ def test_a_longer_key_is_hidden_only_after_the_words_were_read(
     server = Server(fails(400, f"{key}: Function calling is not enabled"), fails(500, key))
     with caplog.at_level(logging.DEBUG), pytest.raises(PlannerError) as caught:
         planner(server, api_key=key, line=Line("openai", "m", attempts=1)).reply(
-            QUESTION, load.tools()
+            QUESTION, registry.tools()
         )
     assert len(server.requests) == 2
     assert "tools" not in server.bodies[1]
@@ -142,7 +142,7 @@ def test_a_longer_key_is_hidden_only_after_the_words_were_read(
 def test_a_short_key_is_hidden_where_it_stands_alone(key: str) -> None:
     words = f"Incorrect API key provided: {key}. Bearer {key}, x{key}y"
     with pytest.raises(PlannerError) as caught:
-        planner(Server(fails(401, words)), api_key=key).reply(QUESTION, load.tools())
+        planner(Server(fails(401, words)), api_key=key).reply(QUESTION, registry.tools())
     assert f"provided: ***. Bearer ***, x{key}y" in str(caught.value)
     assert str(caught.value).count(key) == 1
 
@@ -180,7 +180,7 @@ def test_a_wrong_base_url_is_named_at_once(
     monkeypatch.setenv(variable, url)
     for options in ({}, {"base_url": url}):
         with pytest.raises(PlannerError) as caught:
-            load.planner(name, **options)
+            registry.planner(name, **options)
         assert what in str(caught.value)
         assert f"Check {variable}" in str(caught.value)
 
@@ -200,7 +200,7 @@ def test_a_base_url_with_the_end_of_a_request_says_what_to_leave_out(
     name: str, url: str, surplus: str
 ) -> None:
     with pytest.raises(PlannerError, match="leave it out") as caught:
-        load.planner(name, base_url=url)
+        registry.planner(name, base_url=url)
     assert f"it ends in {surplus}" in str(caught.value)
 
 
@@ -215,9 +215,9 @@ def test_blanks_around_a_base_url_are_dropped_and_a_blank_one_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = Server(ANSWER, ANSWER)
-    planner(server, base_url=" http://stub/v1\n").reply(QUESTION, load.tools())
+    planner(server, base_url=" http://stub/v1\n").reply(QUESTION, registry.tools())
     monkeypatch.setenv("OPENAI_BASE_URL", "  ")
-    planner(server, base_url=None).reply(QUESTION, load.tools())
+    planner(server, base_url=None).reply(QUESTION, registry.tools())
     assert [str(request.url) for request in server.requests] == [
         "http://stub/v1/chat/completions",
         "https://api.openai.com/v1/chat/completions",
@@ -233,9 +233,9 @@ def test_a_port_where_nothing_listens_is_named_at_once() -> None:
     where = f"http://127.0.0.1:{free_port()}"
     line = Line("x", "m", sleep=no_wait)
     with pytest.raises(PlannerError, match=r"cannot reach .*refused.*OPENAI_BASE_URL"):
-        OpenAIPlanner("m", base_url=f"{where}/v1", line=line).reply(QUESTION, load.tools())
+        OpenAIPlanner("m", base_url=f"{where}/v1", line=line).reply(QUESTION, registry.tools())
     with pytest.raises(PlannerError, match=r"cannot reach .*refused.*GOOGLE_GEMINI_BASE_URL"):
-        GeminiPlanner("g", base_url=where, line=line).reply(QUESTION, load.tools())
+        GeminiPlanner("g", base_url=where, line=line).reply(QUESTION, registry.tools())
 
 
 def test_a_server_that_answered_before_is_waited_for() -> None:
@@ -244,10 +244,10 @@ def test_a_server_that_answered_before_is_waited_for() -> None:
     refused.__cause__ = ConnectionRefusedError(111, "Connection refused")
     model = planner(Server(ANSWER, refused, ANSWER), waits=waits)
     for _ in range(2):
-        model.reply(QUESTION, load.tools())
+        model.reply(QUESTION, registry.tools())
     assert len(waits) == 1
     with pytest.raises(PlannerError, match="cannot reach"):
-        planner(Server(refused), waits=waits).reply(QUESTION, load.tools())
+        planner(Server(refused), waits=waits).reply(QUESTION, registry.tools())
 
 
 def test_https_on_a_server_that_speaks_http_is_named_at_once() -> None:
@@ -255,13 +255,13 @@ def test_https_on_a_server_that_speaks_http_is_named_at_once() -> None:
         url = server.openai_url.replace("http:", "https:")
         line = Line("openai", "m", sleep=no_wait)
         with pytest.raises(PlannerError, match=r"cannot reach https://127.*OPENAI_BASE_URL"):
-            OpenAIPlanner("m", base_url=url, line=line).reply(QUESTION, load.tools())
+            OpenAIPlanner("m", base_url=url, line=line).reply(QUESTION, registry.tools())
 
 
 def test_a_base_url_without_its_version_gets_a_hint() -> None:
     server = Server(fails(404, "Not Found"))
     with pytest.raises(PlannerError, match=r"OPENAI_BASE_URL \(it usually ends in /v1\)"):
-        planner(server, base_url="http://stub").reply(QUESTION, load.tools())
+        planner(server, base_url="http://stub").reply(QUESTION, registry.tools())
 
 
 @pytest.mark.parametrize("proxy", ["foo://me:secret@localhost:1", "http://me:secret@[::1"])

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sam3_agent.plugin.formats import TOOLS
-from tests.plugin_stage import DEMO, ROOT, environment
+from sam3_agent.plugin.provider_schemas import TOOLS
+from tests.plugin_fixtures import DEMO, ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 SERVER = json.loads((ROOT / "server.json").read_text("utf-8"))

@@ -18,16 +18,16 @@ from sam3_agent.cli import app
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.fit_domain import Measured, cross_validated, fitted, scenes, scores
-from sam3_agent.evals.scenes import compose
-from sam3_agent.evals.sprites import STYLES
-from sam3_agent.evals.strategies.named import strategy
+from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.synthetic.scenes import compose
+from sam3_agent.evals.synthetic.sprites import STYLES
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.messages import Message
 from sam3_agent.model.checkpoints import TINY
 from sam3_agent.model.domain import Domain, measures
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.sam3 import Sam3Segmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.segmenter import outside_domain
 from tests.conftest import SHARED
 
@@ -201,7 +201,7 @@ def test_who_insists_gets_an_answer(tiny: Sam3Segmenter) -> None:
 
 
 def test_a_segmenter_without_a_domain_knows_every_image(tiny: Sam3Segmenter) -> None:
-    placed = PlacedSegmenter({"hill": [(10, 20, 60, 70)]})
+    placed = FakeSegmenter({"hill": [(10, 20, 60, 70)]})
     assert outside_domain(placed, landscape()) is None
     assert outside_domain(tiny, landscape()) is not None
     planner = ScriptedPlanner(
@@ -236,10 +236,10 @@ def test_a_recorded_unable_is_replayed(photo_file: str, tmp_path: Path) -> None:
 
 
 def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None:
-    eyes = plugin.Eyes.of(Agent("offline", tiny))
+    eyes = plugin.Toolkit.of(Agent("offline", tiny))
     pictures = {"photo": landscape()}
 
-    def run(name: str, **arguments: Any) -> plugin.Sight:
+    def run(name: str, **arguments: Any) -> plugin.ToolResult:
         return plugin.call(name, {"image": "photo", **arguments}, pictures, eyes)
 
     for sight in (
@@ -255,13 +255,13 @@ def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None
 def test_the_servers_say_unable(tiny: Sam3Segmenter) -> None:
     testclient = pytest.importorskip("starlette.testclient")
     from sam3_agent.plugin import rest
-    from sam3_agent.plugin.door import Rules
-    from sam3_agent.plugin.gate import Gate
+    from sam3_agent.plugin.middleware import Rules
+    from sam3_agent.plugin.work_queue import WorkQueue
 
     buffer = io.BytesIO()
     Image.fromarray(landscape()).save(buffer, "PNG")
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    app = rest.app(plugin.Eyes.of(Agent("offline", tiny)), Gate(), Rules(hosts=None))
+    app = rest.app(plugin.Toolkit.of(Agent("offline", tiny)), WorkQueue(), Rules(hosts=None))
     with testclient.TestClient(app) as client:
         for path, body in (("/ask", {"query": "the dog"}), ("/segment", {"phrases": ["dog"]})):
             reply = client.post(path, json={"image": uri, **body})
@@ -281,9 +281,9 @@ def test_in_an_eval_a_photo_is_a_row_with_nothing(tiny: Sam3Segmenter, name: str
 
 
 def load_offline() -> Any:
-    from sam3_agent import load
+    from sam3_agent import registry
 
-    return load.planner("offline")
+    return registry.planner("offline")
 
 
 def test_a_domain_can_be_fitted_to_other_photos() -> None:

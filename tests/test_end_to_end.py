@@ -16,7 +16,7 @@ from pycocotools import mask as coco
 from typer.testing import CliRunner, Result
 
 from sam3_agent.cli import app
-from sam3_agent.evals.annotated_set import read_set
+from sam3_agent.evals.synthetic.annotated_set import read_set
 from tests.stub_server import AnyStep, Request, Step, StepFunction, StubServer, call, fault
 
 ROOT = Path(__file__).parents[1]

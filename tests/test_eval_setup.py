@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.cli import app
 from sam3_agent.evals.metrics import saco
-from sam3_agent.evals.run_file import read_run
+from sam3_agent.evals.results_file import read_run
 from sam3_agent.evals.setup import setup
-from sam3_agent.model.mllm.gemini import GeminiPlanner
-from sam3_agent.model.offline import OfflinePlanner
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.offline.planner import OfflinePlanner
+from sam3_agent.model.providers.gemini import GeminiPlanner
 from sam3_agent.usage import sampling_seed
 from tests.benchmark_folders import FOLDERS
-from tests.gemini_stage import ANSWER as GEMINI_ANSWER
-from tests.gemini_stage import Stage
+from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
+from tests.gemini_fixtures import Stage
 from tests.test_openai import ANSWER, QUESTION, Server, fails, planner
 
 
@@ -31,7 +31,7 @@ def seeded() -> Iterator[int]:
 
 
 def test_the_setup_of_a_run_tells_what_decides_its_numbers() -> None:
-    told = setup(planner(Server(), temperature=0.2, max_side=700), load.segmenter("tiny"))
+    told = setup(planner(Server(), temperature=0.2, max_side=700), registry.segmenter("tiny"))
     assert told["planner"]["temperature"] == 0.2
     assert told["planner"]["picture_side"] == 700
     segmenter = told["segmenter"]
@@ -52,15 +52,15 @@ def test_the_hash_of_the_weights_is_that_of_their_values() -> None:
 
 
 def test_a_planner_and_a_segmenter_without_settings_are_no_fault() -> None:
-    told = setup(OfflinePlanner(), PlacedSegmenter({}))
+    told = setup(OfflinePlanner(), FakeSegmenter({}))
     assert told == {"planner": {}, "segmenter": {}, "prompts": told["prompts"]}
-    assert setup(None, PlacedSegmenter({})) == {"segmenter": {}}
+    assert setup(None, FakeSegmenter({})) == {"segmenter": {}}
 
 
 def test_the_temperature_that_a_server_chooses_is_told_as_none() -> None:
-    assert setup(planner(Server()), PlacedSegmenter({}))["planner"]["temperature"] is None
+    assert setup(planner(Server()), FakeSegmenter({}))["planner"]["temperature"] is None
     gemini = GeminiPlanner("gemini-3.8-flash", api_key="k", temperature=0.0)
-    assert setup(gemini, PlacedSegmenter({}))["planner"]["temperature"] == 0.0
+    assert setup(gemini, FakeSegmenter({}))["planner"]["temperature"] == 0.0
 
 
 def test_a_repeated_ask_has_its_seed_in_the_request(seeded: int) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.evals.benchmarks import read
-from sam3_agent.evals.run_file import Run, RunFile
+from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.strategies.agent import AgentStrategy
+from sam3_agent.evals.solvers.agent import AgentSolver
 from tests.stub_server import Request, Step, StubServer, call
 
 
@@ -26,7 +26,7 @@ def samples_per_second(agent: Agent, folder: Path, limit: int, workers: int) -> 
     scenes = read("scenes", seed=21 + workers, limit=limit)
     with RunFile(folder, header({}, scenes.samples, limit)) as file:
         began = time.monotonic()
-        done = run(scenes, AgentStrategy(agent), chosen(scenes.samples), file, workers=workers)
+        done = run(scenes, AgentSolver(agent), chosen(scenes.samples), file, workers=workers)
         return limit / (time.monotonic() - began), done
 
 
@@ -35,7 +35,7 @@ def test_sixteen_workers_do_five_times_as_much_or_all_that_the_eye_can(
 ) -> None:
     with StubServer(reply, latency=1.0) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
-        agent = Agent(load.planner("openai:stub"), load.segmenter("tiny"), verifier="none")
+        agent = Agent(registry.planner("openai:stub"), registry.segmenter("tiny"), verifier="none")
         samples_per_second(agent, tmp_path / "warm", 1, 2)
         alone, run_alone = samples_per_second(agent, tmp_path / "1", 3, 1)
         many, run_many = samples_per_second(agent, tmp_path / "16", 48, 16)

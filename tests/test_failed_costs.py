@@ -17,17 +17,17 @@ from sam3_agent.errors import PlannerError, SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import counting_tally
-from sam3_agent.evals.run_file import Run, RunFile, read_run
+from sam3_agent.evals.results_file import Run, RunFile, read_run
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.strategies.named import strategy
+from sam3_agent.evals.solvers.named import strategy
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import calling
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import calling
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Spent
-from tests.gemini_stage import MODEL, Stage, said
+from sam3_agent.usage import TokenUsage
+from tests.gemini_fixtures import MODEL, Stage, said
 from tests.stub_server import Request, Step, StubServer, call, fault
 from tests.test_openai import QUESTION, Server, planner
 
@@ -50,8 +50,8 @@ class Priced:
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         place = sum(message.role == "assistant" for message in messages)
         if self._replies[place] is FAILS:
-            raise PlannerError("no line", 2, Spent(retries=2, input_tokens=7, cost=0.25))
-        return replace(self._replies[place], spent=Spent(calls=1, cost=self._cost))
+            raise PlannerError("no line", 2, TokenUsage(retries=2, input_tokens=7, cost=0.25))
+        return replace(self._replies[place], spent=TokenUsage(calls=1, cost=self._cost))
 
 
 def counts(count: int) -> ScoredBenchmark:
@@ -71,7 +71,7 @@ def counts(count: int) -> ScoredBenchmark:
 def asked(
     folder: Path,
     model: Priced,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     count: int = 4,
     name: str = "agent",
     verifier: Any = "none",
@@ -91,7 +91,7 @@ def asked(
 
 @pytest.mark.parametrize("name", ["agent", "oracle"])
 def test_a_planner_that_fails_after_two_paid_replies_leaves_their_price_in_the_row(
-    tmp_path: Path, eye: PlacedSegmenter, name: str
+    tmp_path: Path, eye: FakeSegmenter, name: str
 ) -> None:
     done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 1, name)
     (row,) = done.ordered
@@ -110,14 +110,14 @@ def test_a_planner_that_fails_after_two_paid_replies_leaves_their_price_in_the_r
     ],
 )
 def test_baselines_leave_the_price_of_a_failed_sample_too(
-    tmp_path: Path, eye: PlacedSegmenter, name: str, replies: list[Message]
+    tmp_path: Path, eye: FakeSegmenter, name: str, replies: list[Message]
 ) -> None:
     done = asked(tmp_path, Priced(*replies), eye, 1, name)
     assert (done.ordered[0].status, done.usd) == ("failed", 1.25)
 
 
 def test_a_verifiers_price_counts_when_the_planner_fails_afterwards(
-    tmp_path: Path, eye: PlacedSegmenter
+    tmp_path: Path, eye: FakeSegmenter
 ) -> None:
     verdict = {"number": 1, "right": True, "confidence": 0.9, "reason": ""}
     judge = Priced(calling(("judge", {"verdicts": [verdict]})), cost=0.5)
@@ -134,9 +134,9 @@ def test_a_verifiers_price_counts_when_the_planner_fails_afterwards(
     [(SegmenterError("broken"), "SegmenterError: broken"), (KeyError(3), "a bug")],
 )
 def test_a_segmenter_that_fails_and_a_bug_do_not_hide_what_was_spent(
-    tmp_path: Path, eye: PlacedSegmenter, error: Exception, told: str
+    tmp_path: Path, eye: FakeSegmenter, error: Exception, told: str
 ) -> None:
-    class Failing(PlacedSegmenter):
+    class Failing(FakeSegmenter):
         def detect(self, *_: Any, **__: Any) -> Any:
             raise error
 
@@ -146,7 +146,7 @@ def test_a_segmenter_that_fails_and_a_bug_do_not_hide_what_was_spent(
     assert (row.status, row.cost) == ("failed", 1.0)
 
 
-def test_max_usd_stops_a_run_whose_samples_fail(tmp_path: Path, eye: PlacedSegmenter) -> None:
+def test_max_usd_stops_a_run_whose_samples_fail(tmp_path: Path, eye: FakeSegmenter) -> None:
     done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 9, max_usd=4.0)
     assert len(done.rows) == 2
     assert done.usd == 4.5
@@ -154,7 +154,7 @@ def test_max_usd_stops_a_run_whose_samples_fail(tmp_path: Path, eye: PlacedSegme
 
 
 def test_max_usd_begins_nothing_once_a_price_is_not_known(
-    tmp_path: Path, eye: PlacedSegmenter
+    tmp_path: Path, eye: FakeSegmenter
 ) -> None:
     done = asked(tmp_path, Priced(SEGMENT, ANSWER, cost=None), eye, 9, max_usd=4.0)
     assert len(done.rows) == 1
@@ -162,7 +162,7 @@ def test_max_usd_begins_nothing_once_a_price_is_not_known(
 
 
 def test_what_earlier_tries_cost_stays_when_a_sample_is_asked_again(
-    tmp_path: Path, eye: PlacedSegmenter
+    tmp_path: Path, eye: FakeSegmenter
 ) -> None:
     asked(tmp_path, Priced(SEGMENT, FAILS), eye, 2)
     again = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 2, retry_failed=True)
@@ -177,7 +177,7 @@ def test_what_earlier_tries_cost_stays_when_a_sample_is_asked_again(
 
 
 def test_the_sum_of_a_run_counts_its_failed_rows_and_the_mean_does_not(
-    tmp_path: Path, eye: PlacedSegmenter
+    tmp_path: Path, eye: FakeSegmenter
 ) -> None:
     class Half(Priced):
         asked = 0
@@ -195,13 +195,13 @@ def test_the_sum_of_a_run_counts_its_failed_rows_and_the_mean_does_not(
 
 
 def test_a_run_of_failures_alone_still_tells_what_it_cost(
-    tmp_path: Path, eye: PlacedSegmenter
+    tmp_path: Path, eye: FakeSegmenter
 ) -> None:
     done = asked(tmp_path, Priced(SEGMENT, FAILS), eye, 3)
     assert summary(counts(3), done)["usage"]["cost"]["sum"] == 3.75
 
 
-def test_a_failed_ask_tells_its_caller_what_it_cost(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_failed_ask_tells_its_caller_what_it_cost(image: Pixels, eye: FakeSegmenter) -> None:
     agent = Agent(Priced(SEGMENT, SEGMENT, FAILS), eye, verifier="none")
     with pytest.raises(PlannerError) as caught:
         agent.ask(image, "dogs")
@@ -232,10 +232,10 @@ def test_eval_counts_and_stops_at_what_a_failing_server_cost(
     assert "--max-usd is spent" in done.stderr
 
 
-Spends = Callable[[], Spent]
+Spends = Callable[[], TokenUsage]
 
 
-def refused_by_openai() -> Spent:
+def refused_by_openai() -> TokenUsage:
     tokens = {"prompt_tokens": 1000, "completion_tokens": 50}
     choice = {"message": {"content": "", "refusal": "No."}}
     server = Server(httpx2.Response(200, json={"choices": [choice], "usage": tokens}))
@@ -245,7 +245,7 @@ def refused_by_openai() -> Spent:
     return caught.value.spent
 
 
-def refused_by_gemini() -> Spent:
+def refused_by_gemini() -> TokenUsage:
     stage = Stage(said(reason="SAFETY"))
     with pytest.raises(PlannerError, match=f"gemini model {MODEL}: it refused") as caught:
         stage.reply()

@@ -20,10 +20,10 @@ from sam3_agent.evals.free_form import (
     read_questions,
     table,
 )
-from sam3_agent.evals.scenes import SyntheticScene, Thing
-from sam3_agent.model.offline import OfflinePlanner
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, Thing
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.offline.planner import OfflinePlanner
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 
 BOXES = [(10, 10, 60, 50), (70, 10, 120, 50), (130, 10, 180, 50)]
 THINGS = (
@@ -48,7 +48,7 @@ def question(text: str = "what is here?", **truth: Any) -> Question:
 
 def reply(text: str, numbers: list[int], **arguments: Any) -> Answer:
     """An answer with numbers of masks: 1 and 2 the cars, 3 the dog, 4 a cloud, 5 most of car 1."""
-    segmenter = PlacedSegmenter({**FOUND, "part": [(10, 10, 60, 38)]})
+    segmenter = FakeSegmenter({**FOUND, "part": [(10, 10, 60, 38)]})
     replies = [
         calling(("segment", {"phrases": ["car", "dog", "cloud", "part"]})),
         calling(("answer", {"text": text, "numbers": numbers, **arguments})),
@@ -158,7 +158,7 @@ def test_a_refusal_is_right_only_where_nothing_else_is() -> None:
 
 
 def test_a_miss_of_the_segmenter_is_told_from_a_wrong_choice() -> None:
-    blind = PlacedSegmenter({"car": BOXES[:1], "dog": BOXES[2:]})
+    blind = FakeSegmenter({"car": BOXES[:1], "dog": BOXES[2:]})
     asked = [
         Question("1", "a", scene(), "the cars", (), Truth(marks=[[0, 1]])),
         Question("2", "b", scene(), "the cars", (), Truth(marks=[[2]])),
@@ -169,7 +169,7 @@ def test_a_miss_of_the_segmenter_is_told_from_a_wrong_choice() -> None:
 
 
 def test_earlier_questions_are_asked_in_the_same_chat() -> None:
-    both = PlacedSegmenter({"car": BOXES[:2], "dog": BOXES[2:]})
+    both = FakeSegmenter({"car": BOXES[:2], "dog": BOXES[2:]})
     chat = Question("1", "a", scene(), "the leftmost of them", ("the cars",), Truth(marks=[[0]]))
     assert [one.verdict for one in evaluate(Agent(OfflinePlanner(), both), [chat])] == ["right"]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam3_agent import Agent, Budget, Message, PlannerError, Spent, ToolCall
+from sam3_agent import Agent, Budget, Message, PlannerError, TokenUsage, ToolCall
 from sam3_agent.images import Pixels
-from sam3_agent.model.mllm.prices import PRICES, Price, known_price
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.run import LAST_TURN
-from tests.gemini_stage import (
+from sam3_agent.loop import LAST_TURN
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.pricing import PRICES, Price, known_price
+from tests.gemini_fixtures import (
     ANSWER,
     DECLARED,
     MODEL,
@@ -36,7 +36,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_is_answered_and_replies_go_back_as_they_came(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     content = {
         "role": "model",
@@ -209,7 +209,7 @@ def test_calls_without_ids_get_new_ones_and_are_answered_without(image: Pixels) 
 
 
 def test_a_call_written_as_text_is_run_and_answered_as_text(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     text = 'Let me look.\n```json\n{"tool": "segment", "arguments": {"phrases": ["dog"]}}\n```'
     stage = Stage(said({"text": text, "thoughtSignature": SIGNATURE}), said({"text": text}), ANSWER)
@@ -299,7 +299,7 @@ def test_pictures_are_bounded_by_max_side(image: Pixels) -> None:
     assert pictures[0].size == (50, 25)
 
 
-def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: FakeSegmenter) -> None:
     written = '{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}'
     stage = Stage(said({"text": written}), tool_calls="text")
     assert Agent(stage.planner, eye, verifier="none").ask(image, "cats").status == "no_target"
@@ -308,7 +308,7 @@ def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: PlacedSegmenter
 
 
 def test_a_model_without_function_calling_is_asked_for_text(
-    image: Pixels, eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = "Function calling is not enabled for models/gemma-3-27b-it"
     first = said({"text": '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'})
@@ -320,11 +320,11 @@ def test_a_model_without_function_calling_is_asked_for_text(
     assert caplog.text.count("has no native tool calls") == 1
 
 
-def test_usage_counts_tokens_pictures_bytes_and_cost(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_usage_counts_tokens_pictures_bytes_and_cost(image: Pixels, eye: FakeSegmenter) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), refusal(500, "again"), ANSWER)
     answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
     price = PRICES[MODEL] if date.today() < date(2027, 1, 1) else Price(1.50, 0.15, 7.50)
-    assert answer.usage.spent == Spent(
+    assert answer.usage.spent == TokenUsage(
         calls=2,
         retries=1,
         input_tokens=2000,
@@ -356,7 +356,7 @@ def test_a_price_that_is_announced_holds_from_its_day_on() -> None:
     assert known_price("unheard-of") is None
 
 
-def test_the_last_turn_is_said_after_the_results(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_the_last_turn_is_said_after_the_results(image: Pixels, eye: FakeSegmenter) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), ANSWER)
     Agent(stage.planner, eye, verifier="none", budget=Budget(turns=2)).ask(image, "dogs")
     roles = [content["role"] for content in stage.bodies[1]["contents"]]

@@ -11,14 +11,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from sam3_agent import Agent, Budget, Message, PlannerError, load
+from sam3_agent import Agent, Budget, Message, PlannerError, registry
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
-from sam3_agent.model.mllm.gemini import GeminiPlanner
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.run import NO_CALL
+from sam3_agent.loop import NO_CALL
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.gemini import GeminiPlanner
 from sam3_agent.usage import deadline
-from tests.gemini_stage import (
+from tests.gemini_fixtures import (
     ANSWER,
     KEY,
     MODEL,
@@ -60,7 +60,7 @@ def test_empty_answers_end_in_an_error_at_last() -> None:
 
 
 def test_a_malformed_call_goes_back_to_the_model_in_words(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     malformed = said(
         {"thoughtSignature": SIGNATURE},
@@ -78,7 +78,7 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
     assert answer.usage.spent.retries == 0
 
 
-def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, eye: FakeSegmenter) -> None:
     words = "Malformed function call: print(default_api.segment(phrases=['dog']))"
     stage = Stage(said(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER)
     answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
@@ -106,7 +106,7 @@ def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: 
     assert len(stage.requests) == 1
 
 
-def test_an_answer_that_was_cut_off_is_taken_as_it_is(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_an_answer_that_was_cut_off_is_taken_as_it_is(image: Pixels, eye: FakeSegmenter) -> None:
     cut = said({"text": "Well, I think"}, reason="MAX_TOKENS")
     stage = Stage(said(reason="MAX_TOKENS"), cut, NOTHING)
     answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
@@ -131,7 +131,7 @@ HOSTILE_PARTS: list[Any] = [
 
 @pytest.mark.parametrize("parts", HOSTILE_PARTS)
 def test_no_content_of_a_reply_ends_a_run(
-    image: Pixels, eye: PlacedSegmenter, parts: list[Any]
+    image: Pixels, eye: FakeSegmenter, parts: list[Any]
 ) -> None:
     stage = Stage(*[said(*parts)] * 2, ANSWER)
     answer = Agent(stage.planner, eye, verifier="none", budget=Budget(turns=3)).ask(image, "dogs")
@@ -313,7 +313,7 @@ def test_the_key_comes_from_the_argument_or_the_environment(
 
 def test_a_planner_without_a_key_says_where_to_get_one() -> None:
     with pytest.raises(PlannerError, match=r"set GEMINI_API_KEY.*aistudio.google.com/apikey"):
-        load.planner(f"gemini:{MODEL}")
+        registry.planner(f"gemini:{MODEL}")
     with pytest.raises(PlannerError, match="characters that no key has"):
         GeminiPlanner(MODEL, api_key="AIza…")
 

@@ -13,10 +13,10 @@ import pytest
 
 from sam3_agent import Agent, Answer, PlannerError
 from sam3_agent.images import Pixels
-from sam3_agent.model.mllm.faults import Line
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.run import MAX_CALLS, NO_CALL
+from sam3_agent.loop import MAX_CALLS, NO_CALL
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner
+from sam3_agent.model.providers.retries import Line
 from tests.conftest import SHARED
 
 RESPONSES = SHARED / "data" / "mllm_responses"
@@ -221,7 +221,7 @@ def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def ask(
-    server: Server, image: Pixels, eye: PlacedSegmenter, deep: Path, tool_calls: Any = "native"
+    server: Server, image: Pixels, eye: FakeSegmenter, deep: Path, tool_calls: Any = "native"
 ) -> Answer:
     """Ask, check what was sent and save the answer; the planner never sleeps."""
     client = httpx2.Client(transport=httpx2.MockTransport(server))
@@ -279,7 +279,7 @@ def told_first(answer: Answer) -> str:
 
 @pytest.mark.parametrize(("reply", "told"), TOLD.values(), ids=TOLD.keys())
 def test_a_hostile_reply_is_told_in_one_line_and_the_run_ends_well(
-    reply: Wire, told: str, image: Pixels, eye: PlacedSegmenter, deep: Path
+    reply: Wire, told: str, image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     answer = ask(Server(reply, SEGMENT, DONE), image, eye, deep)
     back = told_first(answer)
@@ -307,7 +307,7 @@ def as_text(message: Wire) -> str:
 
 @pytest.mark.parametrize("reply", [reply for reply, _ in TOLD.values()], ids=TOLD.keys())
 def test_the_same_as_text_ends_well_too(
-    reply: Wire, image: Pixels, eye: PlacedSegmenter, deep: Path
+    reply: Wire, image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     messages = [says(as_text(message)) for message in (reply, SEGMENT, DONE)]
     answer = ask(Server(*messages), image, eye, deep, "text")
@@ -376,7 +376,7 @@ MEANT: dict[str, tuple[Wire, list[str]]] = {
 
 @pytest.mark.parametrize(("reply", "asked"), MEANT.values(), ids=MEANT.keys())
 def test_an_odd_reply_whose_meaning_is_plain_is_run_as_meant(
-    reply: Wire, asked: list[str], image: Pixels, eye: PlacedSegmenter, deep: Path
+    reply: Wire, asked: list[str], image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     answer = ask(Server(reply, SEGMENT, DONE), image, eye, deep)
     assert [phrase for phrase in eye.asked if phrase not in ("dog", "leash")] == [
@@ -432,7 +432,7 @@ def test_a_run_ends_in_the_right_way(
     status: str,
     numbers: tuple[int, ...],
     image: Pixels,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     deep: Path,
 ) -> None:
     answer = ask(Server(*replies), image, eye, deep)
@@ -441,7 +441,7 @@ def test_a_run_ends_in_the_right_way(
 
 
 def test_of_a_thousand_calls_in_one_reply_only_the_first_are_run(
-    image: Pixels, eye: PlacedSegmenter, deep: Path
+    image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     many = [call("segment", json.dumps({"phrases": [f"thing {n}"]}), f"h{n}") for n in range(1000)]
     answer = ask(Server(calls(*many), SEGMENT, DONE), image, eye, deep)
@@ -456,7 +456,7 @@ def test_an_answer_may_have_a_hundred_masks(image: Pixels, deep: Path) -> None:
     boxes = [
         (9 * (n % 20), 15 * (n // 20), 9 * (n % 20) + 7, 15 * (n // 20) + 12) for n in range(100)
     ]
-    eye = PlacedSegmenter({"dog": boxes})
+    eye = FakeSegmenter({"dog": boxes})
     server = Server(segment(["dog"]), answer(list(range(1, 101))))
     found = ask(server, image, eye, deep)
     assert found.numbers == tuple(range(1, 101))
@@ -478,7 +478,7 @@ def recorded(name: str) -> list[Any]:
     or [pytest.param("", marks=pytest.mark.skip(f"no {RESPONSES}"))],
 )
 def test_what_models_really_answered_to_other_prompts_is_told_to_be_no_call(
-    raw: str, mode: str, image: Pixels, eye: PlacedSegmenter, deep: Path
+    raw: str, mode: str, image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     sane = [says(as_text(SEGMENT)), says(as_text(DONE))]
     answer = ask(Server(says(raw), *sane), image, eye, deep, mode)
@@ -487,7 +487,7 @@ def test_what_models_really_answered_to_other_prompts_is_told_to_be_no_call(
 
 
 def test_a_hostile_model_is_no_planner_error_but_a_dead_server_is(
-    image: Pixels, eye: PlacedSegmenter, deep: Path
+    image: Pixels, eye: FakeSegmenter, deep: Path
 ) -> None:
     class Dead(Server):
         def __call__(self, request: httpx2.Request) -> httpx2.Response:

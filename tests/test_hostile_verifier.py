@@ -11,10 +11,10 @@ import pytest
 
 from sam3_agent import Agent, ChecksFinished, Finished
 from sam3_agent.images import Pixels
-from sam3_agent.model.mllm.faults import Line
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner
+from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from tests.test_hostile import LONG, Server, Wire, call, calls, check_conversation, says
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
@@ -112,7 +112,7 @@ def verifier(server: Any, **more: Any) -> OpenAIPlanner:
 @pytest.mark.parametrize("tool_calls", ["native", "text"])
 @pytest.mark.parametrize(("reply", "said"), JUDGED.values(), ids=JUDGED.keys())
 def test_no_reply_of_a_verifier_loses_the_answer(
-    reply: Wire, said: list[str], tool_calls: Any, image: Pixels, eye: PlacedSegmenter
+    reply: Wire, said: list[str], tool_calls: Any, image: Pixels, eye: FakeSegmenter
 ) -> None:
     server = Server(reply)
     eyes = verifier(server, tool_calls=tool_calls)
@@ -152,7 +152,7 @@ def test_side_by_side_all_learn_that_a_server_has_no_tools(image: Pixels) -> Non
 
     everything = calling(("answer", {"text": "All.", "numbers": list(range(1, 21))}))
     script = [calling(("segment", {"phrases": ["dog"]})), everything]
-    agent = Agent(ScriptedPlanner(script), PlacedSegmenter(dogs), verifier=verifier(serve))
+    agent = Agent(ScriptedPlanner(script), FakeSegmenter(dogs), verifier=verifier(serve))
     texts = [e.text for e in agent.stream(image, "dogs?") if isinstance(e, ChecksFinished)]
     assert [line.split(": ")[1] for line in texts[0].splitlines()] == ["right (0.90)"] * 20
 

@@ -66,11 +66,12 @@ def loaded(endpoint: str, cache: Path, *names: str) -> tuple[dict[str, tuple[str
 import json, time
 import torch, transformers, huggingface_hub  # not part of what is timed
 from transformers import Sam3Model, Sam3Processor
-from sam3_agent import SegmenterError, load
+from sam3_agent import SegmenterError
+from sam3_agent import registry
 for name in {list(names)!r}:
     began = time.monotonic()
     try:
-        load.segmenter(name)
+        registry.segmenter(name)
         said = "loaded"
     except SegmenterError as error:
         said = str(error)

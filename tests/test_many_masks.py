@@ -11,33 +11,33 @@ import pytest
 from mcp.client import Client
 
 from sam3_agent import Agent, Masks
-from sam3_agent.evals.metrics.concepts import ConceptSample, cgf1
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin import Eyes
-from sam3_agent.plugin.door import Rules
-from sam3_agent.plugin.gate import Gate
+from sam3_agent.evals.metrics.saco import ConceptSample, cgf1
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.middleware import Rules
 from sam3_agent.plugin.rest import app
-from tests.plugin_stage import data_uri, png
+from sam3_agent.plugin.work_queue import WorkQueue
+from tests.plugin_fixtures import data_uri, png
 
 COUNTS = [256, 300, 5000]
 
 
-def crowd(count: int) -> Eyes:
+def crowd(count: int) -> Toolkit:
     """An agent that answers with `count` masks of one or two pixels, in a 200 x 100 picture."""
     boxes = [(x := 2 * (i % 100), y := 2 * (i // 100), x + 1 + i % 2, y + 1) for i in range(count)]
     replies = [
         calling(("segment", {"phrases": ["dot"]})),
         calling(("answer", {"text": "Dots.", "numbers": list(range(1, count + 1))})),
     ]
-    return Eyes.of(Agent(ScriptedPlanner(replies), PlacedSegmenter({"dot": boxes})))
+    return Toolkit.of(Agent(ScriptedPlanner(replies), FakeSegmenter({"dot": boxes})))
 
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_rest_gives_every_mask(count: int) -> None:
     async def ask(path: str, **fields: object) -> dict[str, object]:
-        transport = httpx2.ASGITransport(app(crowd(count), Gate(), Rules()))
+        transport = httpx2.ASGITransport(app(crowd(count), WorkQueue(), Rules()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             reply = await client.post(path, json={"image": data_uri(png()), **fields})
             assert reply.status_code == 200, reply.text[:500]
@@ -56,7 +56,7 @@ def test_rest_gives_every_mask(count: int) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_mcp_fits_a_crowd_into_a_result(count: int) -> None:
     async def ask() -> list[str]:
-        async with Client(build(crowd(count), Gate())) as client:
+        async with Client(build(crowd(count), WorkQueue())) as client:
             calls: list[tuple[str, dict[str, Any]]] = [
                 ("ask_image", {"image": data_uri(png()), "query": "which dots?"}),
                 ("segment", {"image": data_uri(png()), "phrases": ["dot"]}),
@@ -74,11 +74,11 @@ def test_mcp_fits_a_crowd_into_a_result(count: int) -> None:
 def test_an_image_with_too_many_masks_is_given_again_to_start_anew() -> None:
     width = 210
     boxes = [(x := i % width, y := i // width, x + 1, y + 1) for i in range(10_000)]
-    eyes = Eyes.of(Agent(ScriptedPlanner([]), PlacedSegmenter({"dot": boxes})))
+    eyes = Toolkit.of(Agent(ScriptedPlanner([]), FakeSegmenter({"dot": boxes})))
     given = {"image": data_uri(png(width, 100)), "phrases": ["dot"]}
 
     async def ask() -> list[tuple[bool, str]]:
-        async with Client(build(eyes, Gate())) as client:
+        async with Client(build(eyes, WorkQueue())) as client:
             first = await client.call_tool("segment", given)
             handle = json.loads(first.content[-1].model_dump_json())["uri"].split("/")[2]
             full = await client.call_tool("segment", {**given, "image": handle})
@@ -93,13 +93,13 @@ def test_an_image_with_too_many_masks_is_given_again_to_start_anew() -> None:
 def test_metrics_of_thousands_of_masks_take_seconds() -> None:
     boxes = [(2 * (i % 100), 2 * (i // 100), 2 * (i % 100) + 1, 2 * (i // 100) + 1)
              for i in range(5000)]  # fmt: skip
-    eye = PlacedSegmenter({"dot": boxes})
+    eye = FakeSegmenter({"dot": boxes})
     (found,) = eye.detect((100, 200), ["dot"])
     began = time.process_time()
     assert found.masks.areas().sum() == 5000
     overlap = found.masks.overlap(found.masks)
     assert (overlap.sum(), overlap.shape) == (5000, (5000, 5000))
-    assert len(Masks.concatenate([found.masks, found.masks]).distinct("iou", 0.5)) == 5000
+    assert len(Masks.concatenate([found.masks, found.masks]).nms("iou", 0.5)) == 5000
     scores = cgf1([ConceptSample(overlap), ConceptSample(np.zeros((0, 0)))])
     assert scores["pmf1"] == pytest.approx(1, abs=1e-4)  # of the original's epsilons
     assert time.process_time() - began < 60

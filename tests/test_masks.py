@@ -27,7 +27,7 @@ def test_dense_crop_union_area_and_box_agree(two: Masks) -> None:
     assert two.boxes.tolist() == [[5, 10, 25, 20], [20, 15, 40, 30]]
     crop, (x, y) = two.crop(1)
     assert (crop.shape, x, y) == ((15, 20), 20, 15)
-    assert (two.union() == dense.any(axis=0)).all()
+    assert (two.coverage() == dense.any(axis=0)).all()
     assert two.overlap(two)[0, 1] == pytest.approx(25 / 475)
 
 
@@ -91,7 +91,7 @@ def test_any_number_of_masks_is_measured(count: int) -> None:
         for i in range(5)
     ])[np.arange(count) % 5]  # fmt: skip
     assert masks.areas().tolist() == [3 * (4 + i % 5) for i in range(count)]
-    assert masks.union().sum() == 24
+    assert masks.coverage().sum() == 24
     assert masks.overlap(masks[:2])[-1, 0] == masks.overlap(masks[:2])[(count - 1) % 5, 0]
 
 
@@ -179,19 +179,19 @@ def test_overlap_of_a_part_with_its_whole_is_small_by_iou_and_full_by_iom() -> N
     assert whole.overlap(part)[0, 0] == 0.25
     assert whole.overlap(part, "iom")[0, 0] == part.overlap(whole, "iom")[0, 0] == 1.0
     both = Masks.from_dense(dense)
-    assert len(both.distinct("iou", 0.5)) == 2
-    assert len(both.distinct("iom", 0.5)) == 1
+    assert len(both.nms("iou", 0.5)) == 2
+    assert len(both.nms("iom", 0.5)) == 1
 
 
 def test_masks_are_subtracted_merged_and_moved(two: Masks) -> None:
     dense = two.dense()
-    rest = two[0].minus(two[1])
+    rest = two[0].subtract(two[1])
     assert (rest.dense()[0] == dense[0] & ~dense[1]).all()
-    assert two[0].minus(two[0]).areas().tolist() == [0]
-    whole = two.merged()
+    assert two[0].subtract(two[0]).areas().tolist() == [0]
+    whole = two.union()
     assert (whole.dense()[0] == dense.any(axis=0)).all()
     assert whole.boxes.tolist() == [[5, 10, 40, 30]]
-    moved = two.placed((7, 3), (60, 80))
+    moved = two.paste((7, 3), (60, 80))
     assert (moved.dense()[:, 3:43, 7:67] == dense).all()
     assert moved.areas().tolist() == two.areas().tolist()
     assert moved.boxes.tolist() == [[12, 13, 32, 23], [27, 18, 47, 33]]

@@ -25,14 +25,14 @@ from typer.testing import CliRunner
 
 from sam3_agent import Agent, Message, Tool
 from sam3_agent.cli import app
-from sam3_agent.evals.annotated_set import read_set
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin import Eyes
-from sam3_agent.plugin.door import Rules
-from sam3_agent.plugin.gate import Gate
+from sam3_agent.evals.synthetic.annotated_set import read_set
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.mcp_server import build, http_app
-from tests.plugin_stage import DEMO, ROOT, data_uri, environment, png, read_report, running
+from sam3_agent.plugin.middleware import Rules
+from sam3_agent.plugin.work_queue import WorkQueue
+from tests.plugin_fixtures import DEMO, ROOT, data_uri, environment, png, read_report, running
 
 MODES = ("legacy", "auto")
 """The handshake of the older protocols, and the protocol of 2026-07-28 without sessions."""
@@ -120,7 +120,7 @@ def agent() -> Agent:
 
 
 def served(agent: Agent, owner: str | None = "local") -> Any:
-    return build(Eyes.of(agent, owner=owner), Gate())
+    return build(Toolkit.of(agent, owner=owner), WorkQueue())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -174,7 +174,7 @@ def test_clients_over_http_ask_and_see_only_their_own_images() -> None:
 
 
 def test_without_a_session_a_handle_is_all_and_one_picture_sent_twice_is_two(
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
 ) -> None:
     async def work() -> None:
         server = served(Agent(ScriptedPlanner([]), eye), owner=None)
@@ -205,9 +205,11 @@ class Waiting:
 
 
 @contextlib.asynccontextmanager
-async def ask_in_progress(planner: Waiting, eye: PlacedSegmenter, gate: Gate) -> AsyncIterator[Any]:
+async def ask_in_progress(
+    planner: Waiting, eye: FakeSegmenter, gate: WorkQueue
+) -> AsyncIterator[Any]:
     """A client whose question the planner has begun to think about."""
-    server = build(Eyes.of(Agent(planner, eye)), gate)
+    server = build(Toolkit.of(Agent(planner, eye)), gate)
     async with Client(server, mode="legacy") as client:
         arguments = {"image": data_uri(png()), "query": "the dog"}
         asking = asyncio.create_task(client.call_tool("ask_image", arguments))
@@ -215,8 +217,8 @@ async def ask_in_progress(planner: Waiting, eye: PlacedSegmenter, gate: Gate) ->
         yield client, asking
 
 
-def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(eye: PlacedSegmenter) -> None:
-    planner, gate = Waiting(), Gate(running=1, waiting=0)
+def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(eye: FakeSegmenter) -> None:
+    planner, gate = Waiting(), WorkQueue(running=1, waiting=0)
 
     async def work() -> None:
         async with ask_in_progress(planner, eye, gate) as (client, asking):
@@ -234,8 +236,8 @@ def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(eye: PlacedSe
     assert planner.turns == 1
 
 
-def test_when_too_much_waits_a_call_is_told_to_come_back(eye: PlacedSegmenter) -> None:
-    planner, gate = Waiting(), Gate(running=1, waiting=0)
+def test_when_too_much_waits_a_call_is_told_to_come_back(eye: FakeSegmenter) -> None:
+    planner, gate = Waiting(), WorkQueue(running=1, waiting=0)
 
     async def work() -> None:
         async with ask_in_progress(planner, eye, gate) as (client, asking):
@@ -248,8 +250,8 @@ def test_when_too_much_waits_a_call_is_told_to_come_back(eye: PlacedSegmenter) -
     run(work)
 
 
-def test_an_ask_that_takes_too_long_is_given_up(eye: PlacedSegmenter) -> None:
-    planner, gate = Waiting(), Gate(seconds=0.2)
+def test_an_ask_that_takes_too_long_is_given_up(eye: FakeSegmenter) -> None:
+    planner, gate = Waiting(), WorkQueue(seconds=0.2)
 
     async def work() -> None:
         async with ask_in_progress(planner, eye, gate) as (_, asking):
@@ -262,7 +264,7 @@ def test_an_ask_that_takes_too_long_is_given_up(eye: PlacedSegmenter) -> None:
 
 
 def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
-    eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+    eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Leaky:
         name = "leaky"
@@ -271,7 +273,7 @@ def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
             raise RuntimeError("/home/me/.keys says sk-12345")
 
     async def work() -> None:
-        server = build(Eyes.of(Agent(Leaky(), eye)), Gate())
+        server = build(Toolkit.of(Agent(Leaky(), eye)), WorkQueue())
         async with Client(server) as client:
             arguments = {"image": data_uri(png()), "query": "the dog"}
             result = await client.call_tool("ask_image", arguments)
@@ -282,7 +284,7 @@ def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
     assert "sk-12345" in caplog.text
 
 
-def test_what_a_picture_says_reads_no_file(eye: PlacedSegmenter) -> None:
+def test_what_a_picture_says_reads_no_file(eye: FakeSegmenter) -> None:
     """A planner that falls for words in the picture finds no tool that would obey them."""
     opened: list[str] = []
     watching = True
@@ -304,7 +306,7 @@ def test_what_a_picture_says_reads_no_file(eye: PlacedSegmenter) -> None:
     )
 
     async def work() -> None:
-        server = build(Eyes.of(Agent(fooled, eye)), Gate())
+        server = build(Toolkit.of(Agent(fooled, eye)), WorkQueue())
         async with Client(server) as client:
             arguments = {"image": data_uri(png()), "query": "what does the sign say?"}
             result = await client.call_tool("ask_image", arguments)
@@ -433,10 +435,10 @@ def test_dollars_for_an_ask_need_the_price_of_the_model() -> None:
 
 
 def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
 ) -> None:
     async def work() -> None:
-        server = build(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate())
+        server = build(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue())
         made = http_app(server, Rules(token="token-77", free=()))
         transport = httpx2.ASGITransport(made)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -452,11 +454,11 @@ def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
 
 def test_arguments_as_text_are_taken_over_mcp() -> None:
     async def work() -> None:
-        eye = PlacedSegmenter({"dog": [(10, 10, 40, 40), (60, 20, 90, 60)]})
-        eyes = Eyes.of(
+        eye = FakeSegmenter({"dog": [(10, 10, 40, 40), (60, 20, 90, 60)]})
+        eyes = Toolkit.of(
             Agent(ScriptedPlanner([]), eye), images={"photo": np.zeros((100, 200, 3), np.uint8)}
         )
-        async with Client(build(eyes, Gate())) as client:
+        async with Client(build(eyes, WorkQueue())) as client:
             text = {"image": "photo", "phrases": '["dog"]', "threshold": "0.4"}
             found = await client.call_tool("segment", text)
             handle = values(found)["image"]

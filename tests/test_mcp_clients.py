@@ -27,15 +27,15 @@ from sam3_agent import Agent, Message
 from sam3_agent.agent import MAX_QUERY_CHARACTERS
 from sam3_agent.cli import app
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin import Eyes, Intake
-from sam3_agent.plugin.gate import Gate
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.plugin import ImageLoader, Toolkit
 from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.result import SCHEMA, Mark, ToolResult
 from sam3_agent.plugin.result_size import fit, fit_text, tokens
-from sam3_agent.plugin.sight import SCHEMA, Mark, Sight
-from sam3_agent.tools import closeups, concepts, measurement
-from tests.plugin_stage import ROOT, data_uri, environment, png, read_report, running
+from sam3_agent.plugin.work_queue import WorkQueue
+from sam3_agent.tools import concepts, crops, measurement
+from tests.plugin_fixtures import ROOT, data_uri, environment, png, read_report, running
 
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
 MAX_BYTES, MAX_TOKENS = 900_000, 25_000
@@ -57,9 +57,9 @@ def noise(width: int, height: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def served(segmenter: PlacedSegmenter, *replies: Any, **more: Any) -> Any:
-    eyes = Eyes.of(Agent(ScriptedPlanner(replies), segmenter))
-    return build(eyes, Gate(), **more)
+def served(segmenter: FakeSegmenter, *replies: Any, **more: Any) -> Any:
+    eyes = Toolkit.of(Agent(ScriptedPlanner(replies), segmenter))
+    return build(eyes, WorkQueue(), **more)
 
 
 async def called(client: Client, name: str, **arguments: Any) -> CallToolResult:
@@ -113,7 +113,7 @@ DOGS = (
 )
 
 
-def test_no_tool_sends_structured_content_or_declares_a_schema(eye: PlacedSegmenter) -> None:
+def test_no_tool_sends_structured_content_or_declares_a_schema(eye: FakeSegmenter) -> None:
     async def work() -> None:
         for mode in ("legacy", "auto"):
             async with Client(served(eye, *DOGS), mode=mode) as client:
@@ -129,7 +129,7 @@ def test_no_tool_sends_structured_content_or_declares_a_schema(eye: PlacedSegmen
     run(work)
 
 
-def test_the_text_holds_every_value_of_the_structured_content(eye: PlacedSegmenter) -> None:
+def test_the_text_holds_every_value_of_the_structured_content(eye: FakeSegmenter) -> None:
     async def work() -> None:
         async with Client(served(eye, *DOGS, structured=True)) as client:
             tools = (await client.list_tools()).tools
@@ -146,7 +146,7 @@ def test_the_text_holds_every_value_of_the_structured_content(eye: PlacedSegment
 )
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_a_client_known_to_show_it_gets_structured_content(
-    eye: PlacedSegmenter, name: str, expected: bool, mode: str
+    eye: FakeSegmenter, name: str, expected: bool, mode: str
 ) -> None:
     async def work() -> None:
         info = Implementation(name=name, version="1")
@@ -184,7 +184,7 @@ def test_with_the_option_structured_every_client_gets_it_over_http_and_stdio() -
 
 @pytest.mark.parametrize("structured", [False, True])
 def test_a_photo_of_12_megapixels_of_noise_fits(structured: bool) -> None:
-    things = PlacedSegmenter({"dog": [(0, 0, 4000, 3000)], "spot": [(9, 9, 99, 99)]})
+    things = FakeSegmenter({"dog": [(0, 0, 4000, 3000)], "spot": [(9, 9, 99, 99)]})
     answer = calling(("answer", {"text": "A dog.", "numbers": [1]}))
 
     async def work() -> None:
@@ -213,7 +213,7 @@ def test_a_photo_of_12_megapixels_of_noise_fits(structured: bool) -> None:
 def test_of_300_masks_some_have_rows_and_the_others_can_be_had(structured: bool) -> None:
     count = 300
     places = [(4 * (i % 100), 6 * (i // 100)) for i in range(count)]
-    things = PlacedSegmenter({"ant": [(x, y, x + 3, y + 4) for x, y in places]})
+    things = FakeSegmenter({"ant": [(x, y, x + 3, y + 4) for x, y in places]})
 
     async def work() -> None:
         async with Client(served(things, structured=structured)) as client:
@@ -246,7 +246,7 @@ def test_of_300_masks_some_have_rows_and_the_others_can_be_had(structured: bool)
     "words", ['"\\\n\t' * 4_900, "犬が二匹います。" * 2_400, "🐕" * 19_000, "a dog " * 3_000]
 )
 def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: str) -> None:
-    things = PlacedSegmenter({"dog": [(10, 20, 60, 70)]})
+    things = FakeSegmenter({"dog": [(10, 20, 60, 70)]})
     search = calling(("segment", {"phrases": ["dog"]}))
     said = Message("assistant", f"Dogs. {words}")  # taken as the answer after one reminder
 
@@ -267,12 +267,12 @@ def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: st
     run(work)
 
 
-def sight_of(pictures: int, masks: int = 0, **more: Any) -> Sight:
+def sight_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
     mark = Mark(1, "dog", 0.9123, (1.25, 2.0, 30.5, 40.75), (1.0, 2.0, 3.0, 4.0), 12345, 1.23)
     marks = tuple(replace(mark, number=number) for number in range(1, masks + 1))
     picture = noise(1568, 1568)
     handle = "img_" + "0" * 24
-    return Sight(handle, 9, 9, "Dogs.", masks=marks, pictures=(picture,) * pictures, **more)
+    return ToolResult(handle, 9, 9, "Dogs.", masks=marks, pictures=(picture,) * pictures, **more)
 
 
 @pytest.mark.parametrize(("pictures", "masks"), [(0, 5000), (2, 5000), (4, 10), (10, 0)])
@@ -330,17 +330,19 @@ def test_tokens_are_never_counted_too_low(text: str) -> None:
     assert exact <= tokens(text) <= 4 * exact
 
 
-def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: PlacedSegmenter) -> None:
+def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: FakeSegmenter) -> None:
     async def work() -> None:
-        intake = Intake(max_bytes=7_000_000, max_megapixels=9.0)
-        server = build(Eyes.of(Agent(ScriptedPlanner([]), eye), intake=intake), Gate(seconds=77))
+        intake = ImageLoader(max_bytes=7_000_000, max_megapixels=9.0)
+        server = build(
+            Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=intake), WorkQueue(seconds=77)
+        )
         async with Client(server) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         limits = {
             "ask_image": [f"{MAX_QUERY_CHARACTERS:,} characters"],
             "segment": [f"up to {concepts.MAX_PHRASES} short noun phrases", "32 tokens"],
             "refine": [f"up to {concepts.MAX_PLACES} examples", "up to 16 points"],
-            "look": [f"up to {closeups.MAX_CLOSEUPS} masks"],
+            "look": [f"up to {crops.MAX_CLOSEUPS} masks"],
             "measure": [f"up to {measurement.MAX_MEASURED} masks", "up to 8"],
         }
         assert set(tools) == set(limits) == NAMES
@@ -356,10 +358,11 @@ def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: PlacedSe
     run(work)
 
 
-def test_an_attached_file_is_taken_by_its_url_wherever_an_image_is(eye: PlacedSegmenter) -> None:
+def test_an_attached_file_is_taken_by_its_url_wherever_an_image_is(eye: FakeSegmenter) -> None:
     async def work() -> None:
         server = build(
-            Eyes.of(Agent(ScriptedPlanner([]), eye), intake=Intake(downloads=None)), Gate()
+            Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=ImageLoader(downloads=None)),
+            WorkQueue(),
         )
         async with Client(server) as client:
             for tool in (await client.list_tools()).tools:

@@ -18,11 +18,11 @@ from sam3_agent import (
     Scene,
     Tool,
     ToolCall,
-    load,
+    registry,
 )
 from sam3_agent.images import Pixels
-from sam3_agent.model.offline import OfflinePlanner
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.vocabulary import NOUNS
 
 DOGS = [(10, 50, 40, 80), (60, 40, 100, 90), (150, 60, 170, 80)]
@@ -31,21 +31,21 @@ TREES = [(120, 20, 140, 90)]
 
 
 @pytest.fixture
-def eye() -> PlacedSegmenter:
+def eye() -> FakeSegmenter:
     """Three dogs, the second brown and the largest; two cars, the second blue; a tree."""
-    return PlacedSegmenter(
+    return FakeSegmenter(
         {"dog": DOGS, "brown dog": DOGS[1:2], "car": CARS, "blue car": CARS[1:], "tree": TREES},
         {"dog": [0.7, 0.9, 0.8]},
     )
 
 
-def ask(eye: PlacedSegmenter, query: str, *, turns: int = 12) -> Answer:
+def ask(eye: FakeSegmenter, query: str, *, turns: int = 12) -> Answer:
     agent = Agent(planner="offline", segmenter=eye, budget=Budget(turns=turns))
     return agent.ask(np.zeros((100, 200, 3), np.uint8), query)
 
 
 def reply(messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> Message:
-    return OfflinePlanner().reply(messages, load.tools() if tools is None else tools)
+    return OfflinePlanner().reply(messages, registry.tools() if tools is None else tools)
 
 
 WORDS = {
@@ -84,11 +84,11 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("query", "text"), WORDS.items(), ids=WORDS)
-def test_an_answer_says_what_was_found(eye: PlacedSegmenter, query: str, text: str) -> None:
+def test_an_answer_says_what_was_found(eye: FakeSegmenter, query: str, text: str) -> None:
     assert ask(eye, query).text == text
 
 
-def test_all_concepts_are_asked_in_one_call(eye: PlacedSegmenter) -> None:
+def test_all_concepts_are_asked_in_one_call(eye: FakeSegmenter) -> None:
     answer = ask(eye, "the dog left of the largest red car and the tree")
 
     calls = [call for message in answer.messages for call in message.tool_calls]
@@ -113,7 +113,7 @@ def test_all_concepts_are_asked_in_one_call(eye: PlacedSegmenter) -> None:
     ],
 )
 def test_phrases_are_singular_and_categories_are_expanded(
-    eye: PlacedSegmenter, query: str, phrases: list[str]
+    eye: FakeSegmenter, query: str, phrases: list[str]
 ) -> None:
     ask(eye, query)
 
@@ -121,7 +121,7 @@ def test_phrases_are_singular_and_categories_are_expanded(
     assert eye.asked[0] == phrases[0]
 
 
-def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: PlacedSegmenter) -> None:
+def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: FakeSegmenter) -> None:
     answer = ask(eye, "everything except the tree")
 
     first = next(message for message in answer.messages if message.tool_calls)
@@ -133,13 +133,13 @@ def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: PlacedSegmenter
 
 
 def test_a_thing_that_two_phrases_outline_differently_counts_once() -> None:
-    eye = PlacedSegmenter({"dog": [(10, 10, 50, 50)], "animal": [(10, 10, 50, 44)]})
+    eye = FakeSegmenter({"dog": [(10, 10, 50, 50)], "animal": [(10, 10, 50, 44)]})
 
     assert ask(eye, "how many animals are there?").text == "There is 1 animal. It is a dog."
 
 
 def test_an_exception_is_left_out_though_it_is_outlined_differently() -> None:
-    eye = PlacedSegmenter({"car": CARS, "red car": [(10, 10, 50, 26)]})
+    eye = FakeSegmenter({"car": CARS, "red car": [(10, 10, 50, 26)]})
 
     answer = ask(eye, "all cars except the red one")
 
@@ -147,25 +147,25 @@ def test_an_exception_is_left_out_though_it_is_outlined_differently() -> None:
 
 
 def test_a_phrase_that_the_segmenter_refuses_is_reported() -> None:
-    answer = ask(PlacedSegmenter({}, max_words=1), "the red dog")
+    answer = ask(FakeSegmenter({}, max_words=1), "the red dog")
 
     assert answer.status == "unable"
     assert answer.text.startswith('I could not look for "red dog". Error: ')
     assert answer.usage.turns == 2
 
 
-def test_without_a_turn_to_look_it_says_so(eye: PlacedSegmenter) -> None:
+def test_without_a_turn_to_look_it_says_so(eye: FakeSegmenter) -> None:
     answer = ask(eye, "the dog", turns=1)
 
     assert (answer.status, eye.asked) == ("unable", [])
     assert answer.text == 'I had no turn left to look for "dog".'
 
 
-def test_two_turns_are_enough(eye: PlacedSegmenter) -> None:
+def test_two_turns_are_enough(eye: FakeSegmenter) -> None:
     assert ask(eye, "the largest dog", turns=2).masks.boxes.tolist() == [list(DOGS[1])]
 
 
-def test_a_planner_keeps_nothing_between_questions(eye: PlacedSegmenter) -> None:
+def test_a_planner_keeps_nothing_between_questions(eye: FakeSegmenter) -> None:
     agent = Agent(planner="offline", segmenter=eye)
     picture = np.zeros((100, 200, 3), np.uint8)
 
@@ -176,7 +176,7 @@ def test_a_planner_keeps_nothing_between_questions(eye: PlacedSegmenter) -> None
 
 @pytest.mark.parametrize("name", ["segment", "answer"])
 def test_a_tool_that_is_missing_is_named(name: str) -> None:
-    tools = [tool for tool in load.tools() if tool.name != name]
+    tools = [tool for tool in registry.tools() if tool.name != name]
 
     with pytest.raises(PlannerError, match=f"needs the tool '{name}'"):
         reply([Message("user", "the dog")], tools)
@@ -200,13 +200,13 @@ def test_an_answer_that_was_refused_is_an_error_and_not_repeated() -> None:
     [{}, {"image": {"width": 9, "height": 9}, "masks": [{}], "findings": []}, {"image": 3}],
 )
 def test_what_another_segment_tool_gave_in_another_form_is_an_error(
-    eye: PlacedSegmenter, data: dict[str, object]
+    eye: FakeSegmenter, data: dict[str, object]
 ) -> None:
     def segment(scene: Scene, phrases: list[str]) -> Observation:
         """Find things."""
         return Observation("Found.", data=data)
 
-    others = [tool for tool in load.tools() if tool.name != "segment"]
+    others = [tool for tool in registry.tools() if tool.name != "segment"]
     agent = Agent(planner="offline", segmenter=eye, tools=[Tool.from_function(segment), *others])
     with pytest.raises(PlannerError, match="cannot read what the tool 'segment' gave"):
         agent.ask(np.zeros((100, 200, 3), np.uint8), "the dog")
@@ -243,7 +243,7 @@ GRAMMAR_WORDS = (
     | st.lists(st.sampled_from(GRAMMAR_WORDS), min_size=1, max_size=12).map(" ".join)
 )
 def test_any_text_ends_in_an_answer(query: str) -> None:
-    eye = PlacedSegmenter({"dog": DOGS, "car": CARS, "red car": CARS[:1], "tree": TREES})
+    eye = FakeSegmenter({"dog": DOGS, "car": CARS, "red car": CARS[:1], "tree": TREES})
 
     answer = ask(eye, query)
 
@@ -253,7 +253,7 @@ def test_any_text_ends_in_an_answer(query: str) -> None:
     assert answer.usage.tool_errors == 0 or answer.text.startswith("I could not look for")
 
 
-def test_a_picture_is_encoded_once(eye: PlacedSegmenter, image: Pixels) -> None:
+def test_a_picture_is_encoded_once(eye: FakeSegmenter, image: Pixels) -> None:
     Agent(planner="offline", segmenter=eye).ask(image, "everything left of the tree")
 
     assert eye.encoded == 1
@@ -279,18 +279,18 @@ def test_colours_are_measured(query: str, text: str, turns: int) -> None:
         (20, 20, 220),
         (0, 160, 0),
     )
-    answer = Agent("offline", PlacedSegmenter(boxes)).ask(image, query)
+    answer = Agent("offline", FakeSegmenter(boxes)).ask(image, query)
     assert (answer.text, answer.usage.turns) == (text, turns)
 
 
 def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
-    eye = PlacedSegmenter({"car": [(10, 10, 40, 40)]})
-    few = [tool for tool in load.tools(eye) if tool.name in ("segment", "answer")]
+    eye = FakeSegmenter({"car": [(10, 10, 40, 40)]})
+    few = [tool for tool in registry.tools(eye) if tool.name in ("segment", "answer")]
     answer = Agent("offline", eye, tools=few).ask(image, "what colour is the car?")
     assert (answer.status, answer.text) == ("unable", "I could not measure the colours.")
 
 
-def test_its_words_point_to_the_masks_that_they_name(eye: PlacedSegmenter) -> None:
+def test_its_words_point_to_the_masks_that_they_name(eye: FakeSegmenter) -> None:
     answer = ask(eye, "the tree and the cars")
     said = {answer.text[one.start : one.end]: one.numbers for one in answer.mentions}
     assert list(said) == ["The tree", "2 cars"]

@@ -5,7 +5,7 @@ import pytest
 
 from sam3_agent import Agent
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.vocabulary import Vocabulary
 
 #    small, middle, large car from the left: red, blue, red; a dog on the right, two cats
@@ -37,9 +37,9 @@ def picture() -> Pixels:
     return image
 
 
-def segmenter(vocabulary: Vocabulary | None = None) -> PlacedSegmenter:
+def segmenter(vocabulary: Vocabulary | None = None) -> FakeSegmenter:
     things = {phrase: [PLACES[name] for name in names.split()] for phrase, names in NAMES.items()}
-    return PlacedSegmenter(things, vocabulary=vocabulary)
+    return FakeSegmenter(things, vocabulary=vocabulary)
 
 
 FOLLOW_UPS = [

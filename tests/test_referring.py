@@ -6,15 +6,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sam3_agent.evals.prompts import unrelated_words
-from sam3_agent.evals.referring import (
+from sam3_agent.evals.synthetic.concept_prompts import unrelated_words
+from sam3_agent.evals.synthetic.referring import (
     KINDS,
     ReferringQuery,
     held_out_queries,
     referring_queries,
 )
-from sam3_agent.evals.scenes import SyntheticScene, compose
-from sam3_agent.model.english.nouns import plural
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
+from sam3_agent.model.offline.inflection import plural
 from sam3_agent.model.vocabulary import CATEGORIES, COLORS, NOUNS
 
 WORDS = (*NOUNS, *CATEGORIES, *unrelated_words("heldout"))

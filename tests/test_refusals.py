@@ -2,7 +2,12 @@
 
 import pytest
 
-from sam3_agent.model.mllm.refusals import numbers_in, pictures_allowed, refusals_in, refusals_of
+from sam3_agent.model.providers.refusals import (
+    numbers_in,
+    pictures_allowed,
+    refusals_in,
+    refusals_of,
+)
 
 WORDS: dict[str, list[str]] = {
     "picture_count": [

@@ -19,12 +19,12 @@ from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.report.content import published
 from sam3_agent.evals.report.failures import ceiling, failure
 from sam3_agent.evals.report.page import shown
-from sam3_agent.evals.run_file import RunFile
+from sam3_agent.evals.results_file import RunFile
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.strategies.named import strategy
+from sam3_agent.evals.solvers.named import strategy
 from sam3_agent.masks import Masks
-from sam3_agent.model.offline import OfflinePlanner
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.usage import Usage
 from tests.benchmark_folders import FOLDERS, answered, packed, picture, square
@@ -103,7 +103,7 @@ def run_of_scenes(
 ) -> None:
     """A run whose eye sees things where none are, so that there is something to tell."""
     places = [(x, y, x + 300, y + 220) for x in (10, 320) for y in (10, 240)]
-    eye = PlacedSegmenter({noun: places[i % 2 :] for i, noun in enumerate(NOUNS)})
+    eye = FakeSegmenter({noun: places[i % 2 :] for i, noun in enumerate(NOUNS)})
     options: dict[str, Any] = {"seed": 5, "style": "train", "limit": limit}
     scenes = read("scenes", **options)
     config = {"benchmark": "scenes", "split": None, "options": options, "strategy": name}

@@ -19,14 +19,14 @@ from hypothesis.errors import Unsatisfiable
 from pycocotools import mask as coco
 
 from sam3_agent import Agent
-from sam3_agent.evals.annotated_set import read_set
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner
-from sam3_agent.plugin import Eyes
-from sam3_agent.plugin.door import Door, Rules
-from sam3_agent.plugin.gate import Gate
+from sam3_agent.evals.synthetic.annotated_set import read_set
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner
+from sam3_agent.plugin import Toolkit
+from sam3_agent.plugin.middleware import AccessMiddleware, Rules
 from sam3_agent.plugin.rest import app
-from tests.plugin_stage import DEMO, RED_CARS, Server, data_uri, free_port, png, running
+from sam3_agent.plugin.work_queue import WorkQueue
+from tests.plugin_fixtures import DEMO, RED_CARS, Server, data_uri, free_port, png, running
 from tests.stub_server import StubServer, call
 
 TOKEN = "token-8c1f"
@@ -166,7 +166,7 @@ def test_a_server_without_room_answers_429_and_when_to_come_back(narrow: Server)
         assert busy.json()["error"]["kind"] == "busy"
 
 
-async def refused(made: Door, arrivals: Sequence[dict[str, Any]]) -> Any:
+async def refused(made: AccessMiddleware, arrivals: Sequence[dict[str, Any]]) -> Any:
     """The first thing that is sent to a caller from whom this arrives, and then nothing."""
     sent: list[Any] = []
     coming = iter(arrivals)
@@ -197,14 +197,14 @@ async def refused(made: Door, arrivals: Sequence[dict[str, Any]]) -> Any:
     return sent[0]
 
 
-def test_a_slow_body_is_cut_off(eye: PlacedSegmenter) -> None:
-    made = app(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate(), Rules(body_seconds=0.1))
+def test_a_slow_body_is_cut_off(eye: FakeSegmenter) -> None:
+    made = app(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue(), Rules(body_seconds=0.1))
     assert asyncio.run(refused(made, []))["status"] == 408
 
 
-def test_many_bodies_that_never_end_do_not_fill_the_memory(eye: PlacedSegmenter) -> None:
+def test_many_bodies_that_never_end_do_not_fill_the_memory(eye: FakeSegmenter) -> None:
     rules = Rules(max_bytes=1_000, body_seconds=0.5)
-    made = app(Eyes.of(Agent(ScriptedPlanner([]), eye)), Gate(), rules)
+    made = app(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue(), rules)
     part = {"type": "http.request", "body": bytes(900), "more_body": True}
 
     async def work() -> list[Any]:

@@ -18,13 +18,21 @@ from PIL import Image
 
 from sam3_agent.errors import InputError, ModelError, PlannerError
 from sam3_agent.evals.benchmark import Interval, Row, Sample
-from sam3_agent.evals.run_file import FILE_NAME, Header, Run, RunFile, merged, read_run, write_run
+from sam3_agent.evals.results_file import (
+    FILE_NAME,
+    Header,
+    Run,
+    RunFile,
+    merged,
+    read_run,
+    write_run,
+)
 from sam3_agent.evals.runner import Progress, chosen, header, run
-from sam3_agent.evals.strategies.strategy import Outcome
+from sam3_agent.evals.solvers.solver import Outcome
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.usage import Spent, Usage, sampling_seed
+from sam3_agent.usage import TokenUsage, Usage, sampling_seed
 
 SIZE = (20, 30)
 ROOT = Path(__file__).parents[1]
@@ -87,7 +95,7 @@ class Solver:
         if error:
             raise error
         found = masks((0, 0, 5, 5), (4, 4, 9, 9))
-        usage = Usage(turns=2, spent=Spent(calls=2, cost=0.01), seconds=1.5)
+        usage = Usage(turns=2, spent=TokenUsage(calls=2, cost=0.01), seconds=1.5)
         return Outcome(found[[0]], found, "Here.", "answered", usage)
 
 

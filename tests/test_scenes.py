@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sam3_agent.evals.prompts import prompts, training_example, unrelated_words
-from sam3_agent.evals.scenes import SyntheticScene, compose
-from sam3_agent.evals.sprites import HELD_OUT_STYLE, STYLES, TRAIN_STYLES, sprite
+from sam3_agent.evals.synthetic.concept_prompts import prompts, training_example, unrelated_words
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
+from sam3_agent.evals.synthetic.sprites import HELD_OUT_STYLE, STYLES, TRAIN_STYLES, sprite
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 HUES = {

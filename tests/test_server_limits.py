@@ -12,16 +12,16 @@ import httpx2
 import numpy as np
 import pytest
 
-from sam3_agent import Agent, Answer, ChecksFinished, Finished, Message, PlannerError, load
+from sam3_agent import Agent, Answer, ChecksFinished, Finished, Message, PlannerError, registry
 from sam3_agent.images import Pixels
-from sam3_agent.load import system_prompt, tools
-from sam3_agent.model.mllm.faults import Line
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
-from sam3_agent.model.placed import PlacedSegmenter
-from sam3_agent.model.scripted import ScriptedPlanner, calling
-from tests.gemini_stage import Stage, refusal
-from tests.gemini_stage import call as gemini_call
-from tests.gemini_stage import said as gemini_said
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner
+from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.registry import system_prompt, tools
+from tests.gemini_fixtures import Stage, refusal
+from tests.gemini_fixtures import call as gemini_call
+from tests.gemini_fixtures import said as gemini_said
 from tests.stub_server import (
     Rule,
     Step,
@@ -73,7 +73,7 @@ IN_TEXT = [
 
 
 def asked(
-    image: Pixels, eye: PlacedSegmenter, script: Sequence[Step], *rules: Rule
+    image: Pixels, eye: FakeSegmenter, script: Sequence[Step], *rules: Rule
 ) -> tuple[Answer, list[Wire], OpenAIPlanner]:
     """The answer over real HTTP, the bodies of the requests, and the planner."""
     with StubServer(limited(script, *rules)) as server:
@@ -115,7 +115,7 @@ ONE_PICTURE = [
 @pytest.mark.parametrize(("status", "words"), ONE_PICTURE)
 def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
     image: Pixels,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -148,7 +148,7 @@ def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
 
 
 def test_the_image_keeps_its_place_beside_the_latest_picture_where_two_are_taken(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     answer, bodies, _ = asked(image, eye, STEPS, at_most_pictures(2))
     assert answer.numbers == (1,)
@@ -174,7 +174,7 @@ def test_the_pictures_of_one_message_are_pasted_into_one_where_one_is_taken(
 
 
 def test_a_verifier_that_takes_one_picture_gets_both_of_a_check_in_one(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     verdicts = [{"number": 1, "right": True, "confidence": 1, "reason": "seen"}]
     steps = [STEPS[0], STEPS[2], call(("judge", {"verdicts": verdicts}))]
@@ -207,7 +207,7 @@ NO_SYSTEM = [
 @pytest.mark.parametrize(("status", "words"), NO_SYSTEM)
 def test_without_a_system_role_the_prompt_begins_the_first_user_message(
     image: Pixels,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -240,7 +240,7 @@ NO_TOOL_ROLE = [
 
 @pytest.mark.parametrize(("status", "words"), NO_TOOL_ROLE)
 def test_without_a_tool_role_calls_and_results_are_text(
-    image: Pixels, eye: PlacedSegmenter, status: int, words: str
+    image: Pixels, eye: FakeSegmenter, status: int, words: str
 ) -> None:
     done = says('{"tool": "answer", "arguments": {"text": "It.", "numbers": [2]}}')
     server = Server(SEGMENT, fails(status, words), done)
@@ -261,7 +261,7 @@ def test_without_a_tool_role_calls_and_results_are_text(
     ],
 )
 def test_a_history_that_a_template_cannot_render_is_sent_as_one_message(
-    image: Pixels, eye: PlacedSegmenter, words: str
+    image: Pixels, eye: FakeSegmenter, words: str
 ) -> None:
     server = Server(SEGMENT, fails(400, words), ANSWER)
     assert ask(server, image, eye).numbers == (1,)
@@ -281,7 +281,7 @@ MORE_NO_TOOLS = [
 
 @pytest.mark.parametrize(("status", "words"), MORE_NO_TOOLS)
 def test_tools_that_are_refused_in_other_words_are_asked_for_as_text(
-    image: Pixels, eye: PlacedSegmenter, status: int, words: str
+    image: Pixels, eye: FakeSegmenter, status: int, words: str
 ) -> None:
     done = says('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
     server = Server(fails(status, words), done)
@@ -292,7 +292,7 @@ def test_tools_that_are_refused_in_other_words_are_asked_for_as_text(
 
 
 def test_all_limits_at_once_are_learned_one_after_the_other(
-    image: Pixels, eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules = [
         no_role("system", "System role not supported"),
@@ -351,7 +351,7 @@ NO_PICTURES = [
 @pytest.mark.parametrize(("status", "words"), NO_PICTURES)
 def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     image: Pixels,
-    eye: PlacedSegmenter,
+    eye: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -395,7 +395,7 @@ NOT_ABOUT_PICTURES_AS_SUCH = [
 
 @pytest.mark.parametrize("words", NOT_ABOUT_PICTURES_AS_SUCH)
 def test_a_refusal_of_one_picture_or_another_thing_blinds_no_planner(
-    image: Pixels, eye: PlacedSegmenter, words: str
+    image: Pixels, eye: FakeSegmenter, words: str
 ) -> None:
     model = planner(server := Server(fails(400, words)), model="gpt-4-vision")
     with pytest.raises(PlannerError, match="answered 400"):
@@ -404,7 +404,7 @@ def test_a_refusal_of_one_picture_or_another_thing_blinds_no_planner(
 
 
 def test_a_passing_fault_that_speaks_of_pictures_is_tried_again(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     busy = fails(503, "image input is not available now: the vision service is overloaded")
     server = Server(busy, SEGMENT, ANSWER)
@@ -414,7 +414,7 @@ def test_a_passing_fault_that_speaks_of_pictures_is_tried_again(
 
 
 def test_a_refusal_that_is_sent_with_status_200_is_learned_too(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     body = {"error": {"message": "No endpoints found that support image input", "code": 404}}
     server = Server(httpx2.Response(200, json=body), SEGMENT, ANSWER)
@@ -424,7 +424,7 @@ def test_a_refusal_that_is_sent_with_status_200_is_learned_too(
 
 
 def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     verdicts = [{"number": 1, "right": False, "confidence": 1, "reason": "blind"}]
     judging = says(None, ("j", "judge", {"verdicts": verdicts}))
@@ -440,14 +440,14 @@ def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
 
 
 def test_a_recorded_ask_of_such_a_model_plays_again(
-    image: Pixels, eye: PlacedSegmenter, tmp_path: Path
+    image: Pixels, eye: FakeSegmenter, tmp_path: Path
 ) -> None:
     refused = fails(500, "image input is not supported by this server")
     agent = Agent(planner(Server(refused, SEGMENT, ANSWER)), eye)
-    recording = load.recording(agent, tmp_path, image, "which dog?")
+    recording = registry.recording(agent, tmp_path, image, "which dog?")
     answer = agent.ask(image, "which dog?")
     recording.finish(answer)
-    again, pixels, query = load.replay(tmp_path, eye)
+    again, pixels, query = registry.replay(tmp_path, eye)
     replayed = again.ask(pixels, query)
     assert (replayed.status, replayed.numbers) == (answer.status, answer.numbers)
     assert [m.text for m in replayed.messages] == [m.text for m in answer.messages]
@@ -513,7 +513,7 @@ def test_what_several_threads_learn_at_once_is_one_step_and_not_two() -> None:
 
 
 def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
-    image: Pixels, eye: PlacedSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = "gemma-3-1b-it"
     words = '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'
@@ -540,7 +540,7 @@ def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
 
 
 def test_a_gemini_server_that_takes_one_picture_gets_the_latest(
-    image: Pixels, eye: PlacedSegmenter
+    image: Pixels, eye: FakeSegmenter
 ) -> None:
     stage = Stage(
         gemini_said(gemini_call("segment", phrases=["dog"])),

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from sam3_agent import Agent, InputError, load
+from sam3_agent import Agent, InputError, registry
 from sam3_agent.cli import app
 from sam3_agent.config import chosen, config_path, read_config, write_config
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 ROOT = Path(__file__).parents[1]
 RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
@@ -132,8 +132,8 @@ def test_options_overrule_variables_and_those_the_file(
 
 def test_every_entry_point_heeds_the_file(config: Path) -> None:
     write(config, 'planner = "openai:m"\nbase_url = "http://127.0.0.1:9/v1"\nsegmenter = "./none"')
-    assert Agent(segmenter=PlacedSegmenter({})).planner.name == "openai:m"
-    assert load.planner().name == "openai:m"
+    assert Agent(segmenter=FakeSegmenter({})).planner.name == "openai:m"
+    assert registry.planner().name == "openai:m"
     for command in (["ask", RED_CARS, "x"], ["segment", RED_CARS, "x"], ["serve"], ["mcp"]):
         done = run(*command)
         assert (done.exit_code, "'./none'" in done.stderr) == (3, True), command
@@ -147,7 +147,7 @@ def test_an_openai_planner_asks_the_files_server(config: Path) -> None:
 
     with StubServer([call(("answer", {"text": "No.", "numbers": []}))]) as server:
         write(config, f'planner = "openai:m"\nbase_url = "{server.openai_url}"\n')
-        answer = Agent(segmenter=PlacedSegmenter({}), verifier="none").ask(RED_CARS, "a dog?")
+        answer = Agent(segmenter=FakeSegmenter({}), verifier="none").ask(RED_CARS, "a dog?")
     assert answer.text == "No."
 
 
@@ -167,7 +167,7 @@ def test_an_openai_planner_asks_the_files_server(config: Path) -> None:
 def test_a_broken_file_is_named_with_its_line(config: Path, text: str, told: str) -> None:
     write(config, text)
     with pytest.raises(InputError) as raised:
-        load.planner()
+        registry.planner()
     assert str(config) in str(raised.value)
     assert told in str(raised.value)
     done = run("ask", RED_CARS, "cars", "--segmenter", "tiny")
@@ -179,7 +179,7 @@ def test_a_broken_file_is_named_with_its_line(config: Path, text: str, told: str
 def test_a_wrong_name_in_the_file_is_traced_to_it(config: Path) -> None:
     write(config, 'planner = "magic"\n')
     with pytest.raises(InputError, match=re.escape(str(config))):
-        load.planner()
+        registry.planner()
 
 
 def test_a_folder_in_its_place_is_an_error(config: Path) -> None:

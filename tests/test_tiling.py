@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from sam3_agent.evals.backgrounds import background
-from sam3_agent.evals.sprites import PAINTS, sprite
+from sam3_agent.evals.synthetic.backgrounds import background
+from sam3_agent.evals.synthetic.sprites import PAINTS, sprite
 from sam3_agent.masks import Masks
 from sam3_agent.model.sam3 import Sam3Segmenter
 from sam3_agent.rle import BoolArray, encode_crop, tight_boxes
@@ -229,7 +229,7 @@ def test_a_large_scene_in_tiles_has_as_many_things_as_were_drawn(
             things.append(thing)
             picture.paste(icon, (x, y), icon)
     scene = Scene(np.asarray(picture), tiny)
-    (finding,) = scene.find(["car"], tiled=True)
+    (finding,) = scene.segment(["car"], tiled=True)
     assert_same(scene.select(finding.numbers), things, least=0.5)
 
 

@@ -8,9 +8,9 @@ import pytest
 from pydantic import Field
 
 from sam3_agent import Observation, Scene, Tool, ToolError
-from sam3_agent.load import tools
-from sam3_agent.plugin.formats import TOOLS as PLUGIN_TOOLS
-from sam3_agent.plugin.formats import schemas
+from sam3_agent.plugin.provider_schemas import TOOLS as PLUGIN_TOOLS
+from sam3_agent.plugin.provider_schemas import schemas
+from sam3_agent.registry import tools
 
 TOOLS = {tool.name: tool for tool in tools()}
 

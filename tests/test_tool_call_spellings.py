@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam3_agent import Agent, Tool, ToolError
-from sam3_agent.load import tools
-from sam3_agent.model.mllm.call_dialects import MARKERS
-from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
-from sam3_agent.model.mllm.text_protocol import read_calls
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.providers.call_dialects import MARKERS
+from sam3_agent.model.providers.openai_chat import OpenAIPlanner
+from sam3_agent.model.providers.text_tool_calls import read_calls
+from sam3_agent.registry import tools
 from sam3_agent.tool import tool_named
 from tests.stub_server import Step, StubServer
 from tests.tool_call_spellings import NO_CALL, READ, REFUSED, Calls
@@ -175,7 +175,7 @@ def test_a_question_is_answered_by_a_model_that_calls_in_text(dialect: str) -> N
         Step(text=write("segment", {"phrases": ["old man"]})),
         Step(text=write("answer", {"text": "There are [two](1,2).", "numbers": [1, 2]})),
     ]
-    eye = PlacedSegmenter({"old man": [(5, 5, 30, 40), (50, 5, 80, 40)]})
+    eye = FakeSegmenter({"old man": [(5, 5, 30, 40), (50, 5, 80, 40)]})
     with StubServer(script) as server:
         planner = OpenAIPlanner("any", base_url=server.openai_url)
         answer = Agent(planner, eye).ask(np.zeros((60, 100, 3), np.uint8), "how many old men?")

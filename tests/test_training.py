@@ -12,8 +12,8 @@ import torch
 from transformers import Sam3Model, Sam3Processor
 
 from sam3_agent import InputError
-from sam3_agent.model.english.nouns import plural
-from sam3_agent.model.tiny_training.architecture import (
+from sam3_agent.model.offline.inflection import plural
+from sam3_agent.model.training.architecture import (
     CONTEXT,
     build_model,
     build_processor,
@@ -21,9 +21,9 @@ from sam3_agent.model.tiny_training.architecture import (
     export_checkpoint,
     tiny_config,
 )
-from sam3_agent.model.tiny_training.batch import MASKED, Sample, build_batch, image_pixels
-from sam3_agent.model.tiny_training.supervision import forward
-from sam3_agent.model.tiny_training.trainer import Settings, Trainer, train
+from sam3_agent.model.training.batch import MASKED, Sample, build_batch, image_pixels
+from sam3_agent.model.training.supervision import forward
+from sam3_agent.model.training.trainer import Settings, Trainer, train
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 SHIPPED = Path(__file__).parent.parent / "model" / "tiny"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sam3_agent import Observation, Scene, load
+from sam3_agent import Observation, Scene, registry
 from sam3_agent.cli import app
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, NOUNS
 from sam3_agent.segmenter import vocabulary_of
 from sam3_agent.vocabulary import nearest_words, unknown_part
@@ -61,18 +61,18 @@ def test_words_that_are_spelled_nearly_alike_are_suggested(
 
 
 def test_the_shipped_segmenter_says_what_it_was_trained_on_and_others_say_nothing() -> None:
-    known = vocabulary_of(load.segmenter("tiny"))
+    known = vocabulary_of(registry.segmenter("tiny"))
 
     assert known is not None
     assert set(known) == {*NOUNS, *CATEGORIES}
     assert {noun for noun, attributes in known.items() if attributes} == set(COLORABLE)
-    assert vocabulary_of(PlacedSegmenter({})) is None
+    assert vocabulary_of(FakeSegmenter({})) is None
 
 
 def test_a_planner_is_told_which_words_are_unknown_and_what_is_known() -> None:
-    segmenter = PlacedSegmenter({"red car": [(10, 10, 40, 40)]}, vocabulary=KNOWN)
+    segmenter = FakeSegmenter({"red car": [(10, 10, 40, 40)]}, vocabulary=KNOWN)
     scene = Scene(np.zeros((50, 50, 3), np.uint8), segmenter)
-    (segment,) = (tool for tool in load.tools(segmenter) if tool.name == "segment")
+    (segment,) = (tool for tool in registry.tools(segmenter) if tool.name == "segment")
 
     result = segment.run(scene, '{"phrases": ["sofa", "red car", "elefant"]}')
 
@@ -94,9 +94,9 @@ def test_a_planner_is_told_which_words_are_unknown_and_what_is_known() -> None:
 
 
 def test_several_calls_in_one_reply_leave_unknown_words_out() -> None:
-    segmenter = PlacedSegmenter({"car": [(10, 10, 40, 40)]}, vocabulary=KNOWN)
+    segmenter = FakeSegmenter({"car": [(10, 10, 40, 40)]}, vocabulary=KNOWN)
     scene = Scene(np.zeros((50, 50, 3), np.uint8), segmenter)
-    (segment,) = (tool for tool in load.tools(segmenter) if tool.name == "segment")
+    (segment,) = (tool for tool in registry.tools(segmenter) if tool.name == "segment")
 
     assert segment.prepare is not None
     segment.prepare(scene, [{"phrases": ["car", "sofa"]}, {"phrases": ["bus"]}])

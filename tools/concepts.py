@@ -8,8 +8,8 @@ from sam3_agent.errors import ToolError
 from sam3_agent.scene import Finding, Scene
 from sam3_agent.segmenter import COUNTING, STANDARD, Box, ConceptPrompt, ObjectPrompt, Selection
 from sam3_agent.tool import Observation
-from sam3_agent.tools.mask_table import checked_numbers, observation
-from sam3_agent.tools.percent import pixel_box, pixel_point
+from sam3_agent.tools.coordinates import pixel_box, pixel_point
+from sam3_agent.tools.observation_text import checked_numbers, observation
 from sam3_agent.vocabulary import unknown_part
 
 MAX_PHRASES = 16
@@ -36,7 +36,7 @@ def segment(
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
     selection, box = _selection(threshold, counting), _region(scene, region)
     known = [phrase for phrase in phrases if not unknown_part(phrase, scene.vocabulary)]
-    found = iter(scene.find(known, selection=selection, region=box))
+    found = iter(scene.segment(known, selection=selection, region=box))
     findings = [
         Finding(phrase, 0.0, (), unknown=unknown) if unknown else next(found)
         for phrase in phrases
@@ -53,7 +53,7 @@ def find_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:
         group = groups.setdefault((selection, _region(scene, call.get("region"))), [])
         group.extend(one for one in call["phrases"] if not unknown_part(one, scene.vocabulary))
     for (selection, box), phrases in groups.items():
-        scene.find(phrases[: MAX_PHRASES * MAX_PHRASES], selection=selection, region=box)
+        scene.segment(phrases[: MAX_PHRASES * MAX_PHRASES], selection=selection, region=box)
 
 
 def segment_like(
@@ -76,7 +76,7 @@ def segment_like(
     prompt = ConceptPrompt(
         phrase or "", tuple(boxes[: len(positive)]), tuple(boxes[len(positive) :])
     )
-    return observation(scene, scene.find([prompt]))
+    return observation(scene, scene.segment([prompt]))
 
 
 def segment_at(
@@ -89,7 +89,7 @@ def segment_at(
         raise ToolError(f"segment_at takes at most {MAX_PLACES} points")
     inside = tuple(pixel_point(scene, point) for point in points or ())
     prompt = ObjectPrompt(inside, box=_region(scene, box, "box"))
-    return observation(scene, [scene.find_at(prompt)])
+    return observation(scene, [scene.segment_at(prompt)])
 
 
 def _selection(threshold: float | None, counting: bool) -> Selection:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
-from sam3_agent.tools.mask_table import checked_numbers, mask_data, ranges, rows
+from sam3_agent.tools.observation_text import checked_numbers, mask_data, ranges, rows
 from sam3_agent.tools.overlay import view
 
 

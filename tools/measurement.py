@@ -13,8 +13,8 @@ from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.colors import shares
-from sam3_agent.tools.mask_table import checked_numbers
-from sam3_agent.tools.percent import percent_point, plain
+from sam3_agent.tools.coordinates import percent_point, plain
+from sam3_agent.tools.observation_text import checked_numbers
 
 MAX_MEASURED, MAX_PAIRED = 60, 8
 """Masks of one call, and masks up to which each pair is told."""

@@ -12,7 +12,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
 from sam3_agent.scene import Region
-from sam3_agent.tools.labels import Color, Label, draw_labels
+from sam3_agent.tools.label_layout import Color, Label, draw_labels
 
 PALETTE: tuple[Color, ...] = (
     (220, 20, 60),

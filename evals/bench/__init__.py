@@ -8,14 +8,14 @@ Weights are random and of full size, so results mean nothing and costs everythin
 from collections.abc import Callable, Iterator
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.bench import ask, eye
+from sam3_agent.evals.bench import ask, segmenter
 from sam3_agent.evals.bench import masks as of_masks
-from sam3_agent.evals.bench.row import Row
+from sam3_agent.evals.bench.measurement import Row
 
 BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
-    "phrases": eye.phrases,
-    "numbers": eye.numbers,
-    "size": eye.size,
+    "phrases": segmenter.phrases,
+    "numbers": segmenter.numbers,
+    "size": segmenter.size,
     "masks": of_masks.masks_to_rle,
     "memory": of_masks.memory,
     "pictures": of_masks.pictures,

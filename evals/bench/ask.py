@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam3_agent.agent import Agent
-from sam3_agent.evals.bench.row import Row
-from sam3_agent.model.placed import PlacedSegmenter
+from sam3_agent.evals.bench.measurement import Row
+from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 CANDIDATES = 20
 LATENCY = 2.0
@@ -26,7 +26,7 @@ def measure() -> dict[str, float]:
     """
     import httpx2
 
-    from sam3_agent.model.mllm.openai_chat import OpenAIPlanner
+    from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 
     sizes: list[int] = []
 
@@ -68,14 +68,14 @@ def _step(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "segment", {"phrases": ["bird"]}
 
 
-def _eye() -> PlacedSegmenter:
+def _eye() -> FakeSegmenter:
     """Twenty ellipses in rows of five."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     masks = [
         np.hypot((x - 180 - 360 * (i % 5)) / 120, (y - 150 - 300 * (i // 5)) / 90) < 1
         for i in range(CANDIDATES)
     ]
-    return PlacedSegmenter({"bird": np.array(masks)})
+    return FakeSegmenter({"bird": np.array(masks)})
 
 
 def _photo() -> npt.NDArray[np.uint8]:

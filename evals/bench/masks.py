@@ -9,11 +9,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam3_agent.evals.bench import peer
+from sam3_agent.evals.bench.measurement import Row, cpu_seconds, elsewhere, noise, peak_memory
 from sam3_agent.evals.bench.peer import peer_installed
-from sam3_agent.evals.bench.row import Row, cpu_seconds, elsewhere, noise, peak_memory
-from sam3_agent.load import view
 from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
+from sam3_agent.registry import view
 from sam3_agent.rle import tight_boxes
 
 FULL_HD = (1080, 1920)
@@ -30,7 +30,7 @@ def masks_to_rle(count: int) -> Iterator[Row]:
     seconds, rles = cpu_seconds(lambda: [decode_mask(one, FULL_HD) for one in logits])
     found = tuple(rle for rle in rles if rle is not None)
     masks = Masks(FULL_HD, tight_boxes(found), scores, ("",) * len(found), found)
-    removal, kept = cpu_seconds(lambda: masks.distinct("iom", 0.3))
+    removal, kept = cpu_seconds(lambda: masks.nms("iom", 0.3))
     encode_reference = removal_reference = None
     note, removal_note = "Meta's package is not installed", ""
     same = True
@@ -121,7 +121,7 @@ def _peak_of_masks(count: int) -> float:
     before = peak_memory()
     rles = tuple(rle for one in logits if (rle := decode_mask(one, TWELVE_MEGAPIXELS)))
     masks = Masks(TWELVE_MEGAPIXELS, tight_boxes(rles), scores, ("",) * len(rles), rles)
-    masks.distinct("iou", 0.5)
+    masks.nms("iou", 0.5)
     return peak_memory() - before
 
 

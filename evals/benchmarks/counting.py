@@ -21,8 +21,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.metrics import Tally, counting_tally
-from sam3_agent.evals.records import (
+from sam3_agent.evals.dataset_io import (
     collect,
     field,
     folder,
@@ -31,6 +30,7 @@ from sam3_agent.evals.records import (
     read_json,
     text,
 )
+from sam3_agent.evals.metrics import Tally, counting_tally
 
 SOURCE = (
     "clone huggingface.co/datasets/vikhyatk/CountBenchQA (pictures inside), or "

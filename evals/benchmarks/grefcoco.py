@@ -18,8 +18,8 @@ from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.refcoco import of_split, overlap, sentences, size_note
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.dataset_io import collect, field, folder, read_json, text
 from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally
-from sam3_agent.evals.records import collect, field, folder, read_json, text
 
 SOURCE = (
     "get grefs(unc).json and instances.json from https://github.com/henghuiding/gRefCOCO and "

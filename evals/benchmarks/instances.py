@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.records import check_size, field, picture_size, read_json
-from sam3_agent.evals.shapes import coco_mask, instance, masks_of
+from sam3_agent.evals.dataset_io import check_size, field, picture_size, read_json
+from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.masks import Masks
 
 PICTURES = (

@@ -22,15 +22,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.evals.benchmarks.grefcoco import rate, target_overlap
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.metrics import (
-    ConceptSample,
-    Tally,
-    concept_tally,
-    counting_tally,
-    grefcoco_tally,
-    joined,
-)
-from sam3_agent.evals.records import (
+from sam3_agent.evals.dataset_io import (
     collect,
     field,
     folder,
@@ -38,13 +30,21 @@ from sam3_agent.evals.records import (
     picture_size,
     text,
 )
-from sam3_agent.evals.shapes import (
+from sam3_agent.evals.mask_io import (
     coco_mask,
     instance,
     masks_of,
     png_mask,
     polygon_mask,
     rle_mask,
+)
+from sam3_agent.evals.metrics import (
+    ConceptSample,
+    Tally,
+    concept_tally,
+    counting_tally,
+    grefcoco_tally,
+    joined,
 )
 from sam3_agent.extras import require
 from sam3_agent.rle import RLE

@@ -23,8 +23,7 @@ import numpy as np
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Interval, Row, Sample
-from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1, precision_intervals
-from sam3_agent.evals.records import (
+from sam3_agent.evals.dataset_io import (
     collect,
     field,
     folder,
@@ -32,6 +31,7 @@ from sam3_agent.evals.records import (
     read_json,
     text,
 )
+from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1, precision_intervals
 
 SOURCE = (
     "get the annotations and the list of pictures (COCO, Objects365, OpenImages, each with its own "

@@ -33,8 +33,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
-from sam3_agent.evals.records import (
+from sam3_agent.evals.dataset_io import (
     collect,
     field,
     folder,
@@ -42,7 +41,8 @@ from sam3_agent.evals.records import (
     read_json,
     text,
 )
-from sam3_agent.evals.shapes import masks_of, polygon
+from sam3_agent.evals.mask_io import masks_of, polygon
+from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
 from sam3_agent.extras import require
 from sam3_agent.rle import RLE, BoolArray
 

@@ -21,6 +21,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.dataset_io import collect, field, folder, text
 from sam3_agent.evals.metrics import (
     Overlap,
     Tally,
@@ -28,7 +29,6 @@ from sam3_agent.evals.metrics import (
     refcoco_tally,
     resized_overlap,
 )
-from sam3_agent.evals.records import collect, field, folder, text
 
 SOURCE = (
     "get refcoco.zip, refcoco+.zip and refcocog.zip from https://github.com/lichengunc/refer and "
@@ -86,7 +86,7 @@ def overlap(row: Row, score_size: int | None = None) -> Overlap:
     assert row.truth is not None
     if score_size is None:
         return mask_overlap(row.pred, row.truth, row.ignore)
-    return resized_overlap(row.pred.union(), row.truth.union(), score_size)
+    return resized_overlap(row.pred.coverage(), row.truth.coverage(), score_size)
 
 
 def size_note(score_size: int | None) -> str:

@@ -32,6 +32,16 @@ import numpy as np
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
+from sam3_agent.evals.dataset_io import (
+    check_size,
+    collect,
+    field,
+    folder,
+    picture_size,
+    read_json,
+    text,
+)
+from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.evals.metrics import (
     LEAST_SCORE,
     ConceptSample,
@@ -41,16 +51,6 @@ from sam3_agent.evals.metrics import (
     concept_tally,
     local_f1,
 )
-from sam3_agent.evals.records import (
-    check_size,
-    collect,
-    field,
-    folder,
-    picture_size,
-    read_json,
-    text,
-)
-from sam3_agent.evals.shapes import coco_mask, instance, masks_of
 from sam3_agent.extras import require
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE

@@ -22,9 +22,9 @@ from sam3_agent.evals.metrics import (
     ratio,
     reasonseg_tally,
 )
-from sam3_agent.evals.referring import held_out_scenes
-from sam3_agent.evals.scenes import SyntheticScene, compose
-from sam3_agent.evals.sprites import HELD_OUT_STYLE, TRAIN_STYLES
+from sam3_agent.evals.synthetic.referring import held_out_scenes
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
+from sam3_agent.evals.synthetic.sprites import HELD_OUT_STYLE, TRAIN_STYLES
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 

@@ -4,29 +4,30 @@ Every metric but OmniLabel's AP is a function of sums over its samples, a `Tally
 intervals and the paired difference of two runs.
 """
 
-from sam3_agent.evals.metrics.concepts import (
-    LEAST_SCORE,
-    ConceptSample,
-    best,
-    cgf1,
-    concept_tally,
-    local_f1,
-    saco,
+from sam3_agent.evals.metrics.bootstrap import (
+    Difference,
+    Tally,
+    averaged,
+    difference,
+    holm,
+    intervals,
+    joined,
+    ratio,
 )
-from sam3_agent.evals.metrics.counts import counting, counting_tally
-from sam3_agent.evals.metrics.descriptions import (
-    DescribedPair,
-    average_precisions,
-    box_f1,
-    omnilabel,
-    precision_intervals,
-)
-from sam3_agent.evals.metrics.overlaps import (
+from sam3_agent.evals.metrics.counting import counting, counting_tally
+from sam3_agent.evals.metrics.iou import (
     Overlap,
     Protocol,
     mask_overlap,
     pixel_overlap,
     resized_overlap,
+)
+from sam3_agent.evals.metrics.omnilabel import (
+    DescribedPair,
+    average_precisions,
+    box_f1,
+    omnilabel,
+    precision_intervals,
 )
 from sam3_agent.evals.metrics.referring import (
     TargetOverlap,
@@ -37,15 +38,14 @@ from sam3_agent.evals.metrics.referring import (
     refcoco,
     refcoco_tally,
 )
-from sam3_agent.evals.metrics.tallies import (
-    Difference,
-    Tally,
-    averaged,
-    difference,
-    holm,
-    intervals,
-    joined,
-    ratio,
+from sam3_agent.evals.metrics.saco import (
+    LEAST_SCORE,
+    ConceptSample,
+    best,
+    cgf1,
+    concept_tally,
+    local_f1,
+    saco,
 )
 
 __all__ = [

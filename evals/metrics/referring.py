@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sam3_agent.evals.metrics.overlaps import Overlap, Protocol, pixel_overlap
-from sam3_agent.evals.metrics.tallies import Columns, Tally, as_original, ratio
+from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original, ratio
+from sam3_agent.evals.metrics.iou import Overlap, Protocol, pixel_overlap
 from sam3_agent.rle import BoolArray
 
 REFCOCO_PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9)

@@ -14,7 +14,7 @@ from sam3_agent.evals.metrics import Tally, difference, holm
 from sam3_agent.evals.report.cases import case
 from sam3_agent.evals.report.failures import FAILURES, ceiling, failure
 from sam3_agent.evals.report.warnings import warnings
-from sam3_agent.evals.run_file import Run
+from sam3_agent.evals.results_file import Run
 from sam3_agent.evals.summary import summary
 
 BARS = 20

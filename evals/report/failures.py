@@ -2,7 +2,7 @@
 
 from sam3_agent.evals.benchmark import Row
 from sam3_agent.evals.metrics import mask_overlap
-from sam3_agent.evals.strategies.subset import best_subset
+from sam3_agent.evals.solvers.best_subset import best_subset
 
 RIGHT = 0.5
 """A sample with at least this score is no failure."""

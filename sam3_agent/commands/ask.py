@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
 from sam3_agent.commands.console import (
@@ -69,7 +69,7 @@ def ask(
         options = planner_options(tool_calls, price)
         budget = Budget(max_turns, max_seconds, max_tokens, max_usd)
         pixels = load_image(image, max_megapixels=max_megapixels)
-        brain = load.planner(planner, **options)
+        brain = registry.planner(planner, **options)
         agent = Agent(
             brain,
             segmenter,
@@ -82,7 +82,7 @@ def ask(
         )
         if record is None:
             return answer_with_progress(agent, pixels, query)
-        recording = load.recording(agent, record, pixels, query)
+        recording = registry.recording(agent, record, pixels, query)
         answer = answer_with_progress(agent, pixels, query)
         recording.finish(answer)
         return answer
@@ -98,7 +98,7 @@ def replay(
     """Run a recorded ask again, without network or key."""
 
     def run() -> Answer:
-        agent, pixels, query = load.replay(folder)
+        agent, pixels, query = registry.replay(folder)
         return answer_with_progress(agent, pixels, query)
 
     deliver(or_exit(run), out, as_json)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.planner import Planner
@@ -117,7 +117,7 @@ def deliver(
 
 
 def planner_options(tool_calls: str | None, price: str | None) -> dict[str, Any]:
-    """The options of an MLLM planner, as `load.planner` takes them."""
+    """The options of an MLLM planner, as `registry.planner` takes them."""
     options: dict[str, Any] = {}
     if tool_calls is not None:
         if tool_calls not in ("native", "text"):
@@ -133,7 +133,7 @@ def chosen_verifier(name: str | None, planner: Planner, price: str | None) -> Pl
     if name is None or name in ("none", planner.name):
         return "none" if name == "none" else None
     options = {} if price is None else {"price": _prices("--verifier-price", price)}
-    return load.verifier(name, **options)
+    return registry.verifier(name, **options)
 
 
 def _prices(option: str, text: str) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 import numpy as np
 import typer
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.commands.console import (
     JsonOption,
     PlannerOption,
@@ -98,7 +98,7 @@ def _segmenter_checks(name: str | None) -> list[Check]:
     """Load the segmenter and let it look at a small picture."""
     try:
         began = time.perf_counter()
-        eye = load.segmenter(name)
+        eye = registry.segmenter(name)
         loaded = time.perf_counter()
         eye.detect(eye.encode(np.full((64, 64, 3), 128, np.uint8)), ["dog"])
         seconds = f"loaded in {loaded - began:.1f} s, one look {time.perf_counter() - loaded:.1f} s"
@@ -114,7 +114,7 @@ def _segmenter_checks(name: str | None) -> list[Check]:
 def _planner_checks(name: str | None, live: bool) -> list[Check]:
     """Set the planner up and, when asked to, send one small picture through it."""
     try:
-        brain = load.planner(name)
+        brain = registry.planner(name)
     except Sam3AgentError as error:
         return [Check("planner", str(error), False)]
     price: Any = getattr(brain, "price", None)
@@ -125,13 +125,13 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
     picture = np.full((64, 64, 3), (200, 30, 30), np.uint8)
     question = "Is there a red car?"
     messages = [
-        Message("system", load.system_prompt()),
+        Message("system", registry.system_prompt()),
         Message("user", question, pictures=(picture,)),
     ]
     try:
         saw = sees(brain)
         began = time.perf_counter()
-        reply = brain.reply(messages, load.tools())
+        reply = brain.reply(messages, registry.tools())
     except Sam3AgentError as error:
         return [*checks, Check("live", str(error), False)]
     seconds = time.perf_counter() - began

@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
     EffortOption,
@@ -36,15 +36,15 @@ from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.benchmarks.scenes import STYLES
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.concept_scenes import concept_report
 from sam3_agent.evals.report.page import DASH
-from sam3_agent.evals.run_file import Run, RunFile
+from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.runner import Progress, Shard, chosen, header
 from sam3_agent.evals.runner import run as run_samples
 from sam3_agent.evals.setup import setup
-from sam3_agent.evals.strategies.named import strategy
-from sam3_agent.evals.strategies.strategy import Strategy
+from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.solver import Solver
 from sam3_agent.evals.summary import summary
+from sam3_agent.evals.synthetic.concept_report import concept_report
 from sam3_agent.extras import require
 from sam3_agent.planner import Planner
 
@@ -144,14 +144,14 @@ def evaluate(
             return _concepts(seed, limit or 200, style.value, segmenter)
         options = _benchmark_options(benchmark, seed, style.value, limit, score_size)
         asked = _read(benchmark, data, split, options, skip_bad)
-        eye = load.segmenter(segmenter)
+        eye = registry.segmenter(segmenter)
         name = baseline.value if baseline else "agent"
         brain = None
         if name != "segmenter":
             model_options = planner_options(tool_calls, price)
             if temperature is not None:
                 model_options["temperature"] = temperature
-            brain = load.planner(planner, **model_options)
+            brain = registry.planner(planner, **model_options)
         asks = name in ("agent", "oracle")
         checker: Planner | str | None = None
         if brain is not None and asks:
@@ -273,7 +273,7 @@ def _benchmark_options(
 
 def _run(
     benchmark: Benchmark,
-    solver: Strategy,
+    solver: Solver,
     config: dict[str, Any],
     made_with: dict[str, Any],
     folder: Path,
@@ -336,7 +336,7 @@ def _write_predictions(benchmark: Benchmark, run: Run) -> None:
 
 def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[str, Any]:
     require("scipy", purpose="eval --concepts")
-    eye = load.segmenter(segmenter)
+    eye = registry.segmenter(segmenter)
     say_models(None, eye.name)
     with Live(console=progress, transient=True) as bar:
         task = bar.add_task(f"scenes {seed}", total=limit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.commands.console import (
     AnyImageOption,
@@ -33,8 +33,8 @@ from sam3_agent.planner import Planner
 from sam3_agent.usage import Budget
 
 if TYPE_CHECKING:
-    from sam3_agent.plugin.door import Door, Rules
-    from sam3_agent.plugin.eyes import Eyes
+    from sam3_agent.plugin.middleware import AccessMiddleware, Rules
+    from sam3_agent.plugin.toolkit import Toolkit
 
 RootOption = Annotated[
     list[Path] | None,
@@ -129,15 +129,15 @@ def mcp(
         import anyio
 
         from sam3_agent.plugin import mcp_server, stdio
-        from sam3_agent.plugin.gate import Gate
+        from sam3_agent.plugin.work_queue import WorkQueue
 
         limits = (max_memory, max_megabytes, max_megapixels)
-        brain = load.planner(planner, **planner_options(tool_calls, price))
+        brain = registry.planner(planner, **planner_options(tool_calls, price))
         checker = chosen_verifier(verifier, brain, verifier_price)
         budget = _budget(timeout, max_usd)
         agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
         eyes = _eyes(agent, root or [], urls, limits)
-        server = mcp_server.build(eyes, Gate(running, waiting, timeout), structured)
+        server = mcp_server.build(eyes, WorkQueue(running, waiting, timeout), structured)
         if address is None:
             # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -180,16 +180,16 @@ def serve(
     def run() -> None:
         require("fastapi", "uvicorn", "python_multipart", purpose="sam3-agent serve")
         from sam3_agent.plugin import rest
-        from sam3_agent.plugin.gate import Gate
+        from sam3_agent.plugin.work_queue import WorkQueue
 
         limits = (max_memory, max_megabytes, max_megapixels)
-        brain = load.planner(planner, **planner_options(tool_calls, price))
+        brain = registry.planner(planner, **planner_options(tool_calls, price))
         checker = chosen_verifier(verifier, brain, verifier_price)
         budget = _budget(timeout, max_usd)
         agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
         eyes = _eyes(agent, root or [], urls, limits)
         rules = _rules(place[0], token, host or [], max_megabytes)
-        app = rest.app(eyes, Gate(running, waiting, timeout), rules)
+        app = rest.app(eyes, WorkQueue(running, waiting, timeout), rules)
         _serve(app, place, "/docs", timeout)
 
     or_exit(run)
@@ -222,11 +222,13 @@ def _agent(
     return agent
 
 
-def _eyes(agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float, float]) -> "Eyes":
+def _eyes(
+    agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float, float]
+) -> "Toolkit":
     """The tools; limits: megabytes of all open images and of one file, megapixels of a picture."""
     from sam3_agent.plugin.download import Downloader
-    from sam3_agent.plugin.eyes import Eyes
-    from sam3_agent.plugin.intake import Intake
+    from sam3_agent.plugin.image_loader import ImageLoader
+    from sam3_agent.plugin.toolkit import Toolkit
 
     root = [folder.expanduser() for folder in root]  # clients start servers without a shell
     for folder in root:
@@ -234,11 +236,11 @@ def _eyes(agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float
             raise InputError(f"--root {folder} is no folder")
     memory, size, megapixels = limits[0] * 1e6, int(limits[1] * 1e6), limits[2]
     downloads = Downloader(max_bytes=size) if urls else None
-    return Eyes.of(agent, memory, intake=Intake(tuple(root), downloads, size, megapixels))
+    return Toolkit.of(agent, memory, intake=ImageLoader(tuple(root), downloads, size, megapixels))
 
 
 def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "Rules":
-    from sam3_agent.plugin.door import LOOPBACK, Rules
+    from sam3_agent.plugin.middleware import LOOPBACK, Rules
 
     known = None if listen not in LOOPBACK and not hosts else LOOPBACK | set(hosts)
     if listen not in LOOPBACK and token is None:
@@ -250,7 +252,7 @@ def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -
     return Rules(token=token, hosts=known, max_bytes=int(megabytes * 1.4e6) + 100_000)
 
 
-def _serve(app: "Door", address: tuple[str, int], path: str, seconds: float) -> None:
+def _serve(app: "AccessMiddleware", address: tuple[str, int], path: str, seconds: float) -> None:
     """Serve until SIGINT or SIGTERM, then finish what runs."""
     import uvicorn
 
@@ -284,7 +286,7 @@ def _print_config(
     client: str, given: Mapping[str, object], root: list[Path], flags: list[str]
 ) -> None:
     """The snippet for a client; given: options with their values, None where not given."""
-    from sam3_agent.plugin.clients import snippet
+    from sam3_agent.plugin.mcp_client_config import snippet
 
     command = [sys.executable, "-m", "sam3_agent", "mcp"]
     for option, value in given.items():

@@ -32,7 +32,7 @@ def report(
     The first run is what the others are compared with. Nothing is asked again; the benchmark's
     files are read for the pictures. Shards of one run are put together.
     """
-    from sam3_agent.evals.reading import read_benchmark, read_runs
+    from sam3_agent.evals.load_results import read_benchmark, read_runs
     from sam3_agent.evals.report.content import content, labels
     from sam3_agent.evals.report.page import markdown as table
     from sam3_agent.evals.report.page import page
@@ -60,7 +60,7 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of its shards.")],
 ) -> None:
     """Put the shards of one run together."""
-    from sam3_agent.evals.run_file import merged, read_run, write_run
+    from sam3_agent.evals.results_file import merged, read_run, write_run
 
     def made() -> str:
         parts = [read_run(shard) for shard in shards]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.answer import Answer, Status
 from sam3_agent.commands.console import (
     AnyImageOption,
@@ -84,7 +84,7 @@ def segment(
             raise InputError("--count has its own threshold; leave --threshold out")
         window = None if region is None else _numbers("--region", region, 4)
         pixels = load_image(image, max_megapixels=max_megapixels)
-        eye = load.segmenter(segmenter)
+        eye = registry.segmenter(segmenter)
         say_models(None, eye.name)
         scene = Scene(pixels, eye)
         why = None if any_image else outside_domain(eye, pixels)
@@ -96,12 +96,12 @@ def segment(
             _checked(scene, finding, prompt)
             for prompt, finding in zip(
                 prompts,
-                scene.find(prompts, selection=selection, region=window, tiled=tile),
+                scene.segment(prompts, selection=selection, region=window, tiled=tile),
                 strict=True,
             )
         ]
         if clicks is not None:
-            findings.append(scene.find_at(clicks))
+            findings.append(scene.segment_at(clicks))
         numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
         text = "; ".join(_line(finding, eye.name) for finding in findings)
         asked = [finding.phrase for finding in findings]
@@ -136,8 +136,8 @@ def _answer(
         segmenter=segmenter,
         image=scene.image,
         mentions=(),
-        beside=scene.select(()),
-        beside_numbers=(),
+        context_masks=scene.select(()),
+        context_numbers=(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.commands.console import or_exit, say
 from sam3_agent.commands.doctor import Check, print_checks, version
 from sam3_agent.config import (
@@ -135,7 +135,7 @@ def _check_planner(name: str) -> None:
     if not name:
         raise InputError("the planner has no name")
     try:
-        load.planner(name)
+        registry.planner(name)
     except PlannerError:
         return  # a key or package is missing; that is told later
 
@@ -176,7 +176,7 @@ def _planner_check(values: dict[Setting, str]) -> Check:
     name = values["planner"]
     options = {"base_url": values["base_url"]} if "base_url" in values else {}
     try:
-        load.planner(name, **options)
+        registry.planner(name, **options)
     except PlannerError as error:
         return Check("planner", str(error), False)
     return Check("planner", f"{name}: all that it needs is here", True)

@@ -18,8 +18,8 @@ def train_tiny(
     seed: Annotated[int, typer.Option(min=0, help="Of the weights and the scenes.")] = 0,
 ) -> None:
     """Train the tiny SAM 3 on synthetic scenes; an interrupted run goes on where it was."""
-    from sam3_agent.evals.training_samples import training_sample
-    from sam3_agent.model.tiny_training.trainer import Settings, train
+    from sam3_agent.evals.synthetic.training_samples import training_sample
+    from sam3_agent.model.training.trainer import Settings, train
 
     settings = Settings(minutes, workers=workers, seed=seed)
     or_exit(lambda: train(training_sample, folder, settings, export=export))

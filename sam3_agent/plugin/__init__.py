@@ -1,4 +1,4 @@
-"""Eyes for any assistant: the tools as schemas, as plain functions, over MCP and over REST.
+"""Toolkit for any assistant: the tools as schemas, as plain functions, over MCP and over REST.
 
 import sam3_agent.plugin as plugin
 
@@ -15,13 +15,13 @@ from typing import Any
 from sam3_agent.agent import Agent
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.images import ImageSource
-from sam3_agent.plugin.eyes import Eyes
-from sam3_agent.plugin.formats import TOOLS, Format, content, schemas
-from sam3_agent.plugin.intake import Intake
-from sam3_agent.plugin.sight import Mark, Sight
+from sam3_agent.plugin.image_loader import ImageLoader
+from sam3_agent.plugin.provider_schemas import TOOLS, Format, content, schemas
+from sam3_agent.plugin.result import Mark, ToolResult
+from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.tool import tool_named
 
-__all__ = ["Eyes", "Intake", "Mark", "Sight", "call", "content", "functions", "tools"]
+__all__ = ["ImageLoader", "Mark", "ToolResult", "Toolkit", "call", "content", "functions", "tools"]
 
 
 def tools(format: Format = "openai") -> list[Any]:  # noqa: A002
@@ -33,15 +33,15 @@ def call(
     name: str,
     arguments: str | Mapping[str, Any],
     images: Mapping[str, ImageSource] | None = None,
-    eyes: Eyes | None = None,
-) -> Sight:
+    eyes: Toolkit | None = None,
+) -> ToolResult:
     """Run a tool that a model has called.
 
     arguments: as the model gave them, raw JSON or values. images: the pictures that the model may
     use, by the names it was told; besides these it may use handles of earlier results and https
     URLs, but no files. eyes: whose; by default those of an Agent with the environment's models.
 
-    What the model did wrong comes back as a Sight with status "failed" that says what to do;
+    What the model did wrong comes back as a ToolResult with status "failed" that says what to do;
     ModelError is raised when the planner or segmenter fails.
     """
     eyes = eyes or _default_eyes()
@@ -51,20 +51,20 @@ def call(
             raise ToolError(f"there is no tool {name[:80]!r}; the tools are: {', '.join(TOOLS)}")
         tool = TOOLS[known]
         given = tool.checked(arguments) if isinstance(arguments, str) else tool.fitting(arguments)
-        sight: Sight = getattr(replace(eyes, images=images or eyes.images), known)(**given)
+        sight: ToolResult = getattr(replace(eyes, images=images or eyes.images), known)(**given)
     except (ToolError, InputError) as error:
-        return Sight("", 0, 0, f"Error: {error}", status="failed")
+        return ToolResult("", 0, 0, f"Error: {error}", status="failed")
     return sight
 
 
 def functions(
-    images: Mapping[str, ImageSource] | None = None, eyes: Eyes | None = None
-) -> list[Callable[..., Sight]]:
+    images: Mapping[str, ImageSource] | None = None, eyes: Toolkit | None = None
+) -> list[Callable[..., ToolResult]]:
     """The tools as plain functions with signatures and docstrings, for agent frameworks."""
     eyes = replace(eyes or _default_eyes(), images=images or {})
     return [getattr(eyes, name) for name in TOOLS]
 
 
 @functools.cache
-def _default_eyes() -> Eyes:
-    return Eyes.of(Agent())
+def _default_eyes() -> Toolkit:
+    return Toolkit.of(Agent())

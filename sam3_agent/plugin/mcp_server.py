@@ -10,18 +10,18 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.extras import require
 from sam3_agent.plugin import resources
-from sam3_agent.plugin.door import Door, Rules
-from sam3_agent.plugin.eyes import Eyes
-from sam3_agent.plugin.formats import TOOLS
-from sam3_agent.plugin.gate import Gate, Tell
+from sam3_agent.plugin.error_responses import progress, refusal
+from sam3_agent.plugin.middleware import AccessMiddleware, Rules
+from sam3_agent.plugin.provider_schemas import TOOLS
+from sam3_agent.plugin.result import SCHEMA, ToolResult
 from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, fit, fit_text
-from sam3_agent.plugin.sight import SCHEMA, Sight
-from sam3_agent.plugin.studies import sweep
-from sam3_agent.plugin.words import progress, refusal
+from sam3_agent.plugin.sessions import sweep
+from sam3_agent.plugin.toolkit import Toolkit
+from sam3_agent.plugin.work_queue import Tell, WorkQueue
 from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ FILE = {
 _URI = re.compile(r"sam3://(img_[0-9a-f]+)/(.+)")
 
 
-def build(eyes: Eyes, gate: Gate, structured: bool = False) -> "Server[Any]":
+def build(eyes: Toolkit, gate: WorkQueue, structured: bool = False) -> "Server[Any]":
     """The server; requests that come without HTTP belong to the owner of `eyes`.
 
     structured: send structured content, and declare its schema, to every client.
@@ -76,13 +76,13 @@ def build(eyes: Eyes, gate: Gate, structured: bool = False) -> "Server[Any]":
         yield {}
         sweeping.cancel()
 
-    desk = _Desk(eyes, gate, structured)
+    desk = _Handlers(eyes, gate, structured)
     return Server(
         "sam3-agent",
         title="sam3-agent",
         version=version("sam3-agent"),
         lifespan=lifespan,
-        instructions=load.prompt("plugin_instructions"),
+        instructions=registry.prompt("plugin_instructions"),
         on_list_tools=desk.list_tools,
         on_call_tool=desk.call_tool,
         on_list_resources=desk.list_resources,
@@ -93,7 +93,7 @@ def build(eyes: Eyes, gate: Gate, structured: bool = False) -> "Server[Any]":
     )
 
 
-def http_app(server: "Server[Any]", rules: Rules) -> Door:
+def http_app(server: "Server[Any]", rules: Rules) -> AccessMiddleware:
     """The server as an ASGI app that speaks streamable HTTP at /mcp."""
     from mcp.server.transport_security import TransportSecuritySettings
 
@@ -104,13 +104,13 @@ def http_app(server: "Server[Any]", rules: Rules) -> Door:
         max_request_body_size=rules.max_bytes,
         transport_security=checked,
     )
-    return Door(app, rules)
+    return AccessMiddleware(app, rules)
 
 
-class _Desk:
+class _Handlers:
     """Answers the requests of MCP clients."""
 
-    def __init__(self, eyes: Eyes, gate: Gate, structured: bool) -> None:
+    def __init__(self, eyes: Toolkit, gate: WorkQueue, structured: bool) -> None:
         self._eyes = eyes
         self._gate = gate
         self._structured = structured
@@ -151,7 +151,7 @@ class _Desk:
                     f"there is no tool {params.name[:80]!r}; the tools are: {', '.join(TOOLS)}"
                 )
             given = tool.fitting(_with_url(params.arguments or {}))
-            sight: Sight = getattr(replace(eyes, watch=tell), tool.name)(**given)
+            sight: ToolResult = getattr(replace(eyes, watch=tell), tool.name)(**given)
             return _result(sight, structured)
 
         try:
@@ -247,7 +247,7 @@ class _Desk:
         if params.name not in PROMPTS or set(given) != {"image", "what"}:
             told = f"the prompts are {', '.join(PROMPTS)}, each with image and what"
             raise MCPError(code=types.INVALID_PARAMS, message=told)
-        text = types.TextContent(text=load.prompt(f"plugin_{params.name}", **given))
+        text = types.TextContent(text=registry.prompt(f"plugin_{params.name}", **given))
         return types.GetPromptResult(
             description=PROMPTS[params.name],
             messages=[types.PromptMessage(role="user", content=text)],
@@ -260,7 +260,7 @@ class _Desk:
             client is not None and client.client_info.name in STRUCTURED_CLIENTS
         )
 
-    def _eyes_of(self, context: "ServerRequestContext[Any, Any]") -> Eyes:
+    def _eyes_of(self, context: "ServerRequestContext[Any, Any]") -> Toolkit:
         """The eyes of whoever sent this request.
 
         Over HTTP a session is what the handshake of the older protocols began; its id was checked
@@ -276,7 +276,7 @@ class _Desk:
         return replace(self._eyes, owner=session and f"mcp {session}")
 
 
-def _result(sight: Sight, structured: bool) -> "types.CallToolResult":
+def _result(sight: ToolResult, structured: bool) -> "types.CallToolResult":
     """A sight as words, pictures, links to masks, and values if they are asked for."""
     import mcp_types as types
 
@@ -325,7 +325,7 @@ def _annotations(tool: str) -> "types.ToolAnnotations":
     )
 
 
-def _limits(eyes: Eyes, gate: Gate) -> str:
+def _limits(eyes: Toolkit, gate: WorkQueue) -> str:
     """The limits of every tool in one paragraph."""
     intake = eyes.intake
     pixels = min(intake.max_megapixels, eyes.agent.max_megapixels)

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-from sam3_agent.plugin.sight import SCHEMA
+from sam3_agent.plugin.result import SCHEMA
 from sam3_agent.tool import Tool
 
 _FILE = {"type": "string", "format": "binary", "description": "The file's content."}

@@ -3,11 +3,11 @@
 import json
 import re
 
-from sam3_agent import load
+from sam3_agent import registry
 from sam3_agent.errors import InputError
-from sam3_agent.plugin.eyes import Eyes
+from sam3_agent.plugin.result import mask_file, picture_file
 from sam3_agent.plugin.result_size import compressed
-from sam3_agent.plugin.sight import mask_file, picture_file
+from sam3_agent.plugin.toolkit import Toolkit
 
 KINDS = {
     "overlay.jpg": ("image/jpeg", "The image with the masks of its last result."),
@@ -23,7 +23,7 @@ KINDS = {
 _MASK = re.compile(r"masks/([1-9]\d{0,5})\.png")
 
 
-def read(eyes: Eyes, handle: str, name: str) -> tuple[bytes, str]:
+def read(eyes: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
     """The content of a resource and its MIME type; raises InputError for one that is not there."""
     found = _MASK.fullmatch(name)
     kind = KINDS.get("masks/{number}.png" if found else name)
@@ -38,7 +38,7 @@ def read(eyes: Eyes, handle: str, name: str) -> tuple[bytes, str]:
                 raise InputError(f"there is no mask {number}; the image has {known} masks")
             return mask_file(scene, number), kind[0]
         if name == "overlay.jpg":
-            picture = load.draw(scene.image, scene.select(study.shown), study.shown)
+            picture = registry.draw(scene.image, scene.select(study.shown), study.shown)
             (file,) = compressed([picture]) or (picture_file(picture),)
             return file, kind[0]
         if name == "masks.json":

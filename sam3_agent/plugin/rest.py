@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.extras import require
 from sam3_agent.plugin import resources
-from sam3_agent.plugin.door import Door, Rules, failure
-from sam3_agent.plugin.eyes import Eyes, public_name
-from sam3_agent.plugin.formats import TOOLS
-from sam3_agent.plugin.gate import Gate, Tell
+from sam3_agent.plugin.error_responses import progress, refusal
 from sam3_agent.plugin.metrics import Metrics
+from sam3_agent.plugin.middleware import AccessMiddleware, Rules, failure
 from sam3_agent.plugin.openapi import FILES, IMAGE, OPENED, RESULT, described, failures
-from sam3_agent.plugin.sight import Sight
-from sam3_agent.plugin.studies import sweep
-from sam3_agent.plugin.words import progress, refusal
+from sam3_agent.plugin.provider_schemas import TOOLS
+from sam3_agent.plugin.result import ToolResult
+from sam3_agent.plugin.sessions import sweep
+from sam3_agent.plugin.toolkit import Toolkit, public_name
+from sam3_agent.plugin.work_queue import Tell, WorkQueue
 from sam3_agent.tool import Tool, read_json
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ PATHS = {"ask_image": "/ask"}
 """Where a tool is found, if not under its name."""
 
 
-def app(eyes: Eyes, gate: Gate, rules: Rules) -> Door:
+def app(eyes: Toolkit, gate: WorkQueue, rules: Rules) -> AccessMiddleware:
     """The server as an ASGI app; its callers have no sessions, only the handles of their images."""
-    return Door(build(replace(eyes, owner=None), gate), rules)
+    return AccessMiddleware(build(replace(eyes, owner=None), gate), rules)
 
 
-def build(eyes: Eyes, gate: Gate) -> "FastAPI":
+def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
     """The app behind the door."""
     require("fastapi", "starlette", "python_multipart", purpose="the REST server")
     from fastapi import FastAPI
@@ -58,7 +58,7 @@ def build(eyes: Eyes, gate: Gate) -> "FastAPI":
         lifespan=lifespan,
         redoc_url=None,
     )
-    desk = _Desk(eyes, gate)
+    desk = _Handlers(eyes, gate)
     made.add_exception_handler(HTTPException, desk.refused)
     for tool in TOOLS.values():
         path = PATHS.get(tool.name, f"/{tool.name}")
@@ -97,10 +97,10 @@ def build(eyes: Eyes, gate: Gate) -> "FastAPI":
     return made
 
 
-class _Desk:
+class _Handlers:
     """Answers the requests."""
 
-    def __init__(self, eyes: Eyes, gate: Gate) -> None:
+    def __init__(self, eyes: Toolkit, gate: WorkQueue) -> None:
         self._eyes = eyes
         self._gate = gate
         self._metrics = Metrics()
@@ -228,7 +228,7 @@ class _Desk:
         values = _values(given)
         if isinstance(values.get("image"), bytes):
             values["image"] = eyes.study(values["image"]).handle
-        sight: Sight = getattr(eyes, tool.name)(**tool.fitting(values))
+        sight: ToolResult = getattr(eyes, tool.name)(**tool.fitting(values))
         return sight.to_dict(segmentations=True)
 
 

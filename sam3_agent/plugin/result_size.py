@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
-from sam3_agent.plugin.sight import PICTURE_SIDE, Sight, picture_file, picture_size
-from sam3_agent.replies import cut, sendable
+from sam3_agent.plugin.result import PICTURE_SIDE, ToolResult, picture_file, picture_size
+from sam3_agent.sanitize import cut, sendable
 
 MAX_RESULT_BYTES = 900_000
 """Bytes of a serialized result; the rest to 1,048,576 is for clients that serialize otherwise."""
@@ -86,7 +86,7 @@ def text_bytes(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def fit(sight: Sight, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
+def fit(sight: ToolResult, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
     """The parts of a result that stay within MAX_RESULT_BYTES and MAX_RESULT_TOKENS.
 
     links: the JSON values of the blocks that go along unchanged. structured: whether structured
@@ -112,7 +112,7 @@ def fit_text(text: str) -> str:
     return _longest(sendable(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
-def _words(sight: Sight, structured: bool, room: int) -> Words:
+def _words(sight: ToolResult, structured: bool, room: int) -> Words:
     """The text and structured content within `room` tokens.
 
     Masks lose their rows first, last ones first; then details go, then the middle of the text.
@@ -136,7 +136,7 @@ def _words(sight: Sight, structured: bool, room: int) -> Words:
     return rendered(0, details=False, words=words)
 
 
-def _shortened(sight: Sight, rows: int, details: bool, words: str) -> Sight:
+def _shortened(sight: ToolResult, rows: int, details: bool, words: str) -> ToolResult:
     """The sight with its first `rows` masks and these words; it says what is left out."""
     left = sight.masks[rows:]
     whole = f"(over MCP: sam3://{sight.image}/conversation.json)"

@@ -11,7 +11,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sam3_agent.replies import sendable
+from sam3_agent.sanitize import sendable
 
 if TYPE_CHECKING:
     import mcp_types as types

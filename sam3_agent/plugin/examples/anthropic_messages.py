@@ -1,4 +1,4 @@
-"""Eyes for Claude (ANTHROPIC_API_KEY), which sees the pictures too."""
+"""SAM 3 for Claude (ANTHROPIC_API_KEY), which sees the pictures too."""
 
 import sys
 from typing import Any

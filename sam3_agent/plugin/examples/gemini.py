@@ -1,4 +1,4 @@
-"""Eyes for Gemini (GEMINI_API_KEY); from Gemini 3 on the model sees the pictures too."""
+"""SAM 3 for Gemini (GEMINI_API_KEY); from Gemini 3 on the model sees the pictures too."""
 
 import sys
 from typing import Any

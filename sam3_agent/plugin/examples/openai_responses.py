@@ -1,4 +1,4 @@
-"""Eyes for a model behind OpenAI's Responses API, which shows it the pictures too."""
+"""SAM 3 for a model behind OpenAI's Responses API, which shows it the pictures too."""
 
 import sys
 from typing import Any

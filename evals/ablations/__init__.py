@@ -1,0 +1,1 @@
+"""Experiments that switch one part of the agent off: what does it buy?"""

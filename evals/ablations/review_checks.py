@@ -1,0 +1,147 @@
+"""What each check of an answer buys: a simulated imperfect MLLM over synthetic scenes.
+
+`python -m sam3_agent.evals.ablations.review_checks` prints the table that evals/LOG.md keeps.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sam3_agent.agent import Agent
+from sam3_agent.effort import BALANCED, EXHAUSTIVE, THOROUGH, Effort
+from sam3_agent.evals.ablations.simulated_mllm import (
+    ModelFaults,
+    NoisySegmenter,
+    SegmenterFaults,
+    SimulatedMLLM,
+)
+from sam3_agent.evals.synthetic.referring import held_out_scenes
+from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
+from sam3_agent.masks import Masks
+
+EFFORTS = {
+    "plain": Effort("plain"),
+    "+ verify": BALANCED,
+    "+ verify, 3 votes": Effort("votes", votes=3),
+    "+ complete": Effort("complete", complete=True),
+    "+ verify + complete": EXHAUSTIVE,
+    "+ second reading": Effort("readings", readings=2),
+    "all (thorough)": THOROUGH,
+}
+"""What is compared, the plain one first."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A strategy under study: an effort, and the faults of the model that plans and checks."""
+
+    effort: Effort
+    faults: ModelFaults
+
+
+def arms_of(faults: ModelFaults) -> dict[str, Arm]:
+    """Every effort; where masks are verified, for a model that believes, and for one that looks
+    again at what is doubted.
+    """
+    return {
+        f"{name}, {how}" if effort.votes else name: Arm(effort, replace(faults, looks_again=again))
+        for name, effort in EFFORTS.items()
+        for how, again in (("believed", False), ("looked at again", True))
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """gIoU of one arm over scenes, with its standard error; calls: model calls an ask.
+
+    gain, gain_error: mean difference to the plain arm, scene by scene, and its standard error.
+    """
+
+    giou: float
+    error: float
+    gain: float
+    gain_error: float
+    calls: float
+
+
+def study(
+    seed: int,
+    limit: int,
+    segmenter: SegmenterFaults,
+    arms: Mapping[str, Arm],
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Result]:
+    """Every arm over the same `limit` scenes, the first arm being the plain one."""
+    scores: dict[str, list[float]] = {name: [] for name in arms}
+    calls: dict[str, list[int]] = {name: [] for name in arms}
+    for scene_seed, scene, query in held_out_scenes(seed, limit, TRAIN_STYLES):
+        size = (int(scene.labels.shape[0]), int(scene.labels.shape[1]))
+        rest = [i for i in range(len(scene.things)) if i not in query.targets]
+        targets, others = (_masks(scene.mask, which, size) for which in (query.targets, rest))
+        for name, arm in arms.items():
+            eye = NoisySegmenter(targets, others, segmenter, scene_seed)
+            model = SimulatedMLLM(targets.boxes, arm.faults, scene_seed)
+            verifier = SimulatedMLLM(targets.boxes, arm.faults, scene_seed + 1)
+            agent = Agent(model, eye, verifier=verifier, effort=arm.effort)
+            answer = agent.ask(scene.image, query.text)
+            scores[name].append(_iou(answer.masks, targets))
+            calls[name].append(answer.usage.spent.calls)
+        advance()
+    plain = np.array(next(iter(scores.values())))
+    return {
+        name: Result(
+            float(np.mean(scores[name])),
+            _standard_error(np.array(scores[name])),
+            float(np.mean(np.array(scores[name]) - plain)),
+            _standard_error(np.array(scores[name]) - plain),
+            float(np.mean(calls[name])),
+        )
+        for name in arms
+    }
+
+
+def table(results: Mapping[str, Result]) -> Iterator[str]:
+    """The results as lines of a Markdown table."""
+    yield "| strategy | gIoU | gain over plain | model calls an ask |"
+    yield "|---|---|---|---|"
+    for name, one in results.items():
+        yield (
+            f"| {name} | {one.giou:.3f} ± {one.error:.3f} | {one.gain:+.3f} ± {one.gain_error:.3f} "
+            f"| {one.calls:.1f} |"
+        )
+
+
+def _masks(mask: Callable[[int], np.ndarray], which: Sequence[int], size: tuple[int, int]) -> Masks:
+    return Masks.from_dense(np.array([mask(i) for i in which])) if which else Masks.empty(size)
+
+
+def _iou(found: Masks, truth: Masks) -> float:
+    """IoU of the unions; 1 when both are empty."""
+    if not len(found) or not len(truth):
+        return float(len(found) == len(truth))
+    return float(found.union().overlap(truth.union())[0, 0])
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=4711)
+    parser.add_argument("--limit", type=int, default=300)
+    rates = {**vars(SegmenterFaults()), **vars(ModelFaults())}
+    del rates["looks_again"]
+    for name, value in rates.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
+    given = vars(parser.parse_args())
+    segmenter = SegmenterFaults(**{name: given[name] for name in vars(SegmenterFaults())})
+    faults = ModelFaults(**{name: given[name] for name in vars(ModelFaults()) if name in given})
+    print("\n".join(table(study(given["seed"], given["limit"], segmenter, arms_of(faults)))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""A simulated imperfect MLLM, and a segmenter with stated faults: what do checks buy?
+
+The model knows the truth and errs at stated rates, so that strategies can be compared without any
+MLLM. It says nothing about how good a real one is: only what a check of a given quality is worth.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sam3_agent.masks import Masks
+from sam3_agent.messages import Message
+from sam3_agent.model.scripted_planner import calling
+from sam3_agent.rle import tight_boxes
+from sam3_agent.segmenter import (
+    STANDARD,
+    Detection,
+    ObjectPrompt,
+    Prompt,
+    Selection,
+    checked_concept,
+)
+from sam3_agent.tool import Tool
+from sam3_agent.usage import TokenUsage
+
+HIDDEN_SCORE = 0.35
+"""The score of what a noisy segmenter does not find at its usual threshold of 0.5."""
+
+LOWERED = 0.25
+"""The threshold at which the simulated model asks again when something is missing."""
+
+SAME_IOU = 0.5
+"""A box that overlaps a target's at least this much is the target, for a model that sees boxes."""
+
+
+@dataclass(frozen=True)
+class SegmenterFaults:
+    """How often a segmenter errs, for each thing in a scene.
+
+    dropped: a target has a score below the threshold. invented: something else has one above.
+    doubtful: something else has one below, and comes up when the threshold is lowered.
+    """
+
+    dropped: float = 0.2
+    invented: float = 0.15
+    doubtful: float = 0.3
+
+
+@dataclass(frozen=True)
+class ModelFaults:
+    """How often a model judges rightly.
+
+    picks: whether one mask belongs to the answer. mask_checks: the same, asked for each mask.
+    exhaustivity: whether all targets are marked. The defaults for checks are those of the AI
+    verifiers in SAM 3's data engine (arXiv 2511.16719); comparisons: which of two answers is
+    better, for which nobody gives a rate. looks_again: it answers a doubted mask by looking at it
+    again, with the same rate of errors; else it believes the check.
+    """
+
+    picks: float = 0.9
+    mask_checks: float = 0.777
+    exhaustivity: float = 0.811
+    comparisons: float = 0.777
+    looks_again: bool = False
+
+
+class NoisySegmenter:
+    """Finds the targets of one question, and other things, with seeded faults.
+
+    targets, others: masks. Every phrase means the targets; regions are not understood.
+    """
+
+    name = "noisy"
+
+    def __init__(self, targets: Masks, others: Masks, faults: SegmenterFaults, seed: int) -> None:
+        rng = np.random.default_rng([11, seed])
+        sure = rng.uniform(0.6, 0.95, len(targets) + len(others))
+        hidden = rng.random(len(targets)) < faults.dropped
+        draw = rng.random(len(others))
+        scores = [HIDDEN_SCORE if hide else s for hide, s in zip(hidden, sure, strict=False)]
+        for chance, score in zip(draw, sure[len(targets) :], strict=True):
+            doubtful = chance < faults.invented + faults.doubtful
+            scores.append(score if chance < faults.invented else HIDDEN_SCORE * doubtful)
+        rles = (*targets.rles, *others.rles)
+        every = Masks(
+            targets.size, tight_boxes(rles), np.array(scores, np.float32), ("",) * len(rles), rles
+        )
+        self._masks = every[np.argsort(-every.scores, kind="stable")]
+
+    def encode(self, image: npt.NDArray[np.uint8]) -> tuple[int, int]:
+        """The size: nothing else is needed."""
+        return int(image.shape[0]), int(image.shape[1])
+
+    def detect(
+        self, features: tuple[int, int], prompts: Sequence[Prompt], selection: Selection = STANDARD
+    ) -> list[Detection]:
+        """What is above the threshold, the same for each prompt."""
+        least = max(0.5 if selection.threshold is None else selection.threshold, 0.01)
+        masks = self._masks[self._masks.scores >= least]
+        presence = float(self._masks.scores.max(initial=0.0))
+        return [Detection(checked_concept(p, features), presence, masks) for p in prompts]
+
+    def segment_at(self, features: tuple[int, int], prompt: ObjectPrompt) -> Masks:
+        """Nothing: it has no tracker."""
+        return Masks.empty(features)
+
+
+@dataclass
+class SimulatedMLLM:
+    """Plans and checks one question whose target boxes (N, 4) it knows, with seeded errors.
+
+    As a planner it asks once, picks masks and answers; doubted, it does what its faults say, and
+    when something is missing it asks again at a lower threshold.
+    """
+
+    targets: npt.NDArray[np.float32]
+    faults: ModelFaults
+    seed: int
+    name: str = "simulated"
+    _picked: dict[int, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng([13, self.seed])
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The next step as a planner, or the filled form as a verifier."""
+        forms = {"judge": self._judge, "report": self._report, "prefer": self._prefer}
+        if tools[0].name in forms:
+            values = forms[tools[0].name](messages[-1].data or {})
+            call = (tools[0].name, values)
+        else:
+            call = self._next_step(messages)
+        return Message(
+            "assistant", tool_calls=calling(call).tool_calls, spent=TokenUsage(calls=1, cost=None)
+        )
+
+    def _next_step(self, messages: Sequence[Message]) -> tuple[str, dict[str, Any]]:
+        last = messages[-1]
+        if last.role == "user":
+            self._picked.clear()
+            return "segment", {"phrases": ["target"]}
+        if "MISSING" in last.text and not any(LOWERED_CALL in c for c in _arguments(messages)):
+            self._heed(last.text)
+            return "segment", {"phrases": ["target"], "threshold": LOWERED}
+        self._heed(last.text)
+        masks = _masks_of(messages)
+        numbers = [number for number, box in masks.items() if self._pick(number, box)]
+        return "answer", {"text": "These.", "numbers": numbers}
+
+    def _pick(self, number: int, box: Sequence[float]) -> bool:
+        """Whether a mask belongs to the answer, as it seems; decided once."""
+        if number not in self._picked:
+            self._picked[number] = self._guess(self._is_target(box), self.faults.picks)
+        return self._picked[number]
+
+    def _heed(self, doubts: str) -> None:
+        """Act on "mask 3: WRONG (0.90): ..." lines."""
+        for line in doubts.splitlines():
+            if line.startswith("mask ") and ": WRONG" in line:
+                number = int(line.split(":")[0].removeprefix("mask "))
+                if self.faults.looks_again:
+                    self._picked.pop(number, None)
+                else:
+                    self._picked[number] = False
+
+    def _judge(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        rate = self.faults.mask_checks
+        verdicts = [
+            {
+                "number": mask["number"],
+                "right": self._guess(self._is_target(mask["box"]), rate),
+                "confidence": 0.8,
+                "reason": "simulated",
+            }
+            for mask in data["masks"]
+        ]
+        return {"verdicts": verdicts}
+
+    def _report(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        rate = self.faults.exhaustivity
+        marked = np.array(data["marked"], np.float32).reshape(-1, 4)
+        whole = bool((_box_iou(self.targets, marked).max(1, initial=0.0) >= SAME_IOU).all())
+        complete = self._guess(whole, rate)
+        return {"complete": complete, "missing": "" if complete else "a target", "regions": []}
+
+    def _prefer(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        a, b = (self._quality(np.array(boxes, np.float32)) for boxes in data["answers"])
+        if a == b:
+            return {"better": "equal", "reason": "simulated"}
+        better = "A" if self._guess(a > b, self.faults.comparisons) else "B"
+        return {"better": better, "reason": "simulated"}
+
+    def _quality(self, boxes: npt.NDArray[np.float32]) -> float:
+        """F1 of an answer's boxes."""
+        boxes = boxes.reshape(-1, 4)
+        if not len(boxes) or not len(self.targets):
+            return float(len(boxes) == len(self.targets))
+        hits = float((_box_iou(self.targets, boxes).max(1) >= SAME_IOU).sum())
+        return 2 * hits / (len(boxes) + len(self.targets))
+
+    def _is_target(self, box: Sequence[float]) -> bool:
+        one = np.array([box], np.float32)
+        return bool((_box_iou(self.targets, one) >= SAME_IOU).any())
+
+    def _guess(self, truth: bool, rate: float) -> bool:
+        """The truth with this probability, else its opposite."""
+        return truth if self._rng.random() < rate else not truth
+
+
+LOWERED_CALL = f'"threshold": {LOWERED}'
+
+
+def _arguments(messages: Sequence[Message]) -> list[str]:
+    return [call.arguments for message in messages for call in message.tool_calls]
+
+
+def _masks_of(messages: Sequence[Message]) -> dict[int, list[float]]:
+    """The pixel boxes of all masks that segment told of, by number."""
+    return {
+        mask["number"]: mask["box"]
+        for message in messages
+        if message.role == "tool" and message.data
+        for mask in message.data.get("masks", ())
+    }
+
+
+def _box_iou(
+    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """(N, M) IoU of xyxy boxes."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
+    result: npt.NDArray[np.float32] = shared / (areas[0][:, None] + areas[1][None] - shared + 1e-9)
+    return result

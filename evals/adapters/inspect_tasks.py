@@ -1,0 +1,243 @@
+"""The benchmarks as tasks of inspect-ai, with any model that inspect knows as the planner.
+
+    inspect eval evals/inspect_tasks.py@grounding --model openai/gpt-5.4-mini \
+        -T benchmark=reasonseg -T data=/data/ReasonSeg -T split=val -T segmenter=facebook/sam3
+
+Scores and metrics are the benchmark's own; `--limit`, retries and logs are inspect's.
+"""
+
+import base64
+import contextvars
+import io
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+import numpy as np
+
+from sam3_agent.extras import require
+
+require("inspect_ai", purpose="evals/inspect_tasks.py")
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.dataset import Sample as InspectSample
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    Content,
+    ContentImage,
+    ContentText,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+)
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.tool import ToolCall as InspectCall
+from inspect_ai.tool import ToolInfo, ToolParams
+from PIL import Image
+
+from sam3_agent import registry
+from sam3_agent.agent import Agent
+from sam3_agent.errors import PlannerError
+from sam3_agent.evals.benchmark import Benchmark
+from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.results_file import row_from_dict, row_to_dict
+from sam3_agent.evals.runner import solved
+from sam3_agent.evals.solvers.named import strategy as strategy_named
+from sam3_agent.images import Pixels
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.segmenter import Segmenter
+from sam3_agent.tool import Tool
+from sam3_agent.usage import TokenUsage
+
+
+@task
+def grounding(
+    benchmark: str = "scenes",
+    data: str | None = None,
+    split: str | None = None,
+    strategy: str = "agent",
+    effort: str = "balanced",
+    segmenter: str | None = None,
+    limit: int | None = None,
+) -> Task:
+    """A benchmark by name; `strategy` is one of those of `sam3-agent eval`.
+
+    limit: only the first so many samples (of scenes, 200 by default).
+    """
+    options = {"limit": limit} if benchmark == "scenes" else {}
+    found = read(benchmark, Path(data) if data else None, split, **options)
+    return benchmark_task(found, registry.segmenter(segmenter), strategy, effort, limit)
+
+
+def benchmark_task(
+    benchmark: Benchmark,
+    segmenter: Segmenter,
+    strategy: str = "agent",
+    effort: str = "balanced",
+    limit: int | None = None,
+) -> Task:
+    """A benchmark that was read, as a task."""
+    samples = [
+        InspectSample(input=sample.query, id=sample.id, metadata={**sample.tags, "index": index})
+        for index, sample in enumerate(benchmark.samples[:limit])
+    ]
+    return Task(
+        dataset=MemoryDataset(samples, name=benchmark.name),
+        solver=_answers(benchmark, segmenter, strategy, effort),
+        scorer=_scores(benchmark),
+        name=f"sam3-agent-{benchmark.name}",
+    )
+
+
+@solver
+def _answers(benchmark: Benchmark, segmenter: Segmenter, strategy: str, effort: str) -> Solver:
+    """Answers a sample with a strategy in a thread; its row goes into the metadata."""
+    options: dict[str, Any] = {"effort": effort}
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        index = int(state.metadata["index"])
+        async with anyio.from_thread.BlockingPortal() as portal:
+            planner = InspectPlanner(get_model(), portal)
+            agent = partial(Agent, **options)
+            way = strategy_named(strategy, planner, segmenter, agent=agent)
+            row, _ = await anyio.to_thread.run_sync(solved, way, benchmark.samples[index])
+        state.metadata["row"] = row_to_dict(index, row)
+        state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")
+        return state
+
+    return solve
+
+
+def _scores(benchmark: Benchmark) -> Scorer:
+    """The benchmark's score of every sample, and its metrics over all of them."""
+
+    @metric(name=benchmark.name)
+    def metrics() -> Metric:
+        def over_all(scores: list[SampleScore]) -> dict[str, float]:
+            rows = [row_from_dict((one.score.metadata or {})["row"]) for one in scores]
+            return benchmark.metrics(rows)
+
+        return over_all
+
+    @scorer(metrics=[metrics()], name=benchmark.name)
+    def score_rows() -> Scorer:
+        async def score(state: TaskState, target: Target) -> Score:
+            line = state.metadata["row"]
+            row = row_from_dict(line)
+            return Score(
+                value=benchmark.score(row),
+                answer=row.text,
+                explanation=row.error,
+                metadata={"row": line},
+            )
+
+        return score
+
+    return score_rows()
+
+
+class InspectPlanner:
+    """A model of inspect-ai as a Planner, from threads of an inspect task.
+
+    portal: into the event loop in which the model lives; calls run in the context of the sample
+    for which this was made, so that inspect logs them there.
+    """
+
+    def __init__(self, model: Model, portal: anyio.from_thread.BlockingPortal) -> None:
+        self.name = f"inspect:{model}"
+        self._model = model
+        self._portal = portal
+        self._context = contextvars.copy_context()
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """The model's next message; PlannerError when it fails."""
+        ask = partial(
+            self._model.generate, _chat(messages), [_info(tool) for tool in tools], config=_CONFIG
+        )
+        try:
+            output: ModelOutput = self._context.copy().run(self._portal.call, ask)
+        except Exception as error:  # whatever a provider of inspect raises
+            raise PlannerError(f"{self.name}: {type(error).__name__}: {error}") from error
+        if output.error:
+            raise PlannerError(f"{self.name}: {output.error}", spent=_spent(output))
+        return _message(output)
+
+
+_CONFIG = GenerateConfig()
+
+
+def _chat(messages: Sequence[Message]) -> list[ChatMessage]:
+    """The conversation; pictures of tool results follow as a user's message."""
+    out: list[ChatMessage] = []
+    pictures: list[Content] = []
+    for message in messages:
+        if message.role != "tool" and pictures:
+            out.append(ChatMessageUser(content=pictures))
+            pictures = []
+        shown: list[Content] = [_picture(one) for one in message.pictures]
+        if message.role == "system":
+            out.append(ChatMessageSystem(content=message.text))
+        elif message.role == "user":
+            out.append(ChatMessageUser(content=[ContentText(text=message.text), *shown]))
+        elif message.role == "tool":
+            out.append(ChatMessageTool(content=message.text, tool_call_id=message.tool_call_id))
+            pictures += shown
+        elif isinstance(message.provider_state, ChatMessageAssistant):
+            out.append(message.provider_state)
+        else:
+            out.append(ChatMessageAssistant(content=message.text))
+    if pictures:
+        out.append(ChatMessageUser(content=pictures))
+    return out
+
+
+def _picture(pixels: Pixels) -> ContentImage:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels)).save(file, "JPEG", quality=90)
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return ContentImage(image=f"data:image/jpeg;base64,{data}")
+
+
+def _info(tool: Tool) -> ToolInfo:
+    parameters = ToolParams.model_validate(dict(tool.parameters))
+    return ToolInfo(name=tool.name, description=tool.description, parameters=parameters)
+
+
+def _message(output: ModelOutput) -> Message:
+    said = output.message
+    calls = tuple(_call(one) for one in said.tool_calls or ())
+    return Message(
+        "assistant", said.text, tool_calls=calls, spent=_spent(output), provider_state=said
+    )
+
+
+def _spent(output: ModelOutput) -> TokenUsage:
+    usage = output.usage
+    if usage is None:
+        return TokenUsage(calls=1, cost=None)
+    return TokenUsage(
+        calls=1,
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.input_tokens_cache_read or 0,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens or 0,
+        cost=usage.total_cost,
+    )
+
+
+def _call(call: InspectCall) -> ToolCall:
+    """A call with its arguments as JSON text; what inspect could not parse stays as it was."""
+    if call.parse_error:
+        raw = " ".join(str(value) for value in call.arguments.values())
+        return ToolCall(call.id, call.function, raw)
+    return ToolCall(call.id, call.function, json.dumps(call.arguments))

@@ -1,0 +1,179 @@
+"""What SAM 3 itself costs at full size, and whether it gives the numbers of the original."""
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from sam3_agent.evals.bench.measurement import Row, cpu_seconds, elsewhere, noise, peak_memory
+from sam3_agent.evals.bench.peer import corner_box, new_peer, relative_box
+from sam3_agent.segmenter import ConceptPrompt, Selection
+
+PHRASES = ("red car", "dog", "tree", "person", "window", "wheel", "road sign", "cloud")
+PHOTO = (1200, 1800)
+
+
+def phrases(masks: int) -> Iterator[Row]:
+    """Eight phrases on one photo, a second ask, and a moved threshold, at full size, on one core.
+
+    With several threads, CPU time also counts those that wait for the others.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from _phrases_on_one_core()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _phrases_on_one_core() -> Iterator[Row]:
+    eye = _full_size_segmenter()
+    image = noise(PHOTO)
+    encode, features = cpu_seconds(lambda: eye.encode(image))
+    # far above what random weights score, so that masks cost nothing on either side
+    nothing = Selection(threshold=1.0)
+    ask, _ = cpu_seconds(lambda: eye.detect(features, PHRASES, nothing))
+    more = [f"{phrase} too" for phrase in PHRASES]
+    again, _ = cpu_seconds(lambda: eye.detect(eye.encode(image), more, nothing))
+    peer = new_peer()
+    reference = None
+    note = "Meta's package is not installed"
+    if peer is not None:
+        its_encode, state = cpu_seconds(lambda: peer.encode(image))
+        its_ask, _ = cpu_seconds(lambda: peer.detect(state, "red car", 1.0))
+        reference = len(PHRASES) * (its_encode + its_ask)
+        note = (
+            f"ours {encode:.0f} + 8 x {ask / 8:.1f}; the reference encodes for every phrase: "
+            f"8 x ({its_encode:.0f} + {its_ask:.1f}), one of the 8 measured"
+        )
+    yield Row(
+        f"{len(PHRASES)} phrases on a photo of {PHOTO[1]}x{PHOTO[0]}",
+        "CPU s",
+        encode + ask,
+        reference,
+        "at most 1/4.5 of the reference",
+        None if reference is None else encode + ask <= reference / 4.5,
+        note,
+    )
+    yield Row(
+        "second ask on the same picture",
+        "CPU s",
+        again,
+        None,
+        "no encoder run; at most 1.1 x the phrases",
+        eye.encoded == 1 and again <= 1.1 * ask,
+        f"{eye.encoded} encoder run; the first 8 phrases took {ask:.1f} s",
+    )
+    moved, _ = cpu_seconds(lambda: eye.detect(features, more[-1:], Selection(threshold=0.999)))
+    yield Row(
+        "threshold move",
+        "CPU ms",
+        1000 * moved,
+        None,
+        "no forward pass; at most 20 ms",
+        moved <= 0.020,
+    )
+
+
+def numbers(masks: int) -> Iterator[Row]:
+    """All candidates of three prompts against the original's, under equal weights."""
+    peer = new_peer()
+    if peer is None:
+        yield Row(
+            "numbers equal to the original",
+            "largest difference",
+            float("nan"),
+            None,
+            "at most 1e-5",
+            None,
+            "Meta's package is not installed",
+        )
+        return
+    eye = _full_size_segmenter(lambda phrase: {"input_ids": peer.tokens(phrase)})
+    peer.take_weights(eye.model.state_dict())
+    image = noise((480, 640))
+    features, state = eye.encode(image), peer.encode(image)
+    box, other = (64.0, 96.0, 320.0, 384.0), (400.0, 40.0, 600.0, 200.0)
+    for what, prompt in {
+        "phrase": ConceptPrompt("red car"),
+        "phrase and exemplars": ConceptPrompt("red car", (box,), (other,)),
+        "exemplar alone": ConceptPrompt("", (box,)),
+    }.items():
+        eye.detect(features, [prompt], Selection(threshold=1.0))
+        ours = features.candidates.get(prompt)
+        boxes = [relative_box(one, image.shape) for one in (*prompt.positive, *prompt.negative)]
+        labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
+        theirs = peer.raw(state, prompt.phrase or "visual", boxes, labels)
+        corners = np.array([corner_box(one, image.shape) for one in theirs["boxes"]])
+        differences = {
+            "presence": abs(ours.presence - float(theirs["presence"])),
+            "scores": float(np.abs(ours.scores - theirs["scores"]).max()),
+            "boxes": float((np.abs(ours.boxes - corners) / max(image.shape)).max()),
+            # with random weights logits reach tens: single precision is relative to their size
+            "mask logits": float(
+                np.abs(ours.logits - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
+            ),
+        }
+        yield Row(
+            f"numbers equal to the original: {what}",
+            "largest difference",
+            max(differences.values()),
+            None,
+            "at most 1e-5",
+            max(differences.values()) <= 1e-5,
+            ", ".join(f"{name} {value:.1e}" for name, value in differences.items()),
+        )
+
+
+def size(masks: int) -> Iterator[Row]:
+    """The peak memory of a process that asks the full-size model for one phrase."""
+    used = elsewhere(_peak_of_full_size)
+    yield Row(
+        f"full-size model, one phrase on a photo of {PHOTO[1]}x{PHOTO[0]}, peak memory",
+        "MB",
+        used,
+        None,
+        "at most 8192 MB",
+        used <= 8192,
+        "the whole process, from import to masks",
+    )
+
+
+def _peak_of_full_size() -> float:
+    """MB that this process has needed at most, after one phrase at full size."""
+    eye = _full_size_segmenter()
+    eye.detect(eye.encode(noise(PHOTO)), PHRASES[:1], Selection(threshold=0.0))
+    return peak_memory()
+
+
+def _full_size_segmenter(read: Callable[[str], Any] | None = None) -> Any:
+    """SAM 3 as it is released, with random weights; `read` takes the tokenizer's place."""
+    import torch
+    from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
+
+    from sam3_agent.model.checkpoints import TINY, Checkpoint
+    from sam3_agent.model.sam3 import Sam3Segmenter
+
+    torch.manual_seed(0)
+    tokenizer: Any = Sam3Processor.from_pretrained(TINY).tokenizer
+    if read is not None:
+        tokenizer = _Tokens(read)
+    processor = SimpleNamespace(image_processor=Sam3ImageProcessor(), tokenizer=tokenizer)
+    model = Sam3Model(Sam3Config())
+    return Sam3Segmenter(Checkpoint("random", "random", model, processor), device="cpu")
+
+
+class _Tokens:
+    """A tokenizer that reads what another one does."""
+
+    pad_token_id = 0
+    model_max_length = 32
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._read = read
+
+    def __call__(self, phrase: str) -> Any:
+        return self._read(phrase)

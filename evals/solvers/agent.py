@@ -1,0 +1,71 @@
+"""The agent as a strategy, and its ceiling: the oracle."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sam3_agent.agent import Agent, checked_query, last_answer
+from sam3_agent.answer import Status
+from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.solvers.best_subset import best_subset
+from sam3_agent.evals.solvers.solver import Outcome, accounted
+from sam3_agent.images import Pixels
+from sam3_agent.loop import Asked
+from sam3_agent.masks import Masks
+from sam3_agent.scene import Scene
+from sam3_agent.usage import Usage, UsageTracker
+
+
+class AgentSolver:
+    """Asks an agent; one serves all samples, since it keeps nothing between questions."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        """See `Solver.solve`."""
+        account = UsageTracker(self._agent.budget)
+        scene = Scene(image, self._agent.segmenter)
+        with accounted(lambda: _usage(account, scene)):
+            asked = Asked(scene, checked_query(sample.query))
+            answer = last_answer(self._agent.answering(asked, account))
+            return Outcome(
+                answer.masks,
+                _all(scene.masks, answer.masks),
+                answer.text,
+                answer.status,
+                answer.usage,
+                answer.messages,
+            )
+
+
+class OracleSolver:
+    """Answers with the best subset of all that the agent found: the ceiling of its choices."""
+
+    def __init__(self, agent: AgentSolver) -> None:
+        self._agent = agent
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        """See `Solver.solve`."""
+        outcome = self._agent.solve(image, sample)
+        if sample.truth is None:
+            return outcome
+        best = outcome.found[best_subset(outcome.found, sample.truth)]
+        nothing: Status = "unable" if outcome.status == "unable" else "no_target"
+        return replace(outcome, pred=best, status="answered" if len(best) else nothing)
+
+
+def _usage(account: UsageTracker, scene: Scene) -> Usage:
+    """What a question has cost that came to no answer."""
+    return Usage(
+        spent=account.total,
+        parts=dict(account.parts),
+        seconds=account.seconds,
+        segmenter_seconds=scene.segmenter_seconds,
+    )
+
+
+def _all(found: Masks, answered: Masks) -> Masks:
+    """What a scene holds, and what was answered from a second look at another one."""
+    known = answered.overlap(found).max(axis=1, initial=0.0) > 0.999
+    return Masks.concatenate([found, answered[np.flatnonzero(~known)]])

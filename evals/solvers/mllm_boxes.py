@@ -1,0 +1,117 @@
+"""The baseline `mllm`: the planner's own boxes into SAM 3's box prompts.
+
+It answers what the agent adds to the MLLM alone.
+"""
+
+import logging
+import time
+
+from sam3_agent import registry
+from sam3_agent.answer import Status
+from sam3_agent.errors import SegmenterError
+from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.solvers.box_parsing import LabelledBox, Layout, read_boxes
+from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
+from sam3_agent.images import Pixels
+from sam3_agent.masks import Masks
+from sam3_agent.messages import Message
+from sam3_agent.planner import Planner
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import Box, ConceptPrompt, ObjectPrompt, Segmenter
+
+logger = logging.getLogger(__name__)
+
+FORMS = {
+    "yx1000": '{"box_2d": [y0, x0, y1, x1], "label": "..."}, each 0 to 1000',
+    "xy1000": '{"bbox_2d": [x0, y0, x1, y1], "label": "..."}, each 0 to 1000',
+    "xy": '{"bbox_2d": [x0, y0, x1, y1], "label": "..."} in pixels',
+}
+AGAIN = (
+    "I cannot read boxes in that. Reply with the JSON list alone; an empty list if nothing fits."
+)
+TRIES = 2
+
+
+def usual_layout(planner: str) -> Layout:
+    """How the models of a family have learned to write boxes, by the planner's name."""
+    name = planner.lower()
+    if "gemini" in name:
+        return "yx1000"
+    return "xy" if "qwen2" in name else "xy1000"
+
+
+class BoxSolver:
+    """Asks the planner once for boxes, and SAM 3 for the one object in each.
+
+    layout: how the planner writes boxes, by default as its family does. A segmenter that cannot be
+    pointed at things is given the box as an exemplar, and the mask that fits it best is taken.
+    """
+
+    def __init__(
+        self, planner: Planner, segmenter: Segmenter, layout: Layout | None = None
+    ) -> None:
+        self._planner = planner
+        self._segmenter = segmenter
+        self._layout: Layout = layout or usual_layout(planner.name)
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        """See `Solver.solve`; a planner that twice writes no boxes ends `out_of_budget`."""
+        account = Account(self._planner)
+        with accounted(account.usage):
+            return self._solve(image, sample, account)
+
+    def _solve(self, image: Pixels, sample: Sample, account: Account) -> Outcome:
+        scene = Scene(image, self._segmenter)
+        size = (scene.height, scene.width)
+        messages = [
+            Message("system", registry.prompt("boxes", form=FORMS[self._layout])),
+            Message("user", sample.query, pictures=(image,)),
+        ]
+        boxes: list[LabelledBox] | None = None
+        for turn in range(TRIES):
+            if turn:
+                messages.append(Message("user", AGAIN))
+            messages.append(account.reply(messages))
+            boxes = read_boxes(messages[-1].text, size, self._layout)
+            if boxes is not None:
+                break
+        masks = [self._mask(scene, one) for one in boxes or ()]
+        pred = Masks.concatenate([Masks.empty(size), *masks])
+        account.segmenter_seconds = scene.segmenter_seconds
+        status: Status = "answered" if len(pred) else "no_target"
+        if boxes is None:
+            status = "out_of_budget"
+        return Outcome(pred, pred, messages[-1].text, status, account.usage(), tuple(messages))
+
+    def _mask(self, scene: Scene, one: LabelledBox) -> Masks:
+        """The mask of the object in a box: one, or none."""
+        try:
+            found = scene.segment_at(ObjectPrompt(box=one.box))
+            return _called(scene.select(found.numbers), one.label)
+        except SegmenterError as error:
+            logger.info("no box prompt, the box is shown as an exemplar: %s", error)
+        began = time.monotonic()
+        features = self._segmenter.encode(scene.image)
+        (found_like,) = self._segmenter.detect(features, [ConceptPrompt("", (one.box,))])
+        scene.segmenter_seconds += time.monotonic() - began
+        return _called(_fitting(found_like.masks, one.box), one.label)
+
+
+def _fitting(masks: Masks, box: Box) -> Masks:
+    """The mask whose box has the highest IoU with a box; none below 0.3, which is another thing."""
+    overlaps = [_iou(tuple(map(float, other)), box) for other in masks.boxes]
+    if not overlaps or max(overlaps) < 0.3:
+        return masks[[]]
+    return masks[[overlaps.index(max(overlaps))]]
+
+
+def _iou(one: tuple[float, ...], other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return shared / (sum(areas) - shared)
+
+
+def _called(masks: Masks, label: str) -> Masks:
+    return Masks(masks.size, masks.boxes, masks.scores, (label or "box",) * len(masks), masks.rles)

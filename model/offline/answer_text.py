@@ -1,0 +1,200 @@
+"""Answers in words: what was found, how many, and why nothing was."""
+
+from sam3_agent.model.offline.color_text import ColorWording
+from sam3_agent.model.offline.inflection import indefinite, plural
+from sam3_agent.model.offline.naming import PLACES, are, capital, listed, rank_word, superlative
+from sam3_agent.model.offline.query_tree import (
+    THING,
+    Check,
+    Chosen,
+    Color,
+    Compare,
+    Concept,
+    Count,
+    CountColors,
+    CountKinds,
+    Excluded,
+    Exists,
+    Node,
+    Query,
+    Ranked,
+    Refer,
+    Related,
+    SameColor,
+    Union,
+    concepts,
+    heads,
+)
+from sam3_agent.model.offline.yes_no_text import CheckWording
+from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
+
+
+class Wording(CheckWording, ColorWording):
+    """Says in words what a query comes to; see `Naming`."""
+
+    def answer(self, query: Query) -> str:
+        """One to three plain sentences."""
+        match query:
+            case Refer(what):
+                sentences = [self._reference(what), *self._kinds(what), *self._notes(what)]
+            case Count(what):
+                sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
+            case CountKinds(what):
+                sentences = [self._kind_count(what), *self._notes(what)]
+            case Exists(what):
+                sentences = [self._existence(query), *self._notes(what)]
+            case Check(what):
+                sentences = [self._check(query), *self._notes(what)]
+            case Compare(what, other):
+                sentences = [self._comparison(query), *self._notes(Union((what, other)))]
+            case Color(what):
+                sentences = [self._coloring(what), *self._notes(what)]
+            case CountColors(what):
+                sentences = [self._color_counts(what), *self._notes(what)]
+            case SameColor(what):
+                sentences = [self._same_color(query), *self._notes(what)]
+        return " ".join(sentences)
+
+    def _reference(self, node: Node) -> str:
+        things = self._findings.things(node)
+        if isinstance(node, Union):
+            return self._union(node)
+        if not things:
+            return self._nothing(node)
+        match node:
+            case Ranked(of):
+                return self._ranking(node, len(self._findings.things(of)))
+            case Chosen(of):
+                return self._choice(node, len(self._findings.candidates(of)))
+            case Excluded(_, left_out) if not self._findings.things(left_out):
+                absent = self._name(left_out, several=False)
+                return f"{self._there(node.of)}; there is no {absent} to leave out."
+            case Excluded(of, left_out):
+                name = self._name(of, several=len(things) != 1)
+                some = self._marked(f"{len(things)} {name}", node)
+                return f"{some}: all except {self._left_out(left_out)}."
+            case _:
+                return f"{self._there(node)}."
+
+    def _ranking(self, node: Ranked, total: int) -> str:
+        if total == 1:
+            one = self._marked(f"1 {self._name(node.of, several=False)}", node)
+            return f"There is only {one}; this is it."
+        names = self._name(node.of)
+        if total < node.first or (node.count > 1 and total <= node.count):
+            return f"There are only {total} {names}."
+        number = f"{node.count} " if node.count > 1 else ""
+        of_all = f"of {total} {names}"
+        if isinstance(node.of, Union) and all(isinstance(one, Chosen) for one in node.of.parts):
+            first = self._findings.things(node)
+            these = [one for one in node.of.parts if self._findings.fitting(first, one)]
+            of_all = f"of {self._the(node.of)}: {listed([self._name(one) for one in these])}"
+        if " " in node.order:
+            rank = f"{rank_word(node.first)} " if node.first > 1 else ""
+            some = self._marked(f"The {rank}{number or 'one '}".strip(), node)
+            return f"{some} {of_all} from the {node.order} corner."
+        if node.first == 1:
+            some = self._marked(f"The {number}{superlative(node.order)}", node)
+            return f"{some} {of_all}."
+        rank = rank_word(node.first)
+        if node.order in PLACES and node.order != "middle":
+            return f"{self._marked(f'The {rank}', node)} {of_all} from the {node.order}."
+        return f"{self._marked(f'The {rank} {superlative(node.order)}', node)} {of_all}."
+
+    def _choice(self, node: Chosen, total: int) -> str:
+        meant = node
+        near = isinstance(node.of, Related) and node.of.relation == "near"
+        if near and isinstance(node.of, Related):
+            if total > node.count:
+                number = f"{node.count} " if node.count > 1 else "one "
+                anchor = self._the(node.of.anchor, every=node.of.every)
+                some = self._marked(f"The {number}nearest to {anchor}", node)
+                return f"{some}, of {total} {self._name(node.of.of)}."
+            node = Chosen(node.of.of, node.count)
+        name = self._name(node.of, several=total != 1)
+        if total < node.count:
+            return f"There {are(total)} only {total} {name}."
+        if total == node.count:
+            if total == 1:
+                return f"This is {self._marked(f'the {name}', meant)}."
+            return f"These are {self._marked(f'the {total} {name}', meant)}."
+        how = "nearest" if isinstance(node.of, Related) else "clearest"
+        if node.count == 1:
+            return f"There are {total} {name}; this is {self._marked(f'the {how} one', meant)}."
+        ones = self._marked(f"the {node.count} {how} ones", meant)
+        return f"There are {total} {name}; these are {ones}."
+
+    def _union(self, node: Union) -> str:
+        found = [part for part in node.parts if self._findings.things(part)]
+        missing = [part for part in node.parts if not self._findings.things(part)]
+        sentences = [self._nothing(part) for part in missing]
+        if found:
+            sentences.insert(0, f"{capital(listed([self._some(part) for part in found]))}.")
+        return " ".join(sentences)
+
+    def _count(self, node: Node) -> str:
+        number = len(self._findings.things(node))
+        if isinstance(node, Union) and number:
+            amounts = [self._amount(part) for part in node.parts]
+            return f"There {are(number)} {number}: {listed(amounts)}."
+        if number:
+            return f"{self._there(node)}."
+        why = ""
+        if isinstance(node, Related) and not self._findings.things(node.anchor):
+            why = f": {self._nothing(node.anchor)[:-1].lower()}"
+        return f"There are no {self._name(node)}{why}."
+
+    def _kind_count(self, node: Node) -> str:
+        things = self._findings.things(node)
+        kinds = self._findings.kinds(things, heads(node)[0])
+        if not things:
+            return self._nothing(node)
+        if not kinds:
+            return f"{self._there(node)}, of which it is not clear what kinds they are."
+        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
+        number = f"{len(kinds)} kind{'s' if len(kinds) > 1 else ''}"
+        some = self._marked(f"{number} of {self._name(node)}", node)
+        return f"There {are(len(kinds))} {some}: {listed(amounts)}."
+
+    def _kinds(self, node: Node) -> list[str]:
+        """What things of a category are."""
+        concept, *others = heads(node)
+        if others or (concept.noun != THING and concept.noun not in CATEGORIES):
+            return []
+        things = self._findings.things(node)
+        kinds = self._findings.kinds(things, concept)
+        if not kinds:
+            return []
+        if len(things) == 1:
+            return [f"It is {indefinite(next(iter(kinds)))}."]
+        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
+        return [f"They are {listed(amounts)}."]
+
+    def _notes(self, node: Node) -> list[str]:
+        """What was taken for granted on the way."""
+        notes = []
+        if not any(self._findings.things(head) for head in heads(node)):
+            return []
+        for anchor in _anchors(node):
+            total = len(self._findings.candidates(anchor.of))
+            if total > anchor.count:
+                took = "the clearest one" if anchor.count == 1 else f"the {anchor.count} clearest"
+                notes.append(f"There are {total} {self._name(anchor.of)}; I took {took}.")
+        if any(concept == Concept(THING) for concept in concepts(node)):
+            notes.append(f"I looked for the {len(NOUNS)} kinds of things that I know by name.")
+        return notes
+
+
+def _anchors(node: Node) -> list[Chosen]:
+    """What was chosen on the way to what is meant."""
+    match node:
+        case Concept():
+            return []
+        case Related(of, _, other) | Excluded(of, other):
+            inside = [other, *(other.parts if isinstance(other, Union) else ())]
+            chosen = [one for one in inside if isinstance(one, Chosen)]
+            return [*chosen, *_anchors(of), *_anchors(other)]
+        case Union(parts):
+            return [anchor for part in parts for anchor in _anchors(part)]
+        case _:
+            return _anchors(node.of)

@@ -1,0 +1,116 @@
+"""Reading a question that follows another in a chat: "and the largest?", "what colour is it?"."""
+
+import re
+from dataclasses import replace
+
+from sam3_agent.model.offline.lexicon import COLORS, RESERVED
+from sam3_agent.model.offline.parser import question
+from sam3_agent.model.offline.query_tree import (
+    Check,
+    Chosen,
+    Compare,
+    Concept,
+    Node,
+    Placed,
+    Query,
+    Ranked,
+    Refer,
+    Related,
+    Union,
+    Unreadable,
+)
+from sam3_agent.model.offline.tokenizer import UnreadableError, tokens
+
+_TOO = re.compile(
+    r"(?:and |now |then |but |so |ok |okay |also |, )*(and|what about|how about|also) "
+)
+_PLACE = re.compile(r"(?:on|at|in|to|left|right|above|below|under|next|near|between|inside) ")
+_OPENING = re.compile(
+    r"(?:(?:and|now|then|but|so|ok|okay|also|only|just|what about|how about|,) )+"
+)
+
+
+def read_follow_up(text: str, before: Query | Unreadable) -> Query | Unreadable:
+    """The query of a question in the light of the one before; Unreadable, with the reason.
+
+    A noun that is left out is that of the question before; "the largest" after "the smallest dog"
+    is one of all dogs. "And the dogs?" asks of dogs what was asked before.
+    """
+    try:
+        words = " ".join(tokens(text))
+        lost = isinstance(before, Unreadable)
+        antecedent = None if isinstance(before, Unreadable) else _meant(before)
+        alone = _standing_alone(words)
+        if antecedent is not None and _TOO.match(words) and _PLACE.match(alone):
+            alone, antecedent = f"the ones {alone}", _unplaced(antecedent)
+        if "the same one " in f"{alone} " and antecedent is not None and not _is_one(antecedent):
+            raise UnreadableError("It cannot tell which one of those before is meant.")
+        query = question(alone, antecedent, lost=lost)
+        if isinstance(query, Refer) and _TOO.match(words):
+            return _asked_too(query.what, before)
+        return query
+    except UnreadableError as error:
+        return Unreadable(str(error))
+
+
+def _meant(query: Query) -> Node:
+    if isinstance(query, Compare):
+        return Union((query.what, query.other))
+    return query.what
+
+
+def _standing_alone(words: str) -> str:
+    """The words without what ties them to the question before."""
+    words = _OPENING.sub("", words, count=1) if _OPENING.match(words) else words
+    words = re.sub(r"\b(what is|what are) its color", r"\1 the color of it", words)
+    words = re.sub(r"\b(it|that one|this one)\b", "the same one", words)
+    words = re.sub(r"\b(they|them)\b", "the same ones", words)
+    words = re.sub(r"^how many (are|is|do you see)\b", r"how many of the same ones \1", words)
+    words = f"the {words} ones" if words in COLORS else words
+    words = re.sub(r"\b(the others|others|the rest)\b", "the other ones", words)
+    return re.sub(r"\b(those|these) ?(\S*)", _those, words).strip()
+
+
+def _those(match: re.Match[str]) -> str:
+    """ "those", which stands for things of before unless a noun follows."""
+    after = match[2]
+    alone = not after or (after in RESERVED and after not in ("one", "ones")) or after == ","
+    return f"the same ones {after}" if alone else f"the {after}"
+
+
+def _asked_too(what: Node, before: Query | Unreadable) -> Query:
+    """What was asked before, now of something else."""
+    if isinstance(before, Unreadable | Check | Compare):
+        raise UnreadableError("Ask the whole question: it cannot tell what to add to the last one.")
+    if _is_plain(what) and not _is_plain(before.what):
+        raise UnreadableError(
+            "Ask the whole question: it cannot tell how much of the last one holds."
+        )
+    if isinstance(before, Refer):
+        return Refer(what)
+    return replace(before, what=what.of if isinstance(what, Chosen) else what)
+
+
+def _unplaced(node: Node) -> Node:
+    """What is meant without where it is."""
+    while isinstance(node, Placed | Related):
+        node = node.of
+    return node
+
+
+def _is_one(node: Node) -> bool:
+    """Whether "it" may stand for it: one that was picked out, or a concept."""
+    return _is_plain(node) or (isinstance(node, Ranked | Chosen) and node.count == 1)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether nothing picks some of the concept out."""
+    match node:
+        case Concept():
+            return True
+        case Chosen(of):
+            return _is_plain(of)
+        case Union(parts):
+            return all(map(_is_plain, parts))
+        case _:
+            return False

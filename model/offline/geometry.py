@@ -1,0 +1,233 @@
+"""Spatial choices on boxes and areas: what is leftmost, largest, next to, between.
+
+Left, right, above and below go by the centres of boxes, size by mask area, nearness by the gap
+between boxes. Lengths are pixels, x to the right and y down.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sam3_agent.model.offline.query_tree import Order, Place, Relation
+
+SAME_BOX_IOU = 0.7
+"""Two masks whose boxes overlap at least this much are of one thing."""
+
+NEAR_SHARE = 0.15
+"""Things are near each other up to a gap of this share of the picture's diagonal."""
+
+REST_SHARE = 0.05
+"""How far above a thing, as a share of the picture's height, the foot of what is on it may be."""
+
+Size: TypeAlias = tuple[int, int]
+"""(width, height) of the picture."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A mask in numbers: its box (x0, y0, x1, y1), its area in pixels, its score in 0..1."""
+
+    number: int
+    box: tuple[float, float, float, float]
+    area: int
+    score: float
+
+    @property
+    def x(self) -> float:
+        """The centre of its box from the left."""
+        return (self.box[0] + self.box[2]) / 2
+
+    @property
+    def y(self) -> float:
+        """The centre of its box from the top."""
+        return (self.box[1] + self.box[3]) / 2
+
+    @property
+    def width(self) -> float:
+        """From side to side."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        """From top to bottom."""
+        return self.box[3] - self.box[1]
+
+
+def gap(one: Thing, other: Thing) -> float:
+    """The distance between two boxes; 0 when they touch or overlap."""
+    x = max(one.box[0] - other.box[2], other.box[0] - one.box[2], 0.0)
+    y = max(one.box[1] - other.box[3], other.box[1] - one.box[3], 0.0)
+    return math.hypot(x, y)
+
+
+def same(one: Thing, other: Thing) -> bool:
+    """Whether two masks are of one thing."""
+    if one.number == other.number:
+        return True
+    shared = _shared(one, other)
+    whole = one.width * one.height + other.width * other.height - shared
+    return whole > 0 and shared / whole >= SAME_BOX_IOU
+
+
+def distinct(things: Iterable[Thing]) -> tuple[Thing, ...]:
+    """Every thing once: of masks of one thing the first is kept."""
+    kept: list[Thing] = []
+    for thing in things:
+        if not any(same(thing, other) for other in kept):
+            kept.append(thing)
+    return tuple(kept)
+
+
+def without(things: Sequence[Thing], others: Sequence[Thing]) -> tuple[Thing, ...]:
+    """The things that are none of the others."""
+    return tuple(thing for thing in things if not any(same(thing, other) for other in others))
+
+
+def ranked(things: Sequence[Thing], order: Order, size: Size) -> tuple[Thing, ...]:
+    """The things in an order, the first of it first."""
+    return tuple(sorted(things, key=lambda thing: _ORDERS[order](thing, size)))
+
+
+def placed(things: Sequence[Thing], place: Place, size: Size) -> tuple[Thing, ...]:
+    """The things whose centre is in a half or quarter of the picture, or its middle third."""
+    return tuple(thing for thing in things if _is_placed(thing, place, size))
+
+
+def related(
+    things: Sequence[Thing],
+    relation: Relation,
+    anchors: Sequence[Thing],
+    size: Size,
+    *,
+    every: bool = True,
+) -> tuple[Thing, ...]:
+    """The things that stand in a relation to every anchor, or to any, the nearest to it first.
+
+    An anchor is not related to itself. "between" takes the anchors together.
+    """
+    others = without(things, anchors)
+    if relation == "between":
+        found = [thing for thing in others if _is_between(thing, anchors)]
+    else:
+        enough = all if every else any
+        test = _RELATIONS[relation]
+        found = [t for t in others if enough(test(t, anchor, size) for anchor in anchors)]
+    return nearest(found, anchors, every=every)
+
+
+def nearest(things: Sequence[Thing], anchors: Sequence[Thing], *, every: bool) -> tuple[Thing, ...]:
+    """The things that are no anchors by their gap to the nearest anchor, or to the farthest if
+    `every`; equal gaps by the distance of centres."""
+    chosen = max if every else min
+
+    def distance(thing: Thing) -> tuple[float, float]:
+        return (
+            chosen(gap(thing, anchor) for anchor in anchors),
+            chosen(math.hypot(thing.x - a.x, thing.y - a.y) for a in anchors),
+        )
+
+    return tuple(sorted(without(things, anchors), key=distance))
+
+
+def _shared(one: Thing, other: Thing) -> float:
+    """The area that two boxes share."""
+    width = min(one.box[2], other.box[2]) - max(one.box[0], other.box[0])
+    height = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _corner(right: int, bottom: int) -> Callable[[Thing, Size], float]:
+    """The distance to a corner, which is (0, 0) for the upper left."""
+    return lambda thing, size: math.hypot(thing.x - right * size[0], thing.y - bottom * size[1])
+
+
+_ORDERS: dict[Order, Callable[[Thing, Size], float]] = {
+    "left": lambda thing, size: thing.x,
+    "right": lambda thing, size: -thing.x,
+    "top": lambda thing, size: thing.y,
+    "bottom": lambda thing, size: -thing.y,
+    "middle": lambda thing, size: math.hypot(thing.x - size[0] / 2, thing.y - size[1] / 2),
+    "top left": _corner(0, 0),
+    "top right": _corner(1, 0),
+    "bottom left": _corner(0, 1),
+    "bottom right": _corner(1, 1),
+    "largest": lambda thing, size: -thing.area,
+    "smallest": lambda thing, size: thing.area,
+    "tallest": lambda thing, size: -thing.height,
+    "shortest": lambda thing, size: thing.height,
+    "widest": lambda thing, size: -thing.width,
+    "narrowest": lambda thing, size: thing.width,
+}
+
+
+def _is_placed(thing: Thing, place: Place, size: Size) -> bool:
+    width, height = size
+    tests = {
+        "left": thing.x < width / 2,
+        "right": thing.x > width / 2,
+        "top": thing.y < height / 2,
+        "bottom": thing.y > height / 2,
+        "middle": width / 3 <= thing.x <= 2 * width / 3 and height / 3 <= thing.y <= 2 * height / 3,
+    }
+    if place == "middle":
+        return tests[place]
+    return all(tests[side] for side in place.split())
+
+
+def _is_near(thing: Thing, anchor: Thing, size: Size) -> bool:
+    return gap(thing, anchor) <= NEAR_SHARE * math.hypot(*size)
+
+
+def _is_inside(thing: Thing, anchor: Thing, size: Size) -> bool:
+    """Most of its box is in the anchor's box, which is larger."""
+    own = thing.width * thing.height
+    return own < anchor.width * anchor.height and _shared(thing, anchor) >= 0.8 * own
+
+
+def _is_on(thing: Thing, anchor: Thing, size: Size) -> bool:
+    """The middle of its foot is on the anchor's box, or just above it."""
+    x0, y0, x1, y1 = anchor.box
+    foot = thing.box[3]
+    return x0 <= thing.x <= x1 and y0 - REST_SHARE * size[1] <= foot <= y1 and thing.y < anchor.y
+
+
+def _is_over(thing: Thing, anchor: Thing, size: Size) -> bool:
+    """It is above, and some of it right above."""
+    return thing.y < anchor.y and thing.box[0] < anchor.box[2] and anchor.box[0] < thing.box[2]
+
+
+def _is_between(thing: Thing, anchors: Sequence[Thing]) -> bool:
+    """Its centre is in the strip that leads from one anchor to another, hardly wider than these."""
+    return any(_is_in_strip(thing, *pair) for pair in itertools.combinations(anchors, 2))
+
+
+def _is_in_strip(thing: Thing, one: Thing, other: Thing) -> bool:
+    way, to = (other.x - one.x, other.y - one.y), (thing.x - one.x, thing.y - one.y)
+    length = math.hypot(*way)
+    if not length:
+        return False
+    along = (way[0] * to[0] + way[1] * to[1]) / length
+    beside = abs(way[0] * to[1] - way[1] * to[0]) / length
+    # what stands on an anchor, or leans on it, is beside it and not between
+    first, last = (min(each.width, each.height, length / 2) / 2 for each in (one, other))
+    widest = max(max(each.width, each.height) for each in (one, other))
+    near = beside <= widest / 2 + max(thing.width, thing.height) / 4
+    return near and first < along < length - last
+
+
+_RELATIONS: dict[Relation, Callable[[Thing, Thing, Size], bool]] = {
+    "left": lambda thing, anchor, size: thing.x < anchor.x,
+    "right": lambda thing, anchor, size: thing.x > anchor.x,
+    "above": lambda thing, anchor, size: thing.y < anchor.y,
+    "below": lambda thing, anchor, size: thing.y > anchor.y,
+    "over": _is_over,
+    "under": lambda thing, anchor, size: _is_over(anchor, thing, size),
+    "near": _is_near,
+    "inside": _is_inside,
+    "on": _is_on,
+    "touching": lambda thing, anchor, size: gap(thing, anchor) <= 0.005 * math.hypot(*size),
+    "larger": lambda thing, anchor, size: thing.area > anchor.area,
+    "smaller": lambda thing, anchor, size: thing.area < anchor.area,
+}

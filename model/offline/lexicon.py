@@ -1,0 +1,333 @@
+"""The words that the offline planner reads, as tables."""
+
+from typing import Literal, TypeAlias
+
+from sam3_agent.model.offline.query_tree import Order, Place, Relation
+
+Words: TypeAlias = tuple[str, ...]
+
+
+def _phrases(text: str) -> tuple[Words, ...]:
+    """Comma-separated phrases, the longest first, so that the first match is the fullest."""
+    phrases = (tuple(phrase.split()) for phrase in text.split(","))
+    return tuple(sorted((p for p in phrases if p), key=len, reverse=True))
+
+
+POLITE = _phrases("""
+    please, kindly, hey, hi, hello, ok, okay, now, so, well, just, thanks, thank you,
+    can you, could you, would you, will you, can you help me, could you help me, help me, only,
+    i want, i want to, i want to know, i would like to know, i want you to, i need,
+    i need to, i need you to, i would like,
+    i would like to, i would like you to, i am looking for, i am searching for, let me, let us,
+    try to, list, find, find me, find out, see, show, show me, give me, get, get me, tell me,
+    segment, segment out, highlight, select, locate, detect, identify, pick, pick out, cut out,
+    extract, look for, search for, point to, point at, point out, point me to, outline the shape of,
+    the mask of, the masks of, the mask for, the masks for, a mask of, a mask for, masks of,
+    masks for, the outline of, the outlines of, the location of, the position of
+""")
+"""What may stand before what is meant and says nothing about it."""
+
+POLITE_BEFORE_DETERMINER = _phrases("mask, mark, outline, point, draw, box, spot, pick")
+"""Commands that are nouns too: skipped only where a determiner follows."""
+
+POLITE_AT_END = _phrases("please, thanks, thank you, for me, if there is one, if there are any")
+
+WHERE = _phrases("where, where is, where are, where can i find, where can i see, where do you see")
+
+IMAGE = frozenset("picture image photo photograph pic scene frame shot screenshot snapshot".split())
+"""What the picture itself is called."""
+
+HOW_MANY = _phrases("how many, how many of")
+COUNTING = _phrases("""
+    count, count up, number of, the number of, the total number of, total number of, the count of,
+    count of, what number of, what is the number of, what is the total number of,
+    what is the count of
+""")
+EXISTENCE = _phrases("""
+    is there, are there, do you see, can you see, can i see, do we see, can we see, do you find,
+    do we have, do you have, have we got, can you find,
+    if there is, if there are, whether there is, whether there are, can you spot
+""")
+COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {
+    ("more",): "more",
+    ("fewer",): "fewer",
+    ("less",): "fewer",
+    ("as", "many"): "as many",
+    ("as", "much"): "as many",
+}
+"""What compares two numbers."""
+BOUNDS = _phrases("at least, at most, exactly, only, just")
+"""What may stand before the number that is asked for: "are there [exactly] two dogs"."""
+SHARES: dict[Words, Literal["most", "none"]] = {
+    ("most", "of"): "most",
+    ("most",): "most",
+    ("none", "of"): "none",
+    ("no",): "none",
+}
+"""How many of them a description must fit, other than all."""
+SHOWING = frozenset("contain show have include depict".split())
+THERE = _phrases("""
+    are there, is there, there are, there is, do you see, can you see, can i see, do we see,
+    can we see, you can see, you see, can be seen
+""")
+"""What may follow the thing that is asked about: "how many dogs [are there]"."""
+PRESENT = frozenset("there here visible present shown".split())
+
+EXCEPT = _phrases("""
+    except, except for, excepting, but, but not, but without, other than, excluding, exclude,
+    without, and not, apart from, aside from, besides, not including, not counting, minus,
+    save for, not
+""")
+AND = _phrases("and, or, as well as, plus, and also, along with, together with, and then")
+
+THE = frozenset("the this that these those".split())
+ALL = frozenset("all every each any some".split())
+AN = frozenset("a an".split())
+DETERMINERS = THE | ALL | AN | {"both"}
+NUMBERS = {
+    word: number
+    for number, word in enumerate(
+        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+    )
+}
+ORDINALS = {
+    word: number
+    for number, words in enumerate(
+        """first 1st,second 2nd,third 3rd,fourth 4th,fifth 5th,sixth 6th,seventh 7th,eighth 8th,
+        ninth 9th,tenth 10th,eleventh 11th,twelfth 12th""".split(","),
+        1,
+    )
+    for word in words.split()
+}
+LAST = {
+    words: rank
+    for rank, text in enumerate(
+        (
+            "last",
+            "second to last, second last, next to last, penultimate",
+            "third to last, third last",
+        ),
+        1,
+    )
+    for words in _phrases(text)
+}
+"""Ranks counted from the other end."""
+
+COMPOUNDS = frozenset(
+    {
+        *(("first", "aid"), ("top", "hat"), ("top", "hats"), ("big", "ben")),
+        *(("front", "door"), ("front", "wheel"), ("front", "yard"), ("front", "seat")),
+    }
+)
+"""Names that begin with a word of order, place or size."""
+
+ONE = frozenset("one ones".split())
+THINGS = frozenset("thing object item entity stuff".split())
+PRONOUNS = frozenset("everything anything something everyone everybody anyone anybody".split())
+PERSONS = frozenset("everyone everybody anyone anybody somebody someone".split())
+
+COLORS = frozenset(
+    """red orange yellow green blue purple pink brown black white grey gray violet turquoise cyan
+    magenta beige tan gold golden silver maroon navy teal crimson lime olive ivory cream""".split()
+)
+COLOR_NOUNS = frozenset("orange lime olive violet cream gold silver teal".split())
+"""Colours that may also be the thing itself: "the apple and the orange"."""
+SHADES = frozenset("dark light bright pale deep vivid hot sky royal lemon".split())
+SPELLINGS = {
+    **{"gray": "grey", "colour": "color", "colours": "colors", "coloured": "colored"},
+    **{"u": "you", "pls": "please", "plz": "please", "thx": "thanks"},
+}
+
+_ORDER_WORDS: dict[Order, str] = {
+    "left": "leftmost, left most, most left, far left, farthest left, furthest left",
+    "right": "rightmost, right most, most right, far right, farthest right, furthest right",
+    "top": "topmost, top most, highest, higher, uppermost, upmost",
+    "bottom": "bottommost, bottom most, lowest, lowermost, downmost",
+    "middle": "centermost, centremost, most central",
+    "largest": "largest, biggest, greatest, larger, bigger",
+    "smallest": "smallest, tiniest, littlest, smaller, tinier",
+    "tallest": "tallest, taller",
+    "shortest": "shortest, shorter",
+    "widest": "widest, broadest, wider, broader",
+    "narrowest": "narrowest, thinnest, narrower, thinner",
+}
+ORDERS: dict[Words, Order] = {
+    words: order for order, text in _ORDER_WORDS.items() for words in _phrases(text)
+}
+SIZES: dict[str, Order] = {
+    **dict.fromkeys(("large", "big", "huge"), "largest"),
+    **dict.fromkeys(("small", "little", "tiny"), "smallest"),
+}
+"""Plain size words: of the one that is meant they say that it is the largest or smallest."""
+
+_PLACE_WORDS: dict[Place, str] = {
+    "left": "left, left hand, leftmost",
+    "right": "right, right hand, rightmost",
+    "top": "top, upper, topmost",
+    "bottom": "bottom, lower, bottommost",
+    "middle": "middle, center, centre, central, very middle, very center, very centre",
+    "top left": "top left, upper left, top left hand, upper left hand, left top, left upper",
+    "top right": "top right, upper right, top right hand, upper right hand, right top, right upper",
+    "bottom left": "bottom left, lower left, bottom left hand, lower left hand, left bottom",
+    "bottom right": "bottom right, lower right, bottom right hand, lower right hand, right bottom",
+}
+PLACES: dict[Words, Place] = {
+    words: place for place, text in _PLACE_WORDS.items() for words in _phrases(text)
+}
+PLACE_PREPOSITIONS = _phrases("""
+    on, at, in, to, towards, toward, near, close to, closer to, by, along
+""")
+FAR = _phrases("far, very, extreme")
+FURTHEST = _phrases("""
+    furthest to, farthest to, furthest on, farthest on, furthest towards, farthest towards,
+    furthest at, farthest at, furthest, farthest, most to, closest to, nearest to, nearest
+""")
+PLACE_NOUNS = _phrases("side, edge, half, part, corner, end, area, region, hand side, border")
+OPPOSITE: dict[Place, Place] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+
+_RELATION_WORDS: dict[Relation, str] = {
+    "left": """left of, to the left of, on the left of, at the left of, to left of, on left of,
+        on the left side of, to the left side of, on the left hand side of, further left than,
+        farther left than, more to the left than, further to the left than""",
+    "right": """right of, to the right of, on the right of, at the right of, to right of,
+        on right of, on the right side of, to the right side of, on the right hand side of,
+        further right than, farther right than, more to the right than,
+        further to the right than""",
+    "above": "above, over, higher than, higher up than, further up than, farther up than",
+    "below": """below, under, underneath, beneath, lower than, lower down than, further down than,
+        farther down than""",
+    "near": """next to, right next to, beside, right beside, near, near to, nearer to, close to,
+        closer to, closest to, nearest to, nearest, closest, adjacent to, alongside, by,
+        just next to, directly next to""",
+    "between": "between, in between, in the middle of, in the middle between",
+    "inside": "inside, inside of, within, in",
+    "on": "on, on top of, upon, atop",
+    "touching": "touching, in contact with",
+    "larger": "larger than, bigger than",
+    "smaller": "smaller than",
+}
+RELATIONS: dict[Words, Relation] = {
+    words: relation for relation, text in _RELATION_WORDS.items() for words in _phrases(text)
+}
+NEAREST = frozenset({("closest", "to"), ("nearest", "to"), ("nearest",), ("closest",)})
+"""The wordings of "near" that mean one thing only."""
+FILLERS = frozenset("located situated positioned placed found seen".split())
+"""May stand before a relation or a place."""
+DIRECTLY = frozenset("just directly right immediately straight".split())
+"""Before a relation: the nearest one only."""
+POSTURES = frozenset("standing sitting lying resting placed perched parked stacked".split())
+"""May stand before "on" and "in", which say as much; elsewhere they take looking."""
+
+CONTAINERS = frozenset(
+    """cup glass mug bottle bowl plate piece slice bunch pair stack pile box bag can jar loaf basket
+    bucket carton jug vase group herd flock""".split()
+)
+"""Nouns that may go on with "of": "cup of coffee"."""
+
+CLOTHES = frozenset(
+    """shirt t-shirt tshirt jacket coat dress suit hat cap helmet jersey uniform sweater hoodie
+    skirt jeans shorts pants trousers shoe glasses sunglasses vest scarf tie outfit costume apron
+    robe red black white blue green yellow pink purple orange grey brown""".split()
+)
+"""A person "in" one of these wears it."""
+
+PROPERTIES = frozenset(
+    """color kind type sort breed brand time shape size name number text word letter material
+    temperature weather day year city country""".split()
+)
+"""What "which" and "what" may ask for that is no thing in the picture."""
+
+_DEPTH = "masks do not tell what is in front and what behind"
+REASONS: dict[Words, str] = {
+    ("behind",): _DEPTH,
+    ("in", "front", "of"): _DEPTH,
+    ("in", "front"): _DEPTH,
+    ("in", "back", "of"): _DEPTH,
+    ("in", "the", "background"): _DEPTH,
+    ("in", "the", "foreground"): _DEPTH,
+    **{
+        (*words, "the", side): _DEPTH
+        for words in (("in",), ("at",), ("to",))
+        for side in ("front", "back", "rear")
+    },
+    ("front",): _DEPTH,
+    **dict.fromkeys(
+        [(word,) for word in ("my", "your", "his", "her", "our", "their", "its")],
+        "masks do not tell whose it is",
+    ),
+    **dict.fromkeys(
+        [
+            ("with",),
+            ("without",),
+            ("wearing",),
+            ("holding",),
+            ("carrying",),
+            ("riding",),
+            ("who",),
+            ("whose",),
+        ],
+        "that takes looking at the picture",
+    ),
+}
+"""Why some beginnings of what cannot be read cannot be."""
+
+RESERVED = frozenset(
+    """i you he she it we they me him us them who whom whose which what when where why how that
+    this these those is are was were be been being am do does did doing has have had having can
+    could will would shall should may might must of in on at by for
+    with about like until since during from to into onto over
+    under above below beneath underneath between among behind beside besides near inside outside
+    within without around across against along through toward towards upon atop touching and or
+    but nor so because if then than as while not very quite too also only here there more most less
+    least few fewer many much several both either neither no none other others another else same
+    rest except excluding the a an any all some every each my your his her our their its
+    everything anything something nothing everyone everybody anyone anybody someone somebody
+    one ones next adjacent alongside away up down off out far furthest farthest further farther
+    closest closer nearest nearer apart aside minus
+    excepting opposite whether different please thanks total altogether together overall
+    plus somewhere anywhere front background foreground per vs versus makes mine yours hers theirs
+    directly immediately straight""".split()
+)
+"""Words that are never part of a concept."""
+
+COMMANDS = frozenset(
+    """describe remove delete explain make tell compare measure read write translate paint change
+    replace say name guess caption summarize summarise blur erase add edit generate create buy
+    classify estimate calculate recolor draw imagine ignore forget repeat answer give""".split()
+)
+"""Verbs that ask for something else when they begin a question."""
+
+NOUNS_IN_ING = frozenset(
+    """building painting ring king wing string swing ceiling clothing earring spring pudding railing
+    awning lightning sibling duckling dumpling sapling seedling gosling drawing carving crossing
+    sling bling viking icing stocking topping filling evening morning herring starling sterling
+    farthing bearing flooring frosting molding piping siding tubing wiring offspring bowstring
+    keyring shoestring outbuilding engraving etching writing lettering skyling fledgling""".split()
+)
+COMPOUNDS_IN_ING = frozenset(
+    """swimming washing parking mixing cutting sewing shopping vending dining frying fishing rolling
+    sleeping wedding landing ironing boxing riding skating cooking baking watering walking knitting
+    living dressing bowling hunting climbing running sailing racing training""".split()
+)
+"""May stand before a noun as part of its name: "indoor swimming pool"."""
+
+NOUNS_IN_ED = frozenset(
+    """bed shed seed sled weed reed moped bobsled flatbed sunbed seabed thoroughbred feed birdseed
+    daybed bloodshed seaweed aniseed flowerbed breed steed creed watershed airbed hotbed
+    red""".split()
+)
+NOUNS_IN_EST = frozenset(
+    """nest chest forest vest guest harvest priest crest pest test contest request west rainforest
+    conquest quest palimpsest bequest breast beast feast yeast toast""".split()
+)
+PLURALS_BEFORE_NOUNS = frozenset(
+    """sports goods arms kids mens womens boys girls ladies sales savings games stairs women men
+    children people""".split()
+)
+"""Plural nouns that may be part of a name: "sports car"."""
+FOREIGN = frozenset(
+    """der das den dem des ein eine einen einem einer und die mit auf unter im le la les un une et
+    du el los las uno una y con il lo gli dei degli della di che het een op van en de o os um uma
+    em na no da""".split()
+)
+"""Small words of other languages; a concept with one of them before its noun is not English."""

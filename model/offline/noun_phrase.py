@@ -1,0 +1,213 @@
+"""One noun phrase as it was read, and the tree that it means."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sam3_agent.model.offline.inflection import Number
+from sam3_agent.model.offline.lexicon import COLORS, OPPOSITE
+from sam3_agent.model.offline.query_tree import (
+    THING,
+    Chosen,
+    Concept,
+    Excluded,
+    Node,
+    Order,
+    Place,
+    Placed,
+    Ranked,
+    Related,
+    Relation,
+    with_heads,
+)
+from sam3_agent.model.offline.tokenizer import UnreadableError
+
+
+@dataclass
+class NounPhrase:
+    """The parts of "the two largest red dogs on the left that are not next to the tree".
+
+    noun: singular; None when it is left out, as in "the leftmost" or "the red one".
+    members: what "the largest of the dogs" chooses from.
+    rank: "second", counted from the other end when from_end ("second to last").
+    size: what "small" says of the one that is meant, and size_word the word.
+    side_from: the side that a rank is counted from.
+    places: parts of the picture, and whether at the far end of it.
+    left_out: what "that is not ..." says.
+    one: the noun was replaced by "one" or "ones". same, other: these are those of the question
+        before ("it", "the same ones"), or those that it left ("the other one").
+    """
+
+    text: str = ""
+    determiner: Literal["the", "a", "all", ""] = ""
+    count: int | None = None
+    rank: int | None = None
+    from_end: bool = False
+    order: Order | None = None
+    size: Order | None = None
+    size_word: str = ""
+    attributes: list[str] = field(default_factory=list)
+    noun: str | None = None
+    number: Number = "either"
+    one: bool = False
+    same: bool = False
+    other: bool = False
+    members: Node | None = None
+    side_from: Place | None = None
+    places: list[tuple[Place, bool]] = field(default_factory=list)
+    relations: list["Relating"] = field(default_factory=list)
+    left_out: list["NounPhrase"] = field(default_factory=list)
+
+    @property
+    def elided(self) -> bool:
+        """Whether the noun must come from somewhere else."""
+        return self.noun is None and self.members is None
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it is one by its place in an order."""
+        return bool(self.rank or self.order or self.size)
+
+    @property
+    def restricted(self) -> bool:
+        """Whether more than a concept is said."""
+        return bool(self.ordered or self.side_from or self.placed or self.members)
+
+    @property
+    def placed(self) -> bool:
+        """Whether something after the noun says which are meant."""
+        return bool(self.places or self.relations or self.left_out)
+
+    def wanted(self) -> int | None:
+        """How many are meant; None for all."""
+        if self.count is not None:
+            return self.count
+        if self.determiner == "all" or self.number == "plural":
+            return None
+        if self.number == "either":
+            near = any(relating.relation == "near" for relating in self.relations)
+            nearest = any(relating.nearest for relating in self.relations)
+            pointed_at = self.determiner == "the" and (near or self.places)
+            return 1 if nearest or pointed_at else None
+        return 1 if self.determiner or self.restricted else None
+
+    def node(self, antecedent: Node | None = None, *, choose: bool = True) -> Node:
+        """What the phrase means; `antecedent` is what a left-out noun stands for.
+
+        Unless `choose`, it is everything that the phrase fits, whatever number it asks for.
+        Raises UnreadableError when the phrase does not say enough.
+        """
+        wanted = self.wanted() if choose else None
+        definite = choose and self.determiner != "a" and wanted is not None
+        order, attributes = self.order, list(self.attributes)
+        if self.size and not (definite and order is None and self.rank is None):
+            attributes.insert(0, self.size_word)
+        elif self.size:
+            order = self.size
+        base = self._base(attributes, antecedent)
+        for relating in self.relations:
+            base = Related(base, relating.relation, relating.anchor, relating.every)
+        places = self._filters(definite, choose, order)
+        for place in places:
+            base = Placed(base, place)
+        for phrase in self.left_out:
+            base = Excluded(base, phrase.node(base))
+        if len(places) < len(self.places) and self.rank is None:
+            order = self.places[-1][0]
+        if order is None and self.rank is None:
+            return base if wanted is None else Chosen(base, wanted)
+        return self._ranked(base, order)
+
+    def _base(self, attributes: list[str], antecedent: Node | None) -> Node:
+        if self.members is not None:
+            return with_heads(self.members, lambda head: self._described(head, attributes))
+        if self.noun is not None and not (self.same or self.other):
+            return Concept(self.noun, tuple(attributes))
+        if antecedent is None and attributes and not self.one:
+            raise UnreadableError(f'It cannot tell of what "{self.text}" is said.')
+        if antecedent is None and not (self.same or self.other):
+            return Concept(THING, tuple(attributes))
+        if antecedent is None:
+            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+        if self.other:
+            return self._others(attributes, antecedent)
+        if self.noun is not None:
+            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+        if attributes or self.restricted or self.number == "plural":
+            antecedent = _choice(antecedent)
+        return with_heads(antecedent, lambda head: self._described(head, attributes))
+
+    def _others(self, attributes: list[str], antecedent: Node) -> Node:
+        """What the question before has left: "the other one" after "the red car" is a car."""
+        pool = _choice(antecedent)
+        noun = self.noun or (pool.noun if isinstance(pool, Concept) else None)
+        if noun is not None:
+            pool = Concept(noun, tuple(attributes))
+        elif attributes:
+            pool = with_heads(pool, lambda head: self._described(head, attributes))
+        if pool == antecedent:
+            raise UnreadableError(f'It cannot tell which others "{self.text}" means.')
+        return Excluded(pool, antecedent)
+
+    def _described(self, head: Concept, attributes: list[str]) -> Concept:
+        """What a noun that is left out stands for, with attributes; a new colour replaces one."""
+        colored = not COLORS.isdisjoint(attributes)
+        kept = [word for word in head.attributes if not (colored and word in COLORS)]
+        if self.same and attributes and len(kept) < len(head.attributes):
+            raise UnreadableError(f'It has looked for "{head.phrase}" and cannot check the colour.')
+        return Concept(head.noun, (*attributes, *kept))
+
+    def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
+        """The places that leave several in: all but the one that tells which one is meant."""
+        places = [place for place, _ in self.places]
+        if not places:
+            return []
+        ranked = self.rank is not None and self.side_from is None
+        far = choose and self.places[-1][1] and self.number != "plural"
+        if ranked or ((definite or far) and order is None and self.rank is None):
+            return places[:-1]
+        return places
+
+    def _ranked(self, base: Node, order: Order | None) -> Node:
+        count = self.count or 1
+        several = self.determiner == "all" or self.number == "plural"
+        if several and self.count is None:
+            raise UnreadableError(f'"{self.text}" does not say how many.')
+        if self.rank is None:
+            assert order is not None
+            return Ranked(base, order, 1, count)
+        if order is not None and (self.side_from is not None or self.from_end):
+            raise UnreadableError(f'"{self.text}" says twice how to count.')
+        if self.rank > 1 and count > 1:
+            raise UnreadableError(f'It cannot tell which ones "{self.text}" are.')
+        return Ranked(base, self._counted_from(order), self.rank, count)
+
+    def _counted_from(self, order: Order | None) -> Order:
+        """The order in which a rank counts; from the left when nothing is said."""
+        if order is not None:
+            return order
+        if self.side_from is None and self.places:
+            return self.places[-1][0]
+        side: Place = self.side_from or "left"
+        if self.from_end and side not in OPPOSITE:
+            raise UnreadableError(f'It cannot tell where "{self.text}" counts from.')
+        return OPPOSITE[side] if self.from_end else side
+
+
+def _choice(node: Node) -> Node:
+    """What one thing was chosen from: "the largest dog" from dogs."""
+    while isinstance(node, Ranked | Chosen) and node.count == 1:
+        node = node.of
+    return node
+
+
+@dataclass(frozen=True)
+class Relating:
+    """A relation and its anchor, before it is known what is related.
+
+    nearest: the wording means one thing only, as "closest to" does.
+    """
+
+    relation: Relation
+    anchor: Node
+    every: bool
+    nearest: bool = False

@@ -1,0 +1,287 @@
+"""The planner of a bare machine: it reads simple referring expressions, without any model."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sam3_agent.errors import PlannerError
+from sam3_agent.messages import Message, ToolCall
+from sam3_agent.model.offline.answer_text import Wording
+from sam3_agent.model.offline.closed_vocabulary import (
+    Known,
+    UnknownWordError,
+    colorless_kinds,
+    in_known_words,
+    known_phrases,
+)
+from sam3_agent.model.offline.executor import Findings, meant, phrases
+from sam3_agent.model.offline.follow_ups import read_follow_up
+from sam3_agent.model.offline.geometry import Thing
+from sam3_agent.model.offline.parser import read
+from sam3_agent.model.offline.query_tree import (
+    Check,
+    Chosen,
+    Color,
+    CountColors,
+    CountKinds,
+    Query,
+    SameColor,
+    Unreadable,
+    concepts,
+    heads,
+    nodes,
+)
+from sam3_agent.tool import Tool
+from sam3_agent.vocabulary import Vocabulary
+
+PHRASES_PER_CALL = 16
+"""`segment` takes no more at once; what is over goes into further calls of the same turn."""
+
+MAIN_COLOR = 0.6
+"""A second colour is named when it covers at least this much of what the first does."""
+
+UNREADABLE = (
+    "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM and "
+    'reads questions such as "the leftmost red car", "all dogs except the brown one" or "how many '
+    'apples are there?". For others choose an MLLM: --planner openai:MODEL or gemini:MODEL, or '
+    "SAM3_AGENT_PLANNER."
+)
+
+UNKNOWN = (
+    "{reason} For other words choose a segmenter with an open vocabulary: --segmenter open:tiny or "
+    "facebook/sam3."
+)
+
+
+class OfflinePlanner:
+    """A stand-in for a multimodal LLM that needs no network, no key and no weights.
+
+    It reads English referring expressions with the explicit grammar of `grammar`, asks `segment`
+    for all concepts in them at once, and chooses among the masks by geometry. It never sees the
+    picture, so that it cannot check a mask or tell what somebody does. A question beyond its
+    grammar, and one with a word that the segmenter does not know and that has no sure synonym, it
+    refuses in its answer (`unable`).
+
+    It keeps nothing: every reply is made from the conversation alone.
+    """
+
+    name = "offline"
+    sees = False
+
+    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+        """Calls of `segment` for all concepts of the question, of `measure` if it is about
+        colours, then one of `answer`.
+
+        Raises PlannerError when there is no question or one of these tools is missing, and when an
+        answer was refused.
+        """
+        for name in ("segment", "answer"):
+            if name not in {tool.name for tool in tools}:
+                raise PlannerError(f"the offline planner needs the tool {name!r}")
+        at = _last_question(messages)
+        question = messages[at]
+        _check_no_refusal(messages[at:])
+        query = _query([one.text for one in _questions(messages[: at + 1])])
+        if isinstance(query, Unreadable):
+            return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
+        vocabulary = (question.data or {}).get("vocabulary")
+        try:
+            known = in_known_words(query, vocabulary)
+        except UnknownWordError as error:
+            return _answer(UNKNOWN.format(reason=error), (), unable=True)
+        colors = _color_phrases(known.query, vocabulary)
+        wanted = dict.fromkeys((*_phrases(known.query, vocabulary), *colors))
+        found, size = _found(_results(messages, "segment"))
+        results = _results(messages[at:], "segment")
+        missing = [phrase for phrase in wanted if phrase not in found]
+        if not missing:
+            findings = Findings(found, size)
+            named = findings.colors(findings.things(known.query.what), colors)
+            measured = _colors(_results(messages, "measure"))
+            if doubt := _colorless(known.query, vocabulary, found) or _doubt(known, findings):
+                return _answer(doubt, (), unable=True)
+            return _conclude(known, findings, measured | named, messages[at:], tools)
+        failed = next((result.text for result in results if result.data is None), None)
+        if failed is not None:
+            return _answer(f"I could not look for {_quoted(missing)}. {failed}", (), unable=True)
+        if results:
+            raise PlannerError(f"the tool 'segment' said nothing about {_quoted(missing)}")
+        if messages[-1] is not question:
+            text = f"I had no turn left to look for {_quoted(missing)}."
+            return _answer(text, (), unable=True)
+        return _look_for(missing)
+
+
+def _questions(messages: Sequence[Message]) -> list[Message]:
+    """The questions of a conversation: the user messages that are marked as such, or the first."""
+    asked = [message for message in messages if message.role == "user"]
+    return [one for one in asked if "question" in (one.data or {})] or asked[:1]
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    """Where the question is that is to be answered."""
+    questions = _questions(messages)
+    if not questions:
+        raise PlannerError("there is no question: the conversation has no user message")
+    return max(i for i, message in enumerate(messages) if message is questions[-1])
+
+
+def _query(questions: Sequence[str]) -> Query | Unreadable:
+    """The last question, read in the light of those before it."""
+    query = read(questions[0])
+    for text in questions[1:]:
+        query = read_follow_up(text, query)
+    return query
+
+
+def _phrases(query: Query, vocabulary: Vocabulary | None) -> list[str]:
+    """The concept phrases that must be found to answer."""
+    wanted = [concept for node in nodes(query) for concept in concepts(node)]
+    return [
+        *(phrase for concept in wanted for phrase in known_phrases(concept, vocabulary)),
+        *(kind for concept in wanted for kind in colorless_kinds(concept, vocabulary)),
+    ]
+
+
+def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str]:
+    """Concept phrases with the colour that each tells, for a question about colours.
+
+    A segmenter that knows the colours of a noun tells them better than the pixels of a mask.
+    """
+    if vocabulary is None or not isinstance(query, Color | CountColors | SameColor):
+        return {}
+    kinds = {noun for head in heads(query.what) for noun in (head.noun, *phrases(head))}
+    return {
+        f"{color} {noun}": color
+        for noun in vocabulary
+        if noun in kinds
+        for color in vocabulary[noun]
+    }
+
+
+def _colorless(
+    query: Query, vocabulary: Vocabulary | None, found: Mapping[str, Sequence[Thing]]
+) -> str:
+    """Why it cannot be told which things of all kinds have a colour; "" when it can."""
+    if isinstance(query.what, Chosen):  # one that has the colour is meant, not all
+        return ""
+    wanted = {concept for node in nodes(query) for concept in concepts(node)}
+    kinds = [kind for one in wanted for kind in colorless_kinds(one, vocabulary) if found[kind]]
+    if not kinds:
+        return ""
+    return UNKNOWN.format(reason=f'There is also "{min(kinds)}", whose colours I do not know.')
+
+
+def _doubt(known: Known, findings: Findings) -> str:
+    """Why what was found does not answer the question; "" when it does."""
+    query = known.query
+    things = findings.things(query.what)
+    if any(not findings.things(node) for node in known.wider):
+        reason = f"{' '.join(known.notes)} I see none, but there may be other kinds."
+        return UNKNOWN.format(reason=reason)
+    if isinstance(query, Check) and isinstance(query.what, Chosen):
+        total, asked = len(findings.candidates(query.what.of)), query.what.count
+        if total > asked:
+            reason = f"It is open which {asked} of the {total} that I found you mean."
+            return UNREADABLE.format(reason=reason)
+    unclear = bool(things) and not findings.kinds(things, heads(query.what)[0])
+    if isinstance(query, CountKinds) and unclear:
+        reason = "It is not clear of what kinds the things are that I found."
+        return UNREADABLE.format(reason=reason)
+    return ""
+
+
+def _conclude(
+    known: Known,
+    findings: Findings,
+    colors: Mapping[int, str],
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+) -> Message:
+    """The answer; a call of `measure` when it needs colours that are not known yet."""
+    query = known.query
+    numbers = [thing.number for thing in meant(query, findings)]
+    if isinstance(query, Color | CountColors | SameColor) and not colors.keys() >= set(numbers):
+        return _measure(numbers, messages, tools)
+    text = " ".join((Wording(findings, colors).answer(query), *known.notes))
+    return _answer(text, numbers)
+
+
+def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+    """A call of `measure`; an answer without it when it was called in vain or is not there."""
+    if "measure" not in {tool.name for tool in tools} or _results(messages, "measure"):
+        return _answer("I could not measure the colours.", (), unable=True)
+    arguments = json.dumps({"numbers": list(numbers)})
+    return Message("assistant", tool_calls=(ToolCall("measure_1", "measure", arguments),))
+
+
+def _colors(results: Sequence[Message]) -> dict[int, str]:
+    """The main colours of masks by number, as `measure` told them: "red", or "red and white"."""
+    out = {}
+    for mask in (mask for result in results if result.data for mask in result.data["masks"]):
+        shares = sorted(mask["colors"].items(), key=lambda item: -item[1])
+        main = [name for name, share in shares if share >= MAIN_COLOR * shares[0][1]]
+        out[int(mask["number"])] = " and ".join(main[:2])
+    return out
+
+
+def _look_for(phrases: Sequence[str]) -> Message:
+    chunks = [
+        phrases[begin : begin + PHRASES_PER_CALL]
+        for begin in range(0, len(phrases), PHRASES_PER_CALL)
+    ]
+    calls = tuple(
+        ToolCall(f"segment_{number}", "segment", json.dumps({"phrases": list(chunk)}))
+        for number, chunk in enumerate(chunks, 1)
+    )
+    return Message("assistant", tool_calls=calls)
+
+
+def _answer(text: str, numbers: Sequence[int], *, unable: bool = False) -> Message:
+    values = {"text": text, "numbers": list(numbers)} | ({"unable": True} if unable else {})
+    arguments = json.dumps(values, ensure_ascii=False)
+    return Message("assistant", tool_calls=(ToolCall("answer_1", "answer", arguments),))
+
+
+def _results(messages: Sequence[Message], tool: str) -> list[Message]:
+    """What the calls of one tool gave, in order."""
+    calls = {call.id: call.name for message in messages for call in message.tool_calls}
+    return [m for m in messages if m.role == "tool" and calls.get(m.tool_call_id or "") == tool]
+
+
+def _check_no_refusal(messages: Sequence[Message]) -> None:
+    refused = [m for m in _results(messages, "answer") if m.text.startswith("Error:")]
+    if refused:
+        raise PlannerError(f"the offline planner's answer was refused: {refused[-1].text}")
+
+
+def _found(
+    results: Sequence[Message],
+) -> tuple[dict[str, tuple[Thing, ...]], tuple[int, int]]:
+    """What each phrase found, best first, and the (width, height) of the picture."""
+    things: dict[int, Thing] = {}
+    found: dict[str, tuple[Thing, ...]] = {}
+    size = (1, 1)
+    for result in results:
+        if result.data is None:
+            continue
+        try:
+            size = (int(result.data["image"]["width"]), int(result.data["image"]["height"]))
+            things.update((mask["number"], _thing(mask)) for mask in result.data["masks"])
+            for finding in result.data["findings"]:
+                found[finding["phrase"]] = tuple(things[n] for n in finding["numbers"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlannerError(
+                f"the offline planner cannot read what the tool 'segment' gave: {error!r}"
+            ) from error
+    return found, size
+
+
+def _thing(mask: Mapping[str, Any]) -> Thing:
+    x0, y0, x1, y1 = (float(value) for value in mask["box"])
+    return Thing(int(mask["number"]), (x0, y0, x1, y1), int(mask["area"]), float(mask["score"]))
+
+
+def _quoted(phrases: Sequence[str]) -> str:
+    shown = ", ".join(f'"{phrase}"' for phrase in phrases[:3])
+    return f"{shown} and {len(phrases) - 3} more" if len(phrases) > 3 else shown

@@ -1,0 +1,174 @@
+"""Reading yes-or-no questions: what is there, what all of them are, of what there are more."""
+
+from copy import deepcopy
+
+from sam3_agent.model.offline import lexicon
+from sam3_agent.model.offline.list_parser import ListReader
+from sam3_agent.model.offline.noun_lists import NounList
+from sam3_agent.model.offline.noun_phrase import NounPhrase
+from sam3_agent.model.offline.query_tree import (
+    Check,
+    Compare,
+    Exists,
+    Node,
+    Query,
+    Share,
+    Union,
+    heads,
+)
+from sam3_agent.model.offline.tokenizer import UnreadableError
+
+
+class CheckReader(ListReader):
+    """Takes questions that are answered with yes or no."""
+
+    def exists(self) -> Query:
+        """Take "[are there] two dogs", "[is there] more fruit than vegetables"."""
+        if order := self.take_phrase(lexicon.COMPARISONS):
+            bound = self._bound(order)
+            if bound is None:
+                return self._compare(order)
+        else:
+            bound = self._bound(())
+        listed = self.list()
+        what = self.without(self.meant(listed, choose=False))
+        if not self.take_phrase(lexicon.THERE):
+            self.take_one(lexicon.PRESENT)
+        if bound is None:
+            return Exists(what, listed.every, _least(listed))
+        if len(listed.phrases) > 1 or listed.phrases[0].count:
+            raise UnreadableError("It checks one number at a time.")
+        return Exists(what, False, *bound)
+
+    def is_so(self) -> Query:
+        """Take "[is] the dog left of the tree", "[are] all cars red", "[are] any dogs here"."""
+        share = lexicon.SHARES.get(self.take_phrase(lexicon.SHARES))
+        least = self._at_least() if not share else 0
+        any_of_them = bool(least) or self.peek() in ("any", "some", *lexicon.AN)
+        every = self.peek() in ("all", "every", "each", "both")
+        if share or every:
+            self.ends_at_plural = True
+        listed = self.list()
+        self.ends_at_plural = False
+        first, *others = listed.phrases
+        present = self.take_one(lexicon.PRESENT)
+        if self.peek() and not others and (fitting := self._superlative(first)):
+            return Check(self.meant(listed, choose=True), fitting, share or "all")
+        several = first.number == "plural" or first.elided or (first.count or 1) > 1
+        if others or any_of_them or not (share or every or first.ordered or several):
+            return self._exists_so(listed, least, present)
+        if present or not (self.peek() or first.placed):
+            return Exists(self.meant(listed, choose=False), listed.every, _least(listed))
+        return self._check(first, share or "all")
+
+    def _exists_so(self, listed: NounList, least: int, present: str) -> Exists:
+        """Take the predicate of "[is a dog] left of the tree": whether there is such a one."""
+        first, *others = listed.phrases
+        if not present and self.peek() and not others:
+            self.predicate(first)
+        if others and (first.restricted or first.attributes):
+            raise UnreadableError(f'It cannot check what is said of "{first.text}".')
+        what = self.meant(listed, choose=False)
+        return Exists(what, listed.every, least or _least(listed))
+
+    def _superlative(self, phrase: NounPhrase) -> Node | None:
+        """Take "[is the red car] the smallest": of all cars, unless a noun says of what."""
+        begin = self.at
+        try:
+            named = self.phrase()
+        except UnreadableError:
+            named = None
+        if named is None or not named.ordered:
+            self.at = begin
+            return None
+        noun = phrase.noun
+        if noun is None and self.antecedent is not None:
+            noun = heads(self.antecedent)[0].noun
+        return self.meant(NounList([named]), choose=True, noun=noun)
+
+    def _check(self, phrase: NounPhrase, share: Share) -> Check:
+        """Take the predicate of "[all cars are] red": whether so many fit it."""
+        fitting = deepcopy(phrase)
+        if self.peek():
+            what = self.meant(NounList([phrase]), choose=True)
+            fits = self._fitting(fitting)
+        else:  # the predicate is what was read as part of the phrase: "[all dogs] on the left"
+            phrase.places, phrase.relations, phrase.left_out = [], [], []
+            what = self.meant(NounList([phrase]), choose=True)
+            fits = self._node_of(fitting)
+        return Check(what, fits, share)
+
+    def _fitting(self, phrase: NounPhrase) -> Node:
+        begin = self.at
+        try:
+            self.predicate(phrase)
+        except UnreadableError:
+            self.at = begin
+            return self.meant(self.list(), choose=False)
+        return self._node_of(phrase)
+
+    def _node_of(self, phrase: NounPhrase) -> Node:
+        """Everything that fits a phrase, whichever of them it picks out."""
+        phrase.count = None
+        if phrase.order or phrase.rank or phrase.size:
+            phrase.order = phrase.rank = phrase.size = None
+        return self.meant(NounList([phrase]), choose=False)
+
+    def _compare(self, order: tuple[str, ...]) -> Compare:
+        """Take "[more] red cars than blue ones", "[more] dogs or cats"."""
+        first = self.phrase()
+        if order == ("more",) and self.take("or"):
+            what, other = self._two(first)
+            return Compare(what, other, "which")
+        if not self.take("as" if order[0] == "as" else "than"):
+            raise self.stuck()
+        self.take_phrase(lexicon.THERE)
+        what, other = self._two(first)
+        self.take_phrase(lexicon.THERE)
+        return Compare(what, other, lexicon.COMPARISONS[order])
+
+    def _two(self, first: NounPhrase) -> tuple[Node, Node]:
+        """Take the second of two phrases, which may leave out the noun of the first."""
+        listed = NounList([first, self.phrase()], ["and"])
+        both = self.meant(listed, choose=False)
+        if not isinstance(both, Union):
+            raise self.stuck()
+        return both.parts[0], both.parts[1]
+
+    def _bound(self, order: tuple[str, ...]) -> tuple[int, int | None] | None:
+        """Take "[more] than two", "at most three", "exactly one": the least and the most."""
+        begin = self.at
+        number = 0
+        if order:
+            if order in (("more",), ("fewer",), ("less",)) and self.take("than"):
+                number = self.number()
+            if not number:
+                self.at = begin
+                return None
+            return (number + 1, None) if order == ("more",) else (0, number - 1)
+        words = self.take_phrase(lexicon.BOUNDS)
+        if not words:
+            return None
+        number = self.number()
+        if not number:
+            self.at = begin
+            raise self.stuck()
+        return {"least": (number, None), "most": (0, number)}.get(words[-1], (number, number))
+
+    def _at_least(self) -> int:
+        """Take "at least two [of the]"; 0 without it."""
+        if not self.take("at", "least"):
+            return 0
+        number = self.number()
+        if not number:
+            raise self.stuck()
+        self.take("of")
+        return number
+
+
+def _least(listed: NounList) -> int:
+    """How many of it must be there for a yes."""
+    counts = [phrase.count for phrase in listed.phrases if phrase.count and not phrase.ordered]
+    if counts and len(listed.phrases) > 1:
+        raise UnreadableError("It checks one number at a time.")
+    return counts[0] if counts else 1

@@ -1,0 +1,101 @@
+"""What of a conversation a planner is shown: fewer pictures, or all of it in one message."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sam3_agent.images import Pixels
+from sam3_agent.messages import Message
+from sam3_agent.model.providers.image_encoding import pasted
+
+KEPT_PICTURES = 2
+"""How many pictures besides the original image are shown, the latest ones."""
+
+NO_PICTURES = (
+    "(You cannot be shown the image or any other picture: go by what the tools tell in words and "
+    "numbers, such as scores, boxes and what `measure` says.)"
+)
+
+
+def economical(
+    messages: Sequence[Message], kept: int = KEPT_PICTURES, limit: int | None = None
+) -> list[Message]:
+    """The conversation with the original image and the `kept` latest pictures.
+
+    A picture that is left out becomes a line of words. limit: pictures that the server takes in one
+    request; None for any number.
+    """
+    out: list[Message] = []
+    left = kept
+    for message in reversed(messages):
+        if message.role != "user" and message.pictures:
+            shown = message.pictures[max(0, len(message.pictures) - left) :]
+            left -= len(shown)
+            message = _showing(message, shown, "of this step no longer shown")
+        out.append(message)
+    return out[::-1] if limit is None else _limited(out[::-1], limit)
+
+
+def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
+    """The conversation with at most `limit` pictures.
+
+    Those of the latest message that has any are shown, side by side in one where they are too many;
+    then the image itself and what else the user's messages show; then the latest others.
+    """
+    out = list(messages)
+    having = [i for i, message in enumerate(messages) if message.pictures]
+    if limit == 0:
+        for i in having:
+            note = NO_PICTURES if i == having[0] else ""
+            out[i] = replace(out[i], text=f"{out[i].text}\n{note}".strip(), pictures=())
+        return out
+    latest = having[-1:]
+    left = limit
+    for i in sorted(having, key=lambda i: (i not in latest, out[i].role != "user", -i)):
+        # the image itself keeps its place beside the latest pictures, if there is more than one
+        place_for_image = i in latest and left > 1 and len(having) > 1
+        room = left - place_for_image
+        pictures = out[i].pictures
+        if len(pictures) > room and i in latest:
+            note = f"({len(pictures)} pictures, here in one, in their order)"
+            out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(pasted(pictures),))
+        elif len(pictures) > room:
+            what = "not shown: the server takes too few in one request; see the latest"
+            out[i] = _showing(out[i], pictures[len(pictures) - room :], what)
+        left -= len(out[i].pictures)
+    return out
+
+
+def _showing(message: Message, pictures: tuple[Pixels, ...], what: str) -> Message:
+    """The message with only these of its pictures, and a line about the others."""
+    out = len(message.pictures) - len(pictures)
+    if not out:
+        return message
+    note = f"({out} picture{'s' if out > 1 else ''} {what})"
+    return replace(message, text=f"{message.text}\n{note}".strip(), pictures=pictures)
+
+
+def rebuilt(messages: Sequence[Message]) -> list[Message]:
+    """The system prompt and one user message: the question, what was done so far, the pictures."""
+    first = [message for message in messages if message.role == "system"]
+    lines: list[str] = []
+    pictures: list[Pixels] = []
+    for message in messages[len(first) :]:
+        pictures += message.pictures
+        if message.role == "assistant":
+            lines += [f"You called {call.name}({call.arguments})" for call in message.tool_calls]
+            lines += [] if message.tool_calls else [f"You said: {message.text}"]
+        elif message.role == "tool":
+            lines.append(f"Result: {message.text}")
+        else:
+            lines.append(message.text)
+    return [*first, Message("user", "\n".join(lines), tuple(pictures))]
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The conversation with the system prompt at the beginning of the user's first message."""
+    told = [message.text for message in messages if message.role == "system"]
+    out = [message for message in messages if message.role != "system"]
+    first = next((i for i, message in enumerate(out) if message.role == "user"), None)
+    if told and first is not None:
+        out[first] = replace(out[first], text="\n\n".join([*told, out[first].text]))
+    return out

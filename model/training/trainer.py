@@ -1,0 +1,359 @@
+"""The trainer of the tiny SAM 3: three stages on a fixed budget, resumable, one process a core.
+
+First image tokens and words are aligned, then the scales of both are set to one, then everything
+is trained together. The learning rate falls to zero exactly when the budget ends.
+"""
+
+import json
+import logging
+import math
+import os
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as processes
+from torch import Tensor, nn
+from transformers import CLIPTokenizer, Sam3Model
+
+from sam3_agent.errors import InputError
+from sam3_agent.extras import require
+from sam3_agent.model.training.alignment import AlignmentHead
+from sam3_agent.model.training.architecture import (
+    build_model,
+    build_tokenizer,
+    export_checkpoint,
+    tiny_config,
+)
+from sam3_agent.model.training.batch import Batch, Source, build_batch
+from sam3_agent.model.training.losses import WEIGHTS, detection_losses, match
+from sam3_agent.model.training.optimizer import build_optimizers
+from sam3_agent.model.training.supervision import forward, image_features
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT = 2**40
+"""First seed of the scenes that only held-out checks see."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training run. The budget is `steps` if given (for tests), else `minutes` of wall time.
+
+    `batch` is images a worker and step; `align` the part of the budget for the first stage;
+    `slowdown` the rate of the already aligned parts after it.
+    """
+
+    minutes: float = 100.0
+    steps: int | None = None
+    workers: int = 2
+    seed: int = 0
+    image_size: int = 112
+    width: int = 128
+    depth: int = 6
+    batch: int = 6
+    rate: float = 2.5e-3
+    align: float = 0.11
+    slowdown: float = 0.5
+    warmup: int = 50
+    clip: float = 2.0
+    save_minutes: float = 4.0
+    check_minutes: float = 8.0
+    check_images: int = 40
+
+
+def train(
+    source: Source,
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    resume: bool = True,
+    export: Path | None = None,
+) -> None:
+    """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
+
+    With `resume` a run that was cut off goes on where its last save left it: same step, same
+    scenes, same schedule; InputError if its settings were others. `source` must be importable by
+    worker processes.
+    """
+    require("scipy", purpose="training the tiny SAM 3")
+    settings = settings or Settings()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        for name in ("state.pt", "log.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+    _check_same_run(folder, settings)
+    with tempfile.TemporaryDirectory() as meeting:
+        job = (settings, source, folder, export, f"file://{meeting}/workers")
+        if settings.workers == 1:
+            _work(0, *job)
+        else:
+            processes.spawn(  # type: ignore[attr-defined, no-untyped-call]
+                _work, args=job, nprocs=settings.workers
+            )
+
+
+def _check_same_run(folder: Path, settings: Settings) -> None:
+    """Refuse to go on with a run that has other weights or sees other scenes."""
+    if not (folder / "state.pt").exists():
+        return
+    before = torch.load(folder / "state.pt", weights_only=True)["settings"]
+    for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
+        if before[name] != getattr(settings, name):
+            raise InputError(
+                f"{folder} holds a run with {name} {before[name]}, not {getattr(settings, name)}: "
+                "resume with the same settings or train in another folder"
+            )
+
+
+def _work(
+    rank: int,
+    settings: Settings,
+    source: Source,
+    folder: Path,
+    export: Path | None,
+    meeting: str,
+) -> None:
+    if settings.workers == 1:
+        Trainer(rank, settings, source, folder, export).run()
+        return
+    torch.set_num_threads(1)
+    # torch interrupts workers whose parent died; a shell's background job would ignore that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", meeting, rank=rank, world_size=settings.workers)
+    try:
+        Trainer(rank, settings, source, folder, export).run()
+    finally:
+        dist.destroy_process_group()
+
+
+class Trainer:
+    """One worker of a run; rank 0 also writes the state, the log and the export."""
+
+    def __init__(
+        self, rank: int, settings: Settings, source: Source, folder: Path, export: Path | None
+    ) -> None:
+        self.rank, self.settings, self.source = rank, settings, source
+        self.folder, self.export = folder, export
+        self.tokenizer: CLIPTokenizer = build_tokenizer()
+        config: Any = tiny_config(
+            len(self.tokenizer), settings.image_size, settings.width, settings.depth
+        )
+        self.model: Sam3Model = build_model(config, settings.seed)
+        hidden = config.detr_encoder_config.hidden_size
+        self.head = AlignmentHead(self.tokenizer, hidden, config.detr_encoder_config.num_layers)
+        self.optimizers = build_optimizers(self.model, self.head, settings.rate)
+        self.step, self.stage_step, self.elapsed, self.joint = 0, 0, 0.0, False
+        self._sums: dict[str, float] = defaultdict(float)
+        self._origin = time.monotonic()
+        if (folder / "state.pt").exists():
+            self._restore()
+
+    @property
+    def progress(self) -> float:
+        """Part of the budget that is spent, 0..1."""
+        settings = self.settings
+        spent = self.step / settings.steps if settings.steps else self.elapsed / settings.minutes
+        return min(spent, 1.0)
+
+    def run(self) -> None:
+        """Train until the budget is spent."""
+        settings = self.settings
+        saved = checked = self.elapsed
+        self._origin = time.monotonic() - 60 * self.elapsed
+        while self.progress < 1:
+            self.advance()
+            if self.step % 25 == 0:
+                self._log_losses()
+            if self.elapsed - checked > settings.check_minutes and self.joint:
+                checked = self.elapsed
+                self.check()
+            if self.elapsed - saved > settings.save_minutes:
+                saved = self.elapsed
+                self.save()
+        self.check()
+        self.save()
+
+    def batch(self, first: int, vary: bool = True) -> Batch:
+        """The `settings.batch` scenes from a seed on."""
+        seeds = range(first, first + self.settings.batch)
+        return build_batch(self.source, seeds, self.tokenizer, self.settings.image_size, vary)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted losses of this stage by name."""
+        if not self.joint:
+            maps, _ = image_features(self.model, batch.pixels)
+            return {"align": self.head(self.model, maps[-1], batch)}
+        outputs, features = forward(self.model, self.head, batch)
+        found = detection_losses(outputs, batch)
+        losses = {name: WEIGHTS[name] * loss for name, loss in found.items()}
+        losses["align"] = self.head(self.model, features, batch)
+        return losses
+
+    def advance(self) -> dict[str, float]:
+        """Train one step, entering the joint stage when it is due; returns its losses."""
+        settings = self.settings
+        if not self.joint and self.progress >= settings.align:
+            self._start_joint()
+        self.model.train()
+        rate = self._set_rates()
+        worker = self.step * settings.workers + self.rank
+        seed = (settings.seed << 32) + worker * settings.batch
+        losses = self.losses(self.batch(seed))
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        norm = self._share_gradients()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.stage_step += 1
+        values = {name: loss.item() for name, loss in losses.items()}
+        for name, value in {**values, "rate": rate, "norm": norm, "steps": 1.0}.items():
+            self._sums[name] += value
+        return values
+
+    def _set_rates(self) -> float:
+        """Warm-up in each stage, one cosine over the budget; returns the fast rate."""
+        settings = self.settings
+        warm = min(1.0, (self.stage_step + 1) / settings.warmup)
+        rate = settings.rate * warm * (1 + math.cos(math.pi * self.progress)) / 2
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                slow = group["slow"] and self.joint
+                group["lr"] = rate * (settings.slowdown if slow else 1.0)
+        return rate
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [
+            parameter
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
+
+    def _share_gradients(self) -> float:
+        """Average gradients over the workers, agree on the clock, clip; returns the norm."""
+        used = [p for p in self._parameters() if p.grad is not None or self.joint]
+        if self.settings.workers > 1:
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
+            clock = (time.monotonic() - self._origin) / 60
+            last = torch.tensor([clock if self.rank == 0 else 0.0])
+            flat = torch.cat([*(part.flatten() for part in parts), last])
+            dist.all_reduce(flat)
+            sizes = [parameter.numel() for parameter in used]
+            self.elapsed = flat[-1].item()
+            gradients = torch.split(flat[:-1], sizes)
+            for parameter, gradient in zip(used, gradients, strict=True):
+                parameter.grad = gradient.view_as(parameter) / self.settings.workers
+        else:
+            self.elapsed = (time.monotonic() - self._origin) / 60
+        return nn.utils.clip_grad_norm_(used, self.settings.clip).item()
+
+    @torch.no_grad()
+    def _start_joint(self) -> None:
+        """Divide the last projections by the spread of what they give, and start afresh.
+
+        No norm follows the ViT or the FPN: alignment drives the 1x map to a spread of 26 beside
+        position encodings of 0.7, and the detector would never see a place.
+        """
+        if self._sums:
+            self._log_losses()
+        batch = self.batch(HELD_OUT - 1024)
+        maps, _ = image_features(self.model, batch.pixels)
+        layers: Any = self.model.vision_encoder.neck.fpn_layers[:-1]
+        for layer, level in zip(layers, maps, strict=True):
+            layer.proj2.weight.div_(level.std())
+            layer.proj2.bias.div_(level.std())
+        text = self.model.get_text_features(batch.input_ids, batch.attention_mask).pooler_output
+        words = text[batch.attention_mask.bool()].std()
+        self.model.text_projection.weight.div_(words)
+        self.model.text_projection.bias.div_(words)
+        self.head.scale.mul_(maps[-1].std() * words)
+        self.joint, self.stage_step = True, 0
+        self._log({"event": "joint", "spread": [level.std().item() for level in maps]})
+        self.optimizers = build_optimizers(self.model, self.head, self.settings.rate)
+
+    @torch.no_grad()
+    def check(self) -> dict[str, float]:
+        """Loss, presence accuracy and box and mask IoU on held-out scenes; logged and returned."""
+        sums: dict[str, float] = defaultdict(float)
+        self.model.eval()
+        rounds = max(1, self.settings.check_images // (self.settings.batch * self.settings.workers))
+        for index in range(rounds):
+            worker = index * self.settings.workers + self.rank
+            batch = self.batch(HELD_OUT + worker * self.settings.batch, vary=False)
+            outputs, _ = forward(self.model, self.head, batch)
+            for name, loss in detection_losses(outputs, batch).items():
+                sums["loss"] += WEIGHTS[name] * loss.item() / rounds
+            right = (outputs.presence[-1] > 0) == batch.present
+            sums["presence"] += right.float().mean().item() / rounds
+            chosen = match(outputs, batch)[-1]
+            place = torch.zeros(len(batch.present), dtype=torch.long)
+            place[outputs.rows] = torch.arange(len(outputs.rows))
+            guess = outputs.masks[-1, place[batch.target_row], chosen].sigmoid()[:, None]
+            size = batch.target_masks.shape[-2:]
+            guess = nn.functional.interpolate(guess, size=size, mode="bilinear")[:, 0] > 0.5
+            truth = batch.target_masks > 0.5
+            iou = (guess & truth).sum((1, 2)) / (guess | truth).sum((1, 2)).clamp(min=1)
+            sums["mask_iou"] += iou.mean().item() / rounds
+            found = outputs.scores[-1, batch.target_row, chosen] > 0
+            sums["found"] += found.float().mean().item() / rounds
+        self.model.train()
+        if self.settings.workers > 1:
+            values = torch.tensor(list(sums.values()))
+            dist.all_reduce(values)
+            sums.update(zip(sums, (values / self.settings.workers).tolist(), strict=True))
+        self._log({"event": "check", **sums})
+        return dict(sums)
+
+    def save(self) -> None:
+        """Write the state and the export; a cut-off write leaves the old ones."""
+        if self.rank:
+            return
+        state = {
+            "settings": asdict(self.settings),
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "stage_step": self.stage_step,
+            "elapsed": self.elapsed,
+            "joint": self.joint,
+        }
+        staged = self.folder / "state.pt.part"
+        torch.save(state, staged)
+        os.replace(staged, self.folder / "state.pt")
+        if self.export is not None:
+            export_checkpoint(self.model, self.export)
+
+    def _restore(self) -> None:
+        state = torch.load(self.folder / "state.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.stage_step = state["step"], state["stage_step"]
+        self.elapsed, self.joint = state["elapsed"], state["joint"]
+        self._log({"event": "resumed"})
+
+    def _log_losses(self) -> None:
+        steps = self._sums.pop("steps")
+        self._log({name: value / steps for name, value in self._sums.items()})
+        self._sums.clear()
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.rank:
+            return
+        row = {"step": self.step, "minutes": self.elapsed, **row}
+        rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(rounded) + "\n")
+        logger.info("%s", rounded)

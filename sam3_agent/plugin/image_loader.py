@@ -1,0 +1,127 @@
+"""Pictures from someone who is not trusted: what may be read at all, and how much of it."""
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sam3_agent.errors import ImageError
+from sam3_agent.image_source import (
+    BARE_BASE64,
+    data_url_content,
+    local_path,
+    looks_like_base64,
+    too_large,
+)
+from sam3_agent.images import Pixels, load_image
+from sam3_agent.plugin.download import Downloader
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""File formats that are decoded, told by their content; formats that run other programs are not."""
+
+MAX_SOURCE = 8_000
+"""Characters of a path or URL; more are refused."""
+
+MAX_SCANS = 100
+"""Scans of a progressive JPEG: each costs a pass over all pixels, and no more than 75 bytes."""
+
+_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
+_NOT_THERE = "there is no such picture in the folders that may be read"
+
+
+@dataclass(frozen=True)
+class ImageLoader:
+    """Reads the pictures that strangers name, within limits.
+
+    roots: folders whose files may be read; none by default. downloads: how URLs are fetched, None
+        for not at all. max_bytes: the size of a file or data URI. max_megapixels: the size of a
+        picture.
+
+    No message names a path of this machine, nor tells whether a file outside the roots exists.
+    """
+
+    roots: tuple[Path, ...] = ()
+    downloads: Downloader | None = field(default_factory=Downloader)
+    max_bytes: int = 50_000_000
+    max_megapixels: float = 50.0
+
+    def read(self, source: str | bytes) -> Pixels:
+        """The pixels of file content, a data URI, a URL, or a path under a root.
+
+        Returns a read-only (H, W, 3) uint8 array; raises ImageError with what was wrong.
+        """
+        data = self._bytes(source)
+        if data[:2] == b"\xff\xd8" and sum(1 for _ in _SCAN.finditer(data)) > MAX_SCANS:
+            raise ImageError(f"a JPEG has at most {MAX_SCANS} scans here")
+        return load_image(data, max_megapixels=self.max_megapixels, formats=FORMATS)
+
+    def _bytes(self, source: str | bytes) -> bytes:
+        if isinstance(source, bytes):
+            return self._not_too_large(source)
+        source = source.strip()
+        if source[:5].lower() == "data:":
+            return self._not_too_large(data_url_content(source, self.max_bytes))
+        if not source or len(source) > MAX_SOURCE:
+            if looks_like_base64(source):
+                raise ImageError(BARE_BASE64)
+            raise ImageError(f"an image source has 1 to {MAX_SOURCE} characters")
+        if source.lower().startswith(("https:", "http:")):
+            if self.downloads is None:
+                raise ImageError("URLs are not fetched here")
+            return self._not_too_large(self.downloads.fetch(source))
+        is_file_url = source.lower().startswith("file:")
+        if _SCHEME.match(source) and not is_file_url and not Path(source).drive:
+            raise ImageError("an image is a handle, an https URL, a data URI, or a path")
+        return self._file(source)
+
+    def _file(self, source: str) -> bytes:
+        if not self.roots:
+            if looks_like_base64(source):
+                raise ImageError(BARE_BASE64)
+            raise ImageError("files are not read here; give a handle, an https URL or a data URI")
+        place = local_path(source)
+        for root in self.roots:
+            try:
+                base = root.resolve(strict=True)
+                path = (base / place).resolve(strict=True)
+                if path.is_relative_to(base):
+                    return self._content(base, path)
+            except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
+                continue
+        raise ImageError(BARE_BASE64 if looks_like_base64(source) else _NOT_THERE)
+
+    def _content(self, base: Path, path: Path) -> bytes:
+        with open(path, "rb", opener=lambda *_: _opened(base, path)) as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ImageError(_NOT_THERE)
+            if state.st_size > self.max_bytes:
+                raise too_large(self.max_bytes)
+            return self._not_too_large(file.read(self.max_bytes + 1))
+
+    def _not_too_large(self, data: bytes) -> bytes:
+        if len(data) > self.max_bytes:
+            raise too_large(self.max_bytes)
+        return data
+
+
+def _opened(base: Path, path: Path) -> int:
+    """A descriptor of a resolved path in a resolved folder.
+
+    It is opened step by step: a link that is there now was put there since, and is not followed.
+    """
+    link, folder = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
+    last = os.O_RDONLY | link | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if os.open not in os.supports_dir_fd:  # Windows
+        return os.open(path, last)
+    *folders, name = path.relative_to(base).parts or (".",)
+    at = os.open(base, os.O_RDONLY | folder)
+    try:
+        for one in folders:
+            above, at = at, os.open(one, os.O_RDONLY | link | folder, dir_fd=at)
+            os.close(above)
+        return os.open(name, last, dir_fd=at)
+    finally:
+        os.close(at)

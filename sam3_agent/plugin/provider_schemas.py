@@ -1,0 +1,79 @@
+"""The tools and their results in the forms that the model providers' SDKs want."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+from sam3_agent.errors import InputError
+from sam3_agent.plugin.result import ToolResult
+from sam3_agent.plugin.result_size import fit
+from sam3_agent.plugin.toolkit import Toolkit
+from sam3_agent.tool import Tool, ToolFunction
+
+Format: TypeAlias = Literal["openai", "openai-responses", "gemini", "anthropic"]
+
+FUNCTIONS: tuple[Callable[..., ToolResult], ...] = (
+    Toolkit.ask_image,
+    Toolkit.segment,
+    Toolkit.refine,
+    Toolkit.look,
+    Toolkit.measure,
+)
+
+# a tool of a planner works on a Scene, a tool of the plugin on Toolkit; the schema is made alike
+TOOLS = {
+    tool.name: tool
+    for tool in (Tool.from_function(cast(ToolFunction, function)) for function in FUNCTIONS)
+}
+
+
+def schemas(format: Format, tools: Sequence[Tool]) -> list[Any]:  # noqa: A002
+    """The tools as the `tools` argument of a provider's SDK."""
+    if format == "openai":
+        return [{"type": "function", "function": _described(tool, "parameters")} for tool in tools]
+    if format == "openai-responses":
+        # strict is on by default there, and refuses arguments that may be left out
+        return [
+            {"type": "function", **_described(tool, "parameters"), "strict": False}
+            for tool in tools
+        ]
+    if format == "gemini":
+        declared = [_described(tool, "parameters_json_schema") for tool in tools]
+        return [{"function_declarations": declared}]
+    if format == "anthropic":
+        return [_described(tool, "input_schema") for tool in tools]
+    raise InputError(
+        f"there is no format {format!r}; choose openai, openai-responses, gemini or anthropic"
+    )
+
+
+def content(sight: ToolResult, format: Format) -> Any:  # noqa: A002
+    """What a model gets as the result of its call, in a provider's form.
+
+    openai: the text of a `tool` message, which cannot hold a picture. openai-responses: the
+    `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
+    later read the picture in it). anthropic: the `content` of a tool_result.
+    """
+    sized = fit(sight)
+    text = sized.text
+    if format == "openai":
+        return text
+    files = [base64.b64encode(file).decode("ascii") for file in sized.pictures]
+    if format == "openai-responses":
+        urls = [f"data:image/jpeg;base64,{data}" for data in files]
+        pictures = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]
+        return [{"type": "input_text", "text": text}, *pictures]
+    if format == "gemini":
+        blobs = [{"inline_data": {"mime_type": "image/jpeg", "data": data}} for data in files]
+        return {"response": {"result": text}, **({"parts": blobs} if blobs else {})}
+    sources = [{"type": "base64", "media_type": "image/jpeg", "data": data} for data in files]
+    return [{"type": "text", "text": text}, *({"type": "image", "source": s} for s in sources)]
+
+
+def _described(tool: Tool, parameters: str) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        parameters: json.loads(json.dumps(tool.parameters)),
+    }

@@ -1,0 +1,188 @@
+"""Images under study, kept between calls: each has a secret handle, and a bound on its memory."""
+
+import asyncio
+import hashlib
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sam3_agent.chat import Chat
+from sam3_agent.errors import InputError
+from sam3_agent.images import Pixels
+from sam3_agent.plugin.result import marks
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import Segmenter
+
+MAX_FINDINGS = 500
+MAX_MASKS = 10_000
+MAX_ANSWERS = 16
+
+MAX_BYTES = 1e9
+"""Memory that all images under study may take."""
+
+GONE = (
+    "there is no image with this handle here: it was never opened, belongs to another session, or "
+    "was dropped; give the image again"
+)
+FULL = (
+    f"too much was asked about this image: it has {MAX_FINDINGS} findings or {MAX_MASKS} masks; "
+    "give the image itself again, not its handle, to start from nothing"
+)
+
+
+@dataclass(eq=False)
+class Session:
+    """One image under study: its scene, and the last answers about it.
+
+    handle: a secret; whoever has it may look at the image. owner: the session that alone may use
+    the handle; None for whoever has it. answers: the last answers as JSON texts, each with its
+    conversation. shown: the masks that the last result was about. chat: what was asked, for
+    questions that follow up. lock: held while a tool works on the scene.
+    """
+
+    handle: str
+    owner: str | None
+    scene: Scene
+    content: str
+    used: float
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    answers: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS))
+    shown: tuple[int, ...] = ()
+    chat: Chat | None = None
+
+    def weight(self) -> int:
+        """Bytes that the image, its masks and the pictures of its chat take, roughly.
+
+        Encoded images are not kept here.
+        """
+        masks = sum(len(rle["counts"]) + 400 for rle in self.scene.masks.rles)
+        said = self.chat.answers[-1].messages if self.chat and self.chat.answers else ()
+        pictures = {id(one): one.nbytes for message in said for one in message.pictures}
+        pictures[id(self.scene.image)] = self.scene.image.nbytes
+        words = sum(map(len, self.answers)) + 1_000 * len(self.scene.findings)
+        return sum(pictures.values()) + masks + words
+
+    def masks_data(self) -> dict[str, Any]:
+        """All masks as JSON values, number 1 first; each a compressed COCO RLE."""
+        masks = self.scene.masks
+        rows = zip(marks(masks, range(1, len(masks) + 1)), masks.rle(), strict=True)
+        return {
+            "image": {
+                "handle": self.handle,
+                "width": self.scene.width,
+                "height": self.scene.height,
+            },
+            "instances": [{**asdict(mark), "segmentation": rle} for mark, rle in rows],
+        }
+
+    def full(self) -> bool:
+        """Whether so much was asked that the memory would not stay bounded."""
+        return len(self.scene.findings) >= MAX_FINDINGS or len(self.scene.masks) >= MAX_MASKS
+
+    def check_room(self) -> None:
+        """Raises InputError when the study is full."""
+        if self.full():
+            raise InputError(FULL)
+
+
+class Sessions:
+    """All images under study, safe from several threads.
+
+    A named session sees its own images only. Whoever has no session (owner None) has only handles,
+    which cannot be guessed; each of their images stands alone.
+
+    session_images, session_bytes: what one session may keep; its images used longest ago go first.
+    total_bytes: the same for all. idle_seconds: an image unused for so long goes.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        session_images: int = 16,
+        session_bytes: float = 600e6,
+        total_bytes: float = MAX_BYTES,
+        idle_seconds: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.session_images = session_images
+        self.session_bytes = min(session_bytes, total_bytes)
+        self.total_bytes = total_bytes
+        self.idle_seconds = idle_seconds
+        self._segmenter = segmenter
+        self._clock = clock
+        self._studies: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._studies)
+
+    def open(self, owner: str | None, image: Pixels) -> Session:
+        """The study of an (H, W, 3) uint8 image: the one that the session has open, unless full."""
+        content = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+        with self._lock:
+            for study in list(self._studies.values()):
+                if owner is not None and (study.owner, study.content) == (owner, content):
+                    if not study.full():
+                        return self._touched(study)
+                    del self._studies[study.handle]
+            handle = f"img_{secrets.token_hex(12)}"
+            study = Session(handle, owner, Scene(image, self._segmenter), content, self._clock())
+            self._studies[handle] = study
+            self._drop(owner)
+            return study
+
+    def get(self, owner: str | None, handle: str) -> Session:
+        """The study of a handle; raises InputError when this session has no such image."""
+        with self._lock:
+            self._drop(owner)
+            study = self._studies.get(handle)
+            if study is None or study.owner not in (None, owner):
+                raise InputError(GONE)
+            return self._touched(study)
+
+    def drop_idle(self) -> None:
+        """Drop what was not used for long; a server calls this now and then."""
+        with self._lock:
+            self._drop(None)
+
+    def weight(self) -> int:
+        """Bytes that everything takes, roughly."""
+        with self._lock:
+            return sum(study.weight() for study in self._studies.values())
+
+    def _touched(self, study: Session) -> Session:
+        """The study as the one that was used last."""
+        study.used = self._clock()
+        self._studies[study.handle] = self._studies.pop(study.handle)
+        return study
+
+    def _drop(self, owner: str | None) -> None:
+        """Drop idle images, then a session's and all sessions' oldest until they fit."""
+        oldest = self._clock() - self.idle_seconds
+        self._studies = {h: study for h, study in self._studies.items() if study.used > oldest}
+        if owner is not None:
+            own = [study for study in self._studies.values() if study.owner == owner]
+            self._shrink(own, self.session_bytes, self.session_images)
+        self._shrink(list(self._studies.values()), self.total_bytes, len(self._studies))
+
+    def _shrink(self, studies: list[Session], limit: float, count: int) -> None:
+        """Drop the first of these, but never the last, until they weigh at most `limit`."""
+        total = sum(study.weight() for study in studies)
+        left = len(studies)
+        for study in studies[:-1]:
+            if total <= limit and left <= count:
+                return
+            del self._studies[study.handle]
+            total, left = total - study.weight(), left - 1
+
+
+async def sweep(studies: Sessions, seconds: float = 60.0) -> None:
+    """Drop idle images now and then, until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        studies.drop_idle()

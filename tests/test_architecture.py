@@ -1,0 +1,146 @@
+"""The house: who may import whom, what a wheel holds, and what the public surface is."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sam3_agent
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("tools", "prompts", "model", "evals")
+MAY_IMPORT = {
+    "sam3_agent": set(),
+    "tools": {"sam3_agent"},
+    "prompts": set(),
+    "model": {"sam3_agent"},
+    "evals": {"sam3_agent", "model"},
+}
+WORDS = ("model/offline/synonyms.toml", "model/tiny/vocabulary.json")
+CORE_LIBRARIES = {"numpy", "PIL", "pycocotools", "pydantic", "typer", "rich"}
+PYDANTICS_OWN = {"typing_extensions"}
+"""What pydantic needs of its users: TypedDict, until Python 3.12."""
+
+
+def sources(room: str) -> list[Path]:
+    return sorted(path for path in (ROOT / room).rglob("*.py") if path.resolve() == path)
+
+
+def imported(path: Path, everywhere: bool) -> set[str]:
+    """The modules that a file imports, at its top level or everywhere in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            module = node.module or ""
+            names.update({module, *(f"{module}.{alias.name}" for alias in node.names)})
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    """Which rooms a set of modules lies in."""
+    inside = [name.split(".") for name in names if name.split(".")[0] == "sam3_agent"]
+    return {parts[1] if len(parts) > 1 and parts[1] in ROOMS else "sam3_agent" for parts in inside}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    for path in sources(room):
+        if path.name == "registry.py" or path.parent.name == "commands":
+            continue  # registry.py knows where everything lives; commands are where the rooms meet
+        allowed = MAY_IMPORT[room] | {room}
+        assert rooms_of(imported(path, everywhere=True)) <= allowed, path
+
+
+def test_the_core_needs_four_libraries_and_the_command_line_two_more() -> None:
+    for path in sources("sam3_agent"):
+        if path.parent.name == "examples":
+            continue  # programs of people who have an SDK
+        for name in imported(path, everywhere=False):
+            top = name.split(".")[0]
+            assert top in sys.stdlib_module_names | CORE_LIBRARIES | PYDANTICS_OWN | {
+                "sam3_agent"
+            }, (path, name)
+            if path.name != "cli.py" and path.parent.name != "commands":
+                assert top not in ("typer", "rich"), path
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    check = (
+        "import sys, sam3_agent, sam3_agent.tools, sam3_agent.model, sam3_agent.evals;"
+        "import sam3_agent.plugin, sam3_agent.plugin.mcp_server, sam3_agent.plugin.rest;"
+        "heavy = {'torch', 'transformers', 'openai', 'google', 'scipy', 'mcp', 'fastapi'};"
+        "heavy &= set(sys.modules);"
+        "print(*sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_public_surface_is_what_we_promise() -> None:
+    assert set(sam3_agent.__all__) == {
+        *(
+            "Agent",
+            "Chat",
+            "Effort",
+            "Answer",
+            "Mention",
+            "Status",
+            "Budget",
+            "Usage",
+            "TokenUsage",
+            "load_image",
+        ),
+        *("Scene", "Finding", "Masks", "Message", "ToolCall"),
+        *("Tool", "Observation", "Conclusion", "Planner", "Segmenter", "Detection"),
+        *("ConceptPrompt", "ObjectPrompt", "Selection", "STANDARD", "COUNTING"),
+        *("Event", "TurnStarted", "PlannerReplied", "ToolStarted", "ToolFinished", "Finished"),
+        "ChecksFinished",
+        *("Sam3AgentError", "InputError", "ImageError", "PromptError", "ToolError"),
+        *("ModelError", "PlannerError", "SegmenterError"),
+    }
+    for name in sam3_agent.__all__:
+        assert hasattr(sam3_agent, name)
+
+
+def test_every_folder_with_modules_is_listed_for_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    setuptools = settings["tool"]["setuptools"]
+    folders = {path.parent for room in MAY_IMPORT for path in sources(room)}
+    listed = {ROOT / setuptools["package-dir"][package] for package in setuptools["packages"]}
+    assert folders == listed
+
+
+def test_a_wheel_holds_every_module_and_data_file_and_nothing_generic(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    kept = shutil.ignore_patterns(".*", "build", "dist", "out", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=kept)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    done = subprocess.run([*build, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"sam3_agent"}
+    for room in MAY_IMPORT:
+        inside = "sam3_agent" if room == "sam3_agent" else f"sam3_agent/{room}"
+        for path in sources(room):
+            assert f"{inside}/{path.relative_to(ROOT / room)}" in names
+    for data in ("py.typed", "prompts/planner.md", "model/tiny/model.safetensors", *WORDS):
+        assert f"sam3_agent/{data}" in names
+    for data in ("evals/icons/noto.png", "evals/demo/annotations.json"):
+        assert f"sam3_agent/{data}" in names
+    unpacked = tmp_path / "unpacked"
+    zipfile.ZipFile(wheel).extractall(unpacked)
+    check = "import sam3_agent.cli, sam3_agent.prompts as p; p.fill('planner'); print(p.__file__)"
+    ran = subprocess.run(
+        [sys.executable, "-c", check], cwd=unpacked, capture_output=True, text=True
+    )
+    assert ran.stdout.startswith(str(unpacked)), ran.stderr

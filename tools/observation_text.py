@@ -1,0 +1,150 @@
+"""What a planner reads of masks: one line for each, and a check of the numbers that it names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sam3_agent.errors import ToolError
+from sam3_agent.sanitize import cut
+from sam3_agent.scene import Finding, Region, Scene
+from sam3_agent.tool import Observation
+from sam3_agent.tools.coordinates import percent_box
+from sam3_agent.tools.overlay import view
+from sam3_agent.vocabulary import nearest_words
+
+MAX_VOCABULARY = 2000
+"""Characters of a vocabulary that are listed."""
+
+MAX_ROWS = 60
+"""Masks of one reply that get a line; the picture shows all."""
+
+
+def checked_numbers(
+    scene: Scene, numbers: Sequence[int], least: int = 1, most: int | None = None
+) -> tuple[int, ...]:
+    """The numbers, each once; ToolError for masks that do not exist, and too few or too many."""
+    known = len(scene.masks)
+    unknown = [number for number in numbers if not 1 <= number <= known]
+    if unknown:
+        have = f"the masks are 1 to {known}" if known else "no mask has been found yet"
+        told = ", ".join(str(number)[:20] for number in unknown[:8])
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        raise ToolError(f"there is no mask {told}{more}: {have}")
+    once = tuple(dict.fromkeys(numbers))
+    if len(once) < least:
+        raise ToolError(f"give the numbers of {least} masks or more, not {len(once)}")
+    if most is not None and len(once) > most:
+        raise ToolError(f"give the numbers of at most {most} masks at a time, not {len(once)}")
+    return once
+
+
+def observation(
+    scene: Scene, findings: Sequence[Finding], region: Region | None = None
+) -> Observation:
+    """What prompts found: a line for each, a table of the new masks, a picture of all.
+
+    A mask that an earlier prompt found is named and not described again; a dropped one is named as
+    that and not shown. region: the picture shows only this part.
+    """
+    numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
+    fresh = {number for finding in findings for number in finding.fresh}
+    shown = scene.kept(numbers)
+    new = [number for number in shown if number in fresh]
+    lines = [_finding_line(scene, finding, fresh) for finding in findings]
+    if any(finding.unknown for finding in findings):
+        lines.append(_vocabulary_line(scene))
+    pictures = (view(scene.image, scene.select(shown), shown, region),) if shown else ()
+    data = {
+        "image": {"width": scene.width, "height": scene.height},
+        "findings": [
+            {
+                "phrase": finding.phrase,
+                "presence": round(finding.presence, 3),
+                "numbers": list(scene.kept(finding.numbers)),
+                **_unknown(scene, finding),
+            }
+            for finding in findings
+        ],
+        "masks": mask_data(scene, shown),
+    }
+    return Observation("\n".join([*lines, *rows(scene, new)]), pictures, data)
+
+
+def mask_data(scene: Scene, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Masks as JSON values; boxes in pixels."""
+    masks = scene.select(numbers)
+    areas = masks.areas()
+    return [
+        {
+            "number": number,
+            "phrase": masks.phrases[i],
+            "score": round(float(masks.scores[i]), 3),
+            "box": [round(float(v), 1) for v in masks.boxes[i]],
+            "area": int(areas[i]),
+            "area_percent": round(100 * float(areas[i]) / (scene.width * scene.height), 2),
+        }
+        for i, number in enumerate(numbers)
+    ]
+
+
+def rows(scene: Scene, numbers: Sequence[int]) -> list[str]:
+    """A line for each mask, of at most MAX_ROWS, and what is left out."""
+    lines = []
+    for mask in mask_data(scene, numbers[:MAX_ROWS]):
+        box = percent_box(scene, mask["box"])
+        area = f"{mask['area_percent']:.{1 if mask['area_percent'] >= 1 else 2}f}%"
+        lines.append(
+            f'{mask["number"]}: "{mask["phrase"]}" score {mask["score"]:.2f} box {box} area {area}'
+        )
+    left = numbers[MAX_ROWS:]
+    if left:
+        lines.append(f"and {len(left)} more, {ranges(left)}, in the picture without a line here")
+    return lines
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in few words: "1-3, 7"."""
+    ordered = np.unique(np.asarray(numbers, dtype=np.int64))
+    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run))
+                     for run in runs)  # fmt: skip
+
+
+def _unknown(scene: Scene, finding: Finding) -> dict[str, Any]:
+    """What is outside the segmenter's vocabulary, and the known words that are spelled alike."""
+    if not finding.unknown or scene.vocabulary is None:
+        return {}
+    nearest = nearest_words(finding.unknown, scene.vocabulary)
+    return {"unknown": finding.unknown, "nearest": list(nearest)}
+
+
+def _vocabulary_line(scene: Scene) -> str:
+    """Every noun that the segmenter knows, those with the same attributes together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for noun, attributes in (scene.vocabulary or {}).items():
+        groups.setdefault(tuple(attributes), []).append(noun)
+    parts = [
+        ", ".join(nouns) + (f" (also {'/'.join(attributes)})" if attributes else "")
+        for attributes, nouns in groups.items()
+    ]
+    return cut(f"The segmenter knows only: {'; '.join(parts)}.", MAX_VOCABULARY)
+
+
+def _finding_line(scene: Scene, finding: Finding, fresh: set[int]) -> str:
+    if finding.unknown:
+        nearest = " or ".join(f'"{word}"' for word in _unknown(scene, finding)["nearest"])
+        return (
+            f'"{finding.phrase}": not looked for, the segmenter does not know "{finding.unknown}"'
+            + (f"; did you mean {nearest}?" if nearest else "")
+        )
+    kept = scene.kept(finding.numbers)
+    groups = {
+        "": [number for number in kept if number in fresh],
+        "known already: ": [number for number in kept if number not in fresh],
+        "dropped: ": [number for number in finding.numbers if number not in kept],
+    }
+    named = [f"{title}{ranges(group)}" for title, group in groups.items() if group]
+    return (
+        f'"{finding.phrase}": masks {"; ".join(named) or "none"} (presence {finding.presence:.2f})'
+    )
