@@ -1,4 +1,4 @@
-"""The runner: a strategy on the samples of a benchmark, many at once, every row on disk at once."""
+"""The runner: a solver on the samples of a benchmark, many at once, every row on disk at once."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ def header(
 
 def run(
     benchmark: Benchmark,
-    strategy: Solver,
+    solver: Solver,
     samples: Sequence[tuple[int, Sample]],
     file: RunFile,
     *,
@@ -140,7 +140,7 @@ def run(
                     break
                 index, sample = following
                 again = _repeat(index, benchmark)
-                flying[pool.submit(_seeded, strategy, sample, again, repeats > 1)] = index
+                flying[pool.submit(_seeded, solver, sample, again, repeats > 1)] = index
             if not flying and hopeless is not None:
                 raise hopeless
             if not flying:
@@ -215,24 +215,24 @@ def _repeat(index: int, benchmark: Benchmark) -> int:
 
 
 def _seeded(
-    strategy: Solver, sample: Sample, repeat: int, several: bool
+    solver: Solver, sample: Sample, repeat: int, several: bool
 ) -> tuple[Row, Sam3AgentError | None]:
     """`solved`, with a seed that is the repeat's where a sample is asked several times."""
     token = sampling_seed.set(repeat if several else None)
     try:
-        row, error = solved(strategy, sample)
+        row, error = solved(solver, sample)
     finally:
         sampling_seed.reset(token)
     return replace(row, repeat=repeat), error
 
 
-def solved(strategy: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
+def solved(solver: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
     """The row of a sample, and the error when it failed; never raises."""
     began = time.monotonic()
     try:
         image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
         _check_size(image, sample)
-        return _answered(sample, strategy.solve(image, sample)), None
+        return _answered(sample, solver.solve(image, sample)), None
     except UnfinishedError as stop:
         error, usage = stop.__cause__, stop.usage
     except Exception as stop:

@@ -15,7 +15,7 @@ def setup(
 ) -> dict[str, Any]:
     """The setup as JSON values: `prompts` is a hash of all prompt texts and tool schemas.
 
-    planner, verifier: those that the run has; None for a strategy without.
+    planner, verifier: those that the run has; None for a solver without.
     """
     out: dict[str, Any] = {"segmenter": segmenter_settings(segmenter)}
     if planner is not None:

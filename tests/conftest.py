@@ -53,7 +53,7 @@ def image() -> Pixels:
 
 
 @pytest.fixture
-def eye() -> FakeSegmenter:
+def segmenter() -> FakeSegmenter:
     """Two dogs, the second smaller, and a leash that overlaps the first dog."""
     return FakeSegmenter(
         {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "leash": [(50, 40, 90, 50)]},

@@ -10,7 +10,7 @@ from sam3_agent.agent import Agent
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.results_file import RunFile
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.vocabulary import NOUNS
@@ -19,11 +19,17 @@ from sam3_agent.model.vocabulary import NOUNS
 def main(out: Path, limit: int) -> None:
     """Run or go on with a run of so many scenes, three at a time."""
     places = [(x, y, x + 90, y + 70) for x in (20, 220, 420) for y in (30, 260)]
-    eye = FakeSegmenter({noun: places[: i % 6] for i, noun in enumerate(NOUNS)})
+    segmenter = FakeSegmenter({noun: places[: i % 6] for i, noun in enumerate(NOUNS)})
     scenes = read("scenes", seed=3, limit=limit)
     samples = chosen(scenes.samples)
     with RunFile(out, header({"benchmark": "scenes"}, scenes.samples, limit), resume=True) as file:
-        run(scenes, strategy("agent", OfflinePlanner(), eye, agent=Agent), samples, file, workers=3)
+        run(
+            scenes,
+            solver_named("agent", OfflinePlanner(), segmenter, agent=Agent),
+            samples,
+            file,
+            workers=3,
+        )
 
 
 if __name__ == "__main__":

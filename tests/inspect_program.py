@@ -36,8 +36,8 @@ def main(folder: str) -> None:
         counted(ModelOutput.from_content("mockllm/model", "", error="overloaded")),
     ]
     model = get_model("mockllm/model", custom_outputs=replies)
-    eye = FakeSegmenter({"thing": [(10, 10, 100, 100)]})
-    task = benchmark_task(read("scenes", seed=4, limit=2), eye, effort="fast")
+    segmenter = FakeSegmenter({"thing": [(10, 10, 100, 100)]})
+    task = benchmark_task(read("scenes", seed=4, limit=2), segmenter, effort="fast")
     (log,) = inspect_ai.eval(task, model=model, log_dir=folder, display="none", max_samples=1)
     assert log.status == "success", log.error
     assert log.results is not None

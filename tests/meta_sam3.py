@@ -71,7 +71,7 @@ def model() -> Any:
     return built
 
 
-def eye() -> Sam3Segmenter:
+def segmenter() -> Sam3Segmenter:
     """Our segmenter of that model."""
     side = config().vision_config.backbone_config.image_size
     processor = SimpleNamespace(

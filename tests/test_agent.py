@@ -38,9 +38,9 @@ SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
 
 
-def ask(image: Pixels, eye: FakeSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
+def ask(image: Pixels, segmenter: FakeSegmenter, *replies: Message, max_turns: int = 12) -> Answer:
     budget = Budget(turns=max_turns)
-    return Agent(ScriptedPlanner(replies), eye, budget=budget).ask(image, "which dog?")
+    return Agent(ScriptedPlanner(replies), segmenter, budget=budget).ask(image, "which dog?")
 
 
 def tool_texts(answer: Answer) -> list[str]:
@@ -48,9 +48,9 @@ def tool_texts(answer: Answer) -> list[str]:
 
 
 def test_an_answer_has_the_words_and_the_masks_of_several_concepts(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    answer = ask(image, eye, SEGMENT, ANSWER)
+    answer = ask(image, segmenter, SEGMENT, ANSWER)
     assert answer.status == "answered"
     assert answer.text == "The first dog and its leash."
     assert answer.numbers == (1, 3)
@@ -62,10 +62,10 @@ def test_an_answer_has_the_words_and_the_masks_of_several_concepts(
 
 
 def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, ANSWER])
-    Agent(planner, eye).ask(image, "which dog?")
+    Agent(planner, segmenter).ask(image, "which dog?")
     system, user = planner.seen[0]
     assert system.role == "system"
     assert "segment" in system.text
@@ -87,40 +87,42 @@ def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
 
 
 def test_the_image_is_encoded_once_and_a_phrase_asked_twice_is_run_once(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     again = calling(("segment", {"phrases": [" dog ", "cat", "cat"]}))
-    answer = ask(image, eye, SEGMENT, again, ANSWER)
-    assert eye.encoded == 1
-    assert eye.asked == ["dog", "leash", "cat"]
+    answer = ask(image, segmenter, SEGMENT, again, ANSWER)
+    assert segmenter.encoded == 1
+    assert segmenter.asked == ["dog", "leash", "cat"]
     assert tool_texts(answer)[1].startswith(
         '"dog": masks 1, 2 (presence 0.90)\n"cat": masks none (presence 0.02)'
     )
 
 
 def test_a_mask_that_another_phrase_found_already_keeps_its_number(image: Pixels) -> None:
-    eye = FakeSegmenter(
+    segmenter = FakeSegmenter(
         {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "puppy": [(121, 40, 150, 70)]}
     )
-    scene = Scene(image, eye)
+    scene = Scene(image, segmenter)
     dogs, puppies = scene.segment(["dog", "puppy"])
     assert dogs.numbers == (1, 2)
     assert puppies.numbers == (2,)
     assert len(scene.masks) == 2
 
 
-def test_no_numbers_means_no_target(image: Pixels, eye: FakeSegmenter) -> None:
-    answer = ask(image, eye, calling(("answer", {"text": "No cat here.", "numbers": []})))
+def test_no_numbers_means_no_target(image: Pixels, segmenter: FakeSegmenter) -> None:
+    answer = ask(image, segmenter, calling(("answer", {"text": "No cat here.", "numbers": []})))
     assert answer.status == "no_target"
     assert answer.masks.dense().shape == (0, 100, 200)
-    assert eye.encoded == 0
+    assert segmenter.encoded == 0
 
 
 def test_a_question_that_makes_no_sense_is_not_an_absence(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     answer = ask(
-        image, eye, calling(("answer", {"text": "Ask for a thing.", "numbers": [], "unable": True}))
+        image,
+        segmenter,
+        calling(("answer", {"text": "Ask for a thing.", "numbers": [], "unable": True})),
     )
     assert (answer.status, answer.text, len(answer.masks)) == ("unable", "Ask for a thing.", 0)
     assert answer.to_dict()["status"] == "unable"
@@ -161,9 +163,9 @@ WRONG_CALLS = {
 
 @pytest.mark.parametrize(("call", "told"), WRONG_CALLS.values(), ids=WRONG_CALLS.keys())
 def test_a_wrong_call_goes_back_as_one_line_and_the_run_goes_on(
-    image: Pixels, eye: FakeSegmenter, call: tuple[str, Any], told: str
+    image: Pixels, segmenter: FakeSegmenter, call: tuple[str, Any], told: str
 ) -> None:
-    answer = ask(image, eye, calling(call), SEGMENT, ANSWER)
+    answer = ask(image, segmenter, calling(call), SEGMENT, ANSWER)
     reply = tool_texts(answer)[0]
     assert reply.startswith("Error: ")
     assert told in reply
@@ -173,26 +175,28 @@ def test_a_wrong_call_goes_back_as_one_line_and_the_run_goes_on(
 
 
 def test_a_wrong_call_does_not_stop_the_right_ones_beside_it(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     both = calling(("zoom", {}), ("segment", {"phrases": ["dog"]}))
-    answer = ask(image, eye, both, calling(("answer", {"text": "Two.", "numbers": [2, 1, 2]})))
+    answer = ask(
+        image, segmenter, both, calling(("answer", {"text": "Two.", "numbers": [2, 1, 2]}))
+    )
     assert tool_texts(answer)[1].startswith('"dog": masks 1, 2')
     assert answer.numbers == (2, 1)
 
 
-def test_a_reply_without_a_call_is_told_so(image: Pixels, eye: FakeSegmenter) -> None:
-    answer = ask(image, eye, Message("assistant", "I see two dogs."), SEGMENT, ANSWER)
+def test_a_reply_without_a_call_is_told_so(image: Pixels, segmenter: FakeSegmenter) -> None:
+    answer = ask(image, segmenter, Message("assistant", "I see two dogs."), SEGMENT, ANSWER)
     assert answer.messages[3].role == "user"
     assert answer.messages[3].text.startswith("You called no tool.")
     assert answer.status == "answered"
 
 
 def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, calling(("segment", {"phrases": ["cat"]}))])
-    answer = Agent(planner, eye, budget=Budget(turns=2)).ask(image, "which dog?")
+    answer = Agent(planner, segmenter, budget=Budget(turns=2)).ask(image, "which dog?")
     assert answer.status == "out_of_budget"
     assert answer.numbers == (1, 2, 3)
     assert "2 turns" in answer.text
@@ -201,11 +205,11 @@ def test_the_last_turn_is_announced_and_running_out_gives_the_best_so_far(
 
 
 def test_too_many_mistakes_in_a_row_end_the_run_with_the_best_so_far(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     wrong = calling(("answer", {"text": "x", "numbers": [9]}))
     replies = [SEGMENT, wrong, wrong, SEGMENT, wrong, wrong, Message("assistant", "hm"), wrong]
-    answer = ask(image, eye, *replies, ANSWER)
+    answer = ask(image, segmenter, *replies, ANSWER)
     assert answer.status == "out_of_budget"
     assert answer.numbers == (1, 2, 3)
     assert "4 mistakes in a row (the last: there is no mask 9" in answer.text
@@ -226,19 +230,21 @@ SPENDING = replace(
     ],
 )
 def test_nothing_is_sent_after_a_budget_is_spent(
-    image: Pixels, eye: FakeSegmenter, budget: Budget, told: str, turns: int
+    image: Pixels, segmenter: FakeSegmenter, budget: Budget, told: str, turns: int
 ) -> None:
     planner = ScriptedPlanner([SPENDING] * 5)
-    answer = Agent(planner, eye, budget=budget).ask(image, "which dog?")
+    answer = Agent(planner, segmenter, budget=budget).ask(image, "which dog?")
     assert answer.status == "out_of_budget"
     assert told in answer.text
     assert len(planner.seen) == answer.usage.turns == turns
     assert answer.usage.spent == sum([SPENDING.spent] * turns, TokenUsage())
 
 
-def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     free = replace(ANSWER, spent=TokenUsage(calls=1, cost=None))
-    answer = ask(image, eye, SPENDING, free)
+    answer = ask(image, segmenter, SPENDING, free)
     assert answer.to_dict()["usage"]["cost"] is None
     assert answer.to_dict()["usage"]["input_tokens"] == 900
 
@@ -251,14 +257,14 @@ def test_several_concept_calls_in_one_reply_are_asked_together(image: Pixels) ->
             self.batches.append(len(prompts))
             return super().detect(features, prompts, selection)
 
-    eye = Watched({"dog": [(10, 20, 60, 70)], "leash": [(50, 40, 90, 50)]})
+    segmenter = Watched({"dog": [(10, 20, 60, 70)], "leash": [(50, 40, 90, 50)]})
     reply = calling(
         ("segment", {"phrases": ["dog"]}),
         ("segment", {"phrases": 3}),
         ("segment", {"phrases": ["leash", "cat"]}),
     )
-    answer = ask(image, eye, reply, calling(("answer", {"text": "Both.", "numbers": [1, 2]})))
-    assert eye.batches == [3]
+    answer = ask(image, segmenter, reply, calling(("answer", {"text": "Both.", "numbers": [1, 2]})))
+    assert segmenter.batches == [3]
     first, wrong, second = tool_texts(answer)[:3]
     assert first.startswith('"dog": masks 1 ')
     assert wrong.startswith("Error: ")
@@ -266,7 +272,7 @@ def test_several_concept_calls_in_one_reply_are_asked_together(image: Pixels) ->
 
 
 def test_a_wait_past_the_time_limit_ends_with_the_best_so_far(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     class Late(ScriptedPlanner):
         def reply(self, messages: Any, tools: Any) -> Message:
@@ -274,24 +280,24 @@ def test_a_wait_past_the_time_limit_ends_with_the_best_so_far(
                 raise DeadlineError("no time is left to wait 90 s", tries=2)
             return super().reply(messages, tools)
 
-    answer = Agent(Late([SEGMENT]), eye, budget=Budget(seconds=60)).ask(image, "which dog?")
+    answer = Agent(Late([SEGMENT]), segmenter, budget=Budget(seconds=60)).ask(image, "which dog?")
     assert answer.status == "out_of_budget"
     assert answer.numbers == (1, 2, 3)
     assert "its time (no time is left to wait 90 s)" in answer.text
     assert answer.usage.spent.retries == 2
 
 
-def test_a_budget_in_dollars_needs_a_known_price(eye: FakeSegmenter) -> None:
+def test_a_budget_in_dollars_needs_a_known_price(segmenter: FakeSegmenter) -> None:
     class Unpriced(ScriptedPlanner):
         price = None
 
     with pytest.raises(InputError, match="the price of scripted is not known"):
-        Agent(Unpriced([]), eye, budget=Budget(usd=1))
+        Agent(Unpriced([]), segmenter, budget=Budget(usd=1))
 
 
-def test_a_planner_that_fails_raises_planner_error(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_planner_that_fails_raises_planner_error(image: Pixels, segmenter: FakeSegmenter) -> None:
     with pytest.raises(PlannerError, match="no further reply"):
-        ask(image, eye, SEGMENT)
+        ask(image, segmenter, SEGMENT)
 
 
 def test_a_segmenter_that_fails_raises_segmenter_error(image: Pixels) -> None:
@@ -302,40 +308,42 @@ def test_a_segmenter_that_fails_raises_segmenter_error(image: Pixels) -> None:
 
 @pytest.mark.parametrize("query", ["", "   ", "x" * 4001])
 def test_an_empty_or_endless_question_is_refused(
-    image: Pixels, eye: FakeSegmenter, query: str
+    image: Pixels, segmenter: FakeSegmenter, query: str
 ) -> None:
     with pytest.raises(InputError, match="question"):
-        Agent(ScriptedPlanner([]), eye).ask(image, query)
+        Agent(ScriptedPlanner([]), segmenter).ask(image, query)
 
 
-def test_a_question_that_is_no_text_is_told_as_that(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_question_that_is_no_text_is_told_as_that(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     with pytest.raises(InputError, match="the question is 5, not text"):
-        Agent(ScriptedPlanner([]), eye).ask(image, 5)  # type: ignore[arg-type]
+        Agent(ScriptedPlanner([]), segmenter).ask(image, 5)  # type: ignore[arg-type]
 
 
-def test_no_turns_at_all_is_refused(eye: FakeSegmenter) -> None:
+def test_no_turns_at_all_is_refused(segmenter: FakeSegmenter) -> None:
     with pytest.raises(InputError, match="budget of turns is 0"):
-        Agent(ScriptedPlanner([]), eye, budget=Budget(turns=0))
+        Agent(ScriptedPlanner([]), segmenter, budget=Budget(turns=0))
 
 
 def test_a_stream_tells_each_step_in_order_and_can_be_closed(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, ANSWER])
-    stream = Agent(planner, eye).stream(image, "which dog?")
+    stream = Agent(planner, segmenter).stream(image, "which dog?")
     kinds = [type(event) for event in stream]
     turn = [TurnStarted, PlannerReplied, ToolStarted, ToolFinished]
     assert kinds == [*turn, *turn, Finished]
 
     planner = ScriptedPlanner([SEGMENT, ANSWER])
-    stream = Agent(planner, eye).stream(image, "which dog?")
+    stream = Agent(planner, segmenter).stream(image, "which dog?")
     next(event for event in stream if isinstance(event, ToolStarted))
     stream.close()
     assert len(planner.seen) == 1
     assert list(stream) == []
 
 
-def test_an_own_tool_is_a_plain_function(image: Pixels, eye: FakeSegmenter) -> None:
+def test_an_own_tool_is_a_plain_function(image: Pixels, segmenter: FakeSegmenter) -> None:
     def brightness(scene: Scene, scale: float = 1.0) -> Observation:
         """The mean brightness of the image."""
         return Observation(f"{scene.image.mean() * scale:.0f}")
@@ -348,16 +356,20 @@ def test_an_own_tool_is_a_plain_function(image: Pixels, eye: FakeSegmenter) -> N
         "required": [],
     }
     planner = ScriptedPlanner([calling(("brightness", {"scale": 2})), Message("assistant")])
-    agent = Agent(planner, eye, tools=[tool], budget=Budget(turns=2))
+    agent = Agent(planner, segmenter, tools=[tool], budget=Budget(turns=2))
     assert tool_texts(agent.ask(image, "how bright?")) == ["256"]
 
 
-def test_asking_from_async_code_gives_the_same_answer(image: Pixels, eye: FakeSegmenter) -> None:
-    agent = Agent(ScriptedPlanner([SEGMENT, ANSWER]), eye)
+def test_asking_from_async_code_gives_the_same_answer(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    agent = Agent(ScriptedPlanner([SEGMENT, ANSWER]), segmenter)
     assert asyncio.run(agent.aask(image, "which dog?")).numbers == (1, 3)
 
 
-def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_cancelled_async_ask_stops_at_the_next_step(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     started, released = threading.Event(), threading.Event()
 
     class Slow:
@@ -373,7 +385,7 @@ def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: FakeSe
     planner = Slow()
 
     async def cancel() -> None:
-        task = asyncio.create_task(Agent(planner, eye).aask(image, "which dog?"))
+        task = asyncio.create_task(Agent(planner, segmenter).aask(image, "which dog?"))
         await asyncio.to_thread(started.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -385,4 +397,4 @@ def test_a_cancelled_async_ask_stops_at_the_next_step(image: Pixels, eye: FakeSe
     while threading.active_count() > 1 and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     assert planner.replies == 1
-    assert eye.encoded == 0
+    assert segmenter.encoded == 0

@@ -17,12 +17,12 @@ from sam3_agent.usage import TokenUsage, Usage
 
 
 @pytest.fixture
-def answer(image: Pixels, eye: FakeSegmenter) -> Answer:
+def answer(image: Pixels, segmenter: FakeSegmenter) -> Answer:
     replies = [
         calling(("segment", {"phrases": ["dog", "leash"]})),
         calling(("answer", {"text": "Der Hund links: „Rex“.", "numbers": [3, 1]})),
     ]
-    return Agent(ScriptedPlanner(replies), eye).ask(image, "which dog?")
+    return Agent(ScriptedPlanner(replies), segmenter).ask(image, "which dog?")
 
 
 def test_to_dict_has_the_promised_fields(answer: Answer) -> None:
@@ -124,7 +124,7 @@ def test_a_printed_answer_with_nothing_and_without_a_price_says_so(answer: Answe
 
 
 def test_the_reprs_of_answer_masks_and_agent_are_short_and_say_what_they_are(
-    answer: Answer, eye: FakeSegmenter
+    answer: Answer, segmenter: FakeSegmenter
 ) -> None:
     assert repr(answer.masks) == "Masks(2 in 200x100 px: 1 leash, 1 dog)"
     assert repr(answer.masks[[]]) == "Masks(0 in 200x100 px)"
@@ -134,11 +134,11 @@ def test_the_reprs_of_answer_masks_and_agent_are_short_and_say_what_they_are(
     )
     long = replace(answer, text="word " * 4000, query="why " * 900)
     assert len(repr(long)) < 400
-    agent = Agent(ScriptedPlanner([]), eye, effort="thorough")
+    agent = Agent(ScriptedPlanner([]), segmenter, effort="thorough")
     assert repr(agent) == (
         "Agent(planner='scripted', segmenter='placed', verifier='none', effort='thorough')"
     )
-    assert "verifier='none'" in repr(Agent("offline", eye))
+    assert "verifier='none'" in repr(Agent("offline", segmenter))
 
 
 def test_an_answer_is_saved_in_the_home_folder(

@@ -28,14 +28,16 @@ def answer(text: str, *numbers: int) -> Message:
     return calling(("answer", {"text": text, "numbers": list(numbers)}))
 
 
-def test_masks_and_words_stay_from_question_to_question(image: Pixels, eye: FakeSegmenter) -> None:
+def test_masks_and_words_stay_from_question_to_question(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two dogs.", 1, 2), answer("The left one.", 1)])
-    chat = Agent(planner, eye).chat(image)
+    chat = Agent(planner, segmenter).chat(image)
     chat.ask("which dogs?")
     second = chat.ask("now only the left one")
     assert second.numbers == (1,)
     assert second.usage.turns == 1
-    assert eye.encoded == 1
+    assert segmenter.encoded == 1
     assert [m.text for m in planner.seen[-1] if m.role == "user"] == [
         "which dogs?",
         "now only the left one",
@@ -44,9 +46,11 @@ def test_masks_and_words_stay_from_question_to_question(image: Pixels, eye: Fake
     assert [one.text for one in chat.answers] == ["Two dogs.", "The left one."]
 
 
-def test_a_question_that_fails_leaves_the_chat_as_it_was(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_question_that_fails_leaves_the_chat_as_it_was(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     planner = ScriptedPlanner([SEGMENT])
-    chat = Agent(planner, eye).chat(image)
+    chat = Agent(planner, segmenter).chat(image)
     with pytest.raises(PlannerError):
         chat.ask("which dogs?")
     assert chat.answers == []
@@ -55,8 +59,8 @@ def test_a_question_that_fails_leaves_the_chat_as_it_was(image: Pixels, eye: Fak
         chat.ask(" ")
 
 
-def test_a_chat_answers_one_question_at_a_time(image: Pixels, eye: FakeSegmenter) -> None:
-    chat = Agent(ScriptedPlanner([SEGMENT, answer("Two.", 1, 2)]), eye).chat(image)
+def test_a_chat_answers_one_question_at_a_time(image: Pixels, segmenter: FakeSegmenter) -> None:
+    chat = Agent(ScriptedPlanner([SEGMENT, answer("Two.", 1, 2)]), segmenter).chat(image)
     first = chat.stream("which dogs?")
     next(first)
     with pytest.raises(InputError, match="still answering"):
@@ -78,26 +82,28 @@ def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
 
 
 def test_the_offline_planner_turns_to_another_concept_in_a_chat(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    chat = Agent("offline", eye).chat(image)
+    chat = Agent("offline", segmenter).chat(image)
     assert chat.ask("all dogs").numbers == (1, 2)
     assert chat.ask("all leashes").masks.phrases == ("leash",)
     assert chat.ask("all cats").status == "no_target"
 
 
-def test_a_follow_up_knows_what_a_straight_answer_found(image: Pixels, eye: FakeSegmenter) -> None:
-    chat = Agent("offline", eye, effort="fast").chat(image)
+def test_a_follow_up_knows_what_a_straight_answer_found(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    chat = Agent("offline", segmenter, effort="fast").chat(image)
     first = chat.ask("all dogs")
     assert (first.usage.turns, first.numbers) == (0, (1, 2))
     assert chat.ask("now only those on the left").numbers == (1,)
 
 
 def test_the_last_turn_of_one_question_is_not_told_to_the_next(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
-    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    chat = Agent(planner, segmenter, budget=Budget(turns=2)).chat(image)
     first = chat.ask("which dogs?")
     assert LAST_TURN in [m.text for m in first.messages]
     chat.ask("now only the left one")
@@ -105,10 +111,10 @@ def test_the_last_turn_of_one_question_is_not_told_to_the_next(
 
 
 def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, Message("assistant", "Hm."), answer("The left one.", 1)])
-    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    chat = Agent(planner, segmenter, budget=Budget(turns=2)).chat(image)
     first = chat.ask("which dogs?")
     assert (first.status, first.numbers) == ("out_of_budget", (1, 2, 3))
     assert chat.ask("only the left dog").numbers == (1,)
@@ -116,21 +122,21 @@ def test_a_chat_goes_on_after_a_question_that_used_up_its_budget(
 
 
 def test_a_question_without_findings_of_its_own_does_not_end_with_those_of_another(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     silence = Message("assistant", "")
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), silence, silence])
-    chat = Agent(planner, eye, budget=Budget(turns=2)).chat(image)
+    chat = Agent(planner, segmenter, budget=Budget(turns=2)).chat(image)
     chat.ask("which dogs?")
     second = chat.ask("and the cat?")
     assert (second.status, second.numbers) == ("out_of_budget", ())
 
 
 def test_a_finished_question_is_over_though_its_stream_is_still_held(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
-    chat = Agent(planner, eye).chat(image)
+    chat = Agent(planner, segmenter).chat(image)
     stream = chat.stream("which dogs?")
     for event in stream:
         if isinstance(event, Finished):
@@ -154,7 +160,7 @@ def test_seconds_of_the_segmenter_are_those_of_one_question(image: Pixels) -> No
 
 
 def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     leash_first = calling(("segment", {"phrases": ["leash"]}), ("segment", {"phrases": ["dog"]}))
 
@@ -167,7 +173,7 @@ def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
 
     script = [SEGMENT, answer("A dog.", 1), leash_first, answer("Its leash.", 1), answer("It.", 1)]
     effort = Effort("two", readings=2)
-    chat = Agent(ScriptedPlanner(script), eye, verifier=Toolkit(), effort=effort).chat(image)
+    chat = Agent(ScriptedPlanner(script), segmenter, verifier=Toolkit(), effort=effort).chat(image)
     first = chat.ask("what is it held by?")
     assert (first.text, first.masks.phrases) == ("Its leash.", ("leash",))
     again = chat.ask("show it again")
@@ -175,9 +181,9 @@ def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
     assert chat.scene.masks.phrases == ("leash", "dog", "dog")
 
 
-def test_words_point_to_masks(image: Pixels, eye: FakeSegmenter) -> None:
+def test_words_point_to_masks(image: Pixels, segmenter: FakeSegmenter) -> None:
     words = answer("The [left dog](1) pulls its [leash](3).", 1)
-    out = Agent(ScriptedPlanner([SEGMENT, words]), eye).ask(image, "who pulls?")
+    out = Agent(ScriptedPlanner([SEGMENT, words]), segmenter).ask(image, "who pulls?")
     assert out.text == "The left dog pulls its leash."
     assert [out.text[m.start : m.end] for m in out.mentions] == ["left dog", "leash"]
     assert [m.numbers for m in out.mentions] == [(1,), (3,)]
@@ -189,10 +195,12 @@ def test_words_point_to_masks(image: Pixels, eye: FakeSegmenter) -> None:
     assert told["beside"][0]["number"] == 3
 
 
-def test_a_mention_of_a_mask_that_does_not_exist_is_told(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_mention_of_a_mask_that_does_not_exist_is_told(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     words = answer("A [cat](7).", 1)
     script = [SEGMENT, words, answer("A dog.", 1)]
-    out = Agent(ScriptedPlanner(script), eye).ask(image, "what?")
+    out = Agent(ScriptedPlanner(script), segmenter).ask(image, "what?")
     assert "there is no mask 7" in [m.text for m in out.messages if m.role == "tool"][1]
 
 
@@ -213,7 +221,7 @@ def test_marks_are_read(text: str, plain: str, numbers: list[tuple[int, ...]]) -
     assert all(isinstance(m, Mention) and got[m.start : m.end] for m in mentions)
 
 
-def test_the_planner_may_ask_the_person_once(image: Pixels, eye: FakeSegmenter) -> None:
+def test_the_planner_may_ask_the_person_once(image: Pixels, segmenter: FakeSegmenter) -> None:
     asked: list[str] = []
 
     def person(question: str) -> str:
@@ -223,7 +231,7 @@ def test_the_planner_may_ask_the_person_once(image: Pixels, eye: FakeSegmenter) 
     ask = calling(("ask_person", {"question": "With or without the arm?"}))
     script = [ask, ask, SEGMENT, answer("Done.", 1)]
     planner = ScriptedPlanner(script)
-    out = Agent(planner, eye, ask_person=person).ask(image, "the hand")
+    out = Agent(planner, segmenter, ask_person=person).ask(image, "the hand")
     tools = [m.text for m in out.messages if m.role == "tool"]
     assert tools[0] == "The person says: with the arm"
     assert "asked already" in tools[1]
@@ -232,15 +240,15 @@ def test_the_planner_may_ask_the_person_once(image: Pixels, eye: FakeSegmenter) 
 
 @pytest.mark.parametrize(("reply", "said"), [("  ", "No reply"), ("yes", "The person says: yes")])
 def test_no_reply_means_the_likeliest_reading(
-    image: Pixels, eye: FakeSegmenter, reply: str, said: str
+    image: Pixels, segmenter: FakeSegmenter, reply: str, said: str
 ) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
     planner = ScriptedPlanner([ask, answer("Nothing.")])
-    out = Agent(planner, eye, ask_person=lambda question: reply).ask(image, "the hand")
+    out = Agent(planner, segmenter, ask_person=lambda question: reply).ask(image, "the hand")
     assert out.messages[3].text.startswith(said)
 
 
-def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: FakeSegmenter) -> None:
+def test_without_a_person_the_tool_is_not_offered(image: Pixels, segmenter: FakeSegmenter) -> None:
     offered: list[Any] = []
 
     class Looking(ScriptedPlanner):
@@ -248,14 +256,16 @@ def test_without_a_person_the_tool_is_not_offered(image: Pixels, eye: FakeSegmen
             offered.extend(tool.name for tool in tools)
             return super().reply(messages, tools)
 
-    Agent(Looking([answer("Nothing.")]), eye).ask(image, "the hand")
+    Agent(Looking([answer("Nothing.")]), segmenter).ask(image, "the hand")
     assert "ask_person" not in offered
 
 
-def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: FakeSegmenter) -> None:
+def test_what_the_person_says_can_always_be_sent_on(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
     planner = ScriptedPlanner([ask, answer("Nothing.")])
-    out = Agent(planner, eye, ask_person=lambda _: "a \udce4" + "x" * 100_000).ask(
+    out = Agent(planner, segmenter, ask_person=lambda _: "a \udce4" + "x" * 100_000).ask(
         image, "the hand"
     )
     said = out.messages[3].text
@@ -263,7 +273,7 @@ def test_what_the_person_says_can_always_be_sent_on(image: Pixels, eye: FakeSegm
     assert said.startswith("The person says: a ?")
 
 
-def test_two_readings_ask_the_person_once(image: Pixels, eye: FakeSegmenter) -> None:
+def test_two_readings_ask_the_person_once(image: Pixels, segmenter: FakeSegmenter) -> None:
     asked: list[str] = []
 
     def person(question: str) -> str:
@@ -276,8 +286,10 @@ def test_two_readings_ask_the_person_once(image: Pixels, eye: FakeSegmenter) -> 
     script = [ask("With arm?"), SEGMENT, answer("A.", 1), ask("Hand only?"), SEGMENT]
     planner = ScriptedPlanner([*script, answer("A.", 1)])
     effort = Effort("two", readings=2)
-    eyes = ScriptedPlanner([])
-    out = Agent(planner, eye, verifier=eyes, effort=effort, ask_person=person).ask(image, "hand")
+    toolkit = ScriptedPlanner([])
+    out = Agent(planner, segmenter, verifier=toolkit, effort=effort, ask_person=person).ask(
+        image, "hand"
+    )
     assert out.status == "answered"
     assert asked == ["With arm?"]
     heard = [m.text for m in planner.seen[-1] if m.role == "tool"]

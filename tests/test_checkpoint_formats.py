@@ -36,8 +36,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def find(place: Path, photo: Pixels, phrase: str = "red car") -> Detection:
-    eye = Sam3Segmenter(str(place), device="cpu")
-    return eye.detect(eye.encode(photo), [phrase], EVERYTHING)[0]
+    segmenter = Sam3Segmenter(str(place), device="cpu")
+    return segmenter.detect(segmenter.encode(photo), [phrase], EVERYTHING)[0]
 
 
 def test_a_checkpoint_in_shards_gives_what_one_file_gives(
@@ -55,9 +55,9 @@ def test_a_checkpoint_in_half_precision_runs_in_single(
     plain: Path, tmp_path: Path, photo: Pixels, dtype: torch.dtype
 ) -> None:
     save_sam3_checkpoint(tmp_path, dtype=dtype)
-    eye = Sam3Segmenter(str(tmp_path), device="cpu")
-    assert {weight.dtype for weight in eye.model.parameters()} == {torch.float32}
-    (found,) = eye.detect(eye.encode(photo), ["red car"], EVERYTHING)
+    segmenter = Sam3Segmenter(str(tmp_path), device="cpu")
+    assert {weight.dtype for weight in segmenter.model.parameters()} == {torch.float32}
+    (found,) = segmenter.detect(segmenter.encode(photo), ["red car"], EVERYTHING)
     assert found.presence == pytest.approx(find(plain, photo).presence, abs=0.02)
 
 
@@ -103,19 +103,19 @@ def test_lite_text_gives_the_numbers_of_the_plain_model(lite: Path, photo: Pixel
 def test_lite_text_takes_exemplars_and_reads_its_own_number_of_tokens(
     lite: Path, photo: Pixels
 ) -> None:
-    eye = Sam3Segmenter(str(lite), device="cpu")
-    features = eye.encode(photo)
+    segmenter = Sam3Segmenter(str(lite), device="cpu")
+    features = segmenter.encode(photo)
     box = (20.0, 20.0, 120.0, 120.0)
     asked: list[str | ConceptPrompt] = [
         *("car", "dog", "a car beside a dog", ConceptPrompt("car", positive=(box,))),
         *(ConceptPrompt("car", negative=(box,)), ConceptPrompt("", positive=(box,))),
     ]
-    presences = [found.presence for found in eye.detect(features, asked)]
+    presences = [found.presence for found in segmenter.detect(features, asked)]
     assert len(set(presences)) == len(asked)
     with pytest.raises(PromptError, match="tokens, SAM 3 reads at most 16"):
-        eye.detect(features, ["zebra " * 16])
+        segmenter.detect(features, ["zebra " * 16])
     with pytest.raises(SegmenterError, match="has no tracker"):
-        eye.segment_at(features, ObjectPrompt(inside=((5, 5),)))
+        segmenter.segment_at(features, ObjectPrompt(inside=((5, 5),)))
 
 
 def test_lite_text_is_also_read_from_a_video_checkpoint(

@@ -18,7 +18,7 @@ from sam3_agent.cli import app
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.fit_domain import Measured, cross_validated, fitted, scenes, scores
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.evals.synthetic.sprites import STYLES
 from sam3_agent.images import Pixels, load_image
@@ -236,19 +236,19 @@ def test_a_recorded_unable_is_replayed(photo_file: str, tmp_path: Path) -> None:
 
 
 def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None:
-    eyes = plugin.Toolkit.of(Agent("offline", tiny))
+    toolkit = plugin.Toolkit.of(Agent("offline", tiny))
     pictures = {"photo": landscape()}
 
     def run(name: str, **arguments: Any) -> plugin.ToolResult:
-        return plugin.call(name, {"image": "photo", **arguments}, pictures, eyes)
+        return plugin.call(name, {"image": "photo", **arguments}, pictures, toolkit)
 
-    for sight in (
+    for result in (
         run("ask_image", query="the leftmost dog"),
         run("segment", phrases=["dog"]),
         run("refine", like=[[10, 10, 40, 40]]),
     ):
-        assert (sight.status, sight.masks) == ("unable", ())
-        assert "open:tiny" in sight.text
+        assert (result.status, result.masks) == ("unable", ())
+        assert "open:tiny" in result.text
     assert run("look", region=[0, 0, 50, 50]).status == "done"
 
 
@@ -273,7 +273,7 @@ def test_the_servers_say_unable(tiny: Sam3Segmenter) -> None:
 
 @pytest.mark.parametrize("name", ["agent", "oracle", "segmenter"])
 def test_in_an_eval_a_photo_is_a_row_with_nothing(tiny: Sam3Segmenter, name: str) -> None:
-    solver = strategy(name, load_offline(), tiny)
+    solver = solver_named(name, load_offline(), tiny)
     outcome = solver.solve(landscape(), Sample("s", "the dog", landscape, None))
     assert (outcome.status, len(outcome.pred), len(outcome.found)) == ("unable", 0, 0)
     scene = load_image(RED_CARS)

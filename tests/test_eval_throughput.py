@@ -30,7 +30,7 @@ def samples_per_second(agent: Agent, folder: Path, limit: int, workers: int) -> 
         return limit / (time.monotonic() - began), done
 
 
-def test_sixteen_workers_do_five_times_as_much_or_all_that_the_eye_can(
+def test_sixteen_workers_do_five_times_as_much_or_all_that_the_segmenter_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with StubServer(reply, latency=1.0) as server:
@@ -40,8 +40,8 @@ def test_sixteen_workers_do_five_times_as_much_or_all_that_the_eye_can(
         alone, run_alone = samples_per_second(agent, tmp_path / "1", 3, 1)
         many, run_many = samples_per_second(agent, tmp_path / "16", 48, 16)
     assert all(row.error is None for row in [*run_alone.ordered, *run_many.ordered])
-    eye = [float(row.usage["segmenter_seconds"]) for row in run_alone.ordered]
-    bound = len(eye) / sum(eye)
+    segmenter = [float(row.usage["segmenter_seconds"]) for row in run_alone.ordered]
+    bound = len(segmenter) / sum(segmenter)
     with capsys.disabled():
         print(
             f"\n1 worker {alone:.2f} samples/s, 16 workers {many:.2f} ({many / alone:.1f} x); "

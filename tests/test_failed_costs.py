@@ -19,7 +19,7 @@ from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import counting_tally
 from sam3_agent.evals.results_file import Run, RunFile, read_run
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
@@ -71,7 +71,7 @@ def counts(count: int) -> ScoredBenchmark:
 def asked(
     folder: Path,
     model: Priced,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     count: int = 4,
     name: str = "agent",
     verifier: Any = "none",
@@ -83,7 +83,7 @@ def asked(
     def agent(*models: Any) -> Agent:
         return Agent(*models, verifier=verifier)
 
-    solver = strategy(name, model, eye, agent=agent)
+    solver = solver_named(name, model, segmenter, agent=agent)
     told = header({}, benchmark.samples, count)
     with RunFile(folder, told, resume=bool(options.get("retry_failed"))) as file:
         return run(benchmark, solver, samples, file, **options)
@@ -91,9 +91,9 @@ def asked(
 
 @pytest.mark.parametrize("name", ["agent", "oracle"])
 def test_a_planner_that_fails_after_two_paid_replies_leaves_their_price_in_the_row(
-    tmp_path: Path, eye: FakeSegmenter, name: str
+    tmp_path: Path, segmenter: FakeSegmenter, name: str
 ) -> None:
-    done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 1, name)
+    done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), segmenter, 1, name)
     (row,) = done.ordered
     assert (row.status, row.error) == ("failed", "PlannerError: no line")
     assert row.cost == row.usage["cost"] == 2.25
@@ -110,19 +110,19 @@ def test_a_planner_that_fails_after_two_paid_replies_leaves_their_price_in_the_r
     ],
 )
 def test_baselines_leave_the_price_of_a_failed_sample_too(
-    tmp_path: Path, eye: FakeSegmenter, name: str, replies: list[Message]
+    tmp_path: Path, segmenter: FakeSegmenter, name: str, replies: list[Message]
 ) -> None:
-    done = asked(tmp_path, Priced(*replies), eye, 1, name)
+    done = asked(tmp_path, Priced(*replies), segmenter, 1, name)
     assert (done.ordered[0].status, done.usd) == ("failed", 1.25)
 
 
 def test_a_verifiers_price_counts_when_the_planner_fails_afterwards(
-    tmp_path: Path, eye: FakeSegmenter
+    tmp_path: Path, segmenter: FakeSegmenter
 ) -> None:
     verdict = {"number": 1, "right": True, "confidence": 0.9, "reason": ""}
     judge = Priced(calling(("judge", {"verdicts": [verdict]})), cost=0.5)
     verify = calling(("verify", {"numbers": [1], "statement": "a dog"}))
-    done = asked(tmp_path, Priced(SEGMENT, verify, FAILS), eye, 1, verifier=judge)
+    done = asked(tmp_path, Priced(SEGMENT, verify, FAILS), segmenter, 1, verifier=judge)
     row = done.ordered[0]
     assert row.status == "failed"
     assert row.usage["parts"]["verify"]["cost"] == 0.5
@@ -134,7 +134,7 @@ def test_a_verifiers_price_counts_when_the_planner_fails_afterwards(
     [(SegmenterError("broken"), "SegmenterError: broken"), (KeyError(3), "a bug")],
 )
 def test_a_segmenter_that_fails_and_a_bug_do_not_hide_what_was_spent(
-    tmp_path: Path, eye: FakeSegmenter, error: Exception, told: str
+    tmp_path: Path, segmenter: FakeSegmenter, error: Exception, told: str
 ) -> None:
     class Failing(FakeSegmenter):
         def detect(self, *_: Any, **__: Any) -> Any:
@@ -146,28 +146,28 @@ def test_a_segmenter_that_fails_and_a_bug_do_not_hide_what_was_spent(
     assert (row.status, row.cost) == ("failed", 1.0)
 
 
-def test_max_usd_stops_a_run_whose_samples_fail(tmp_path: Path, eye: FakeSegmenter) -> None:
-    done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 9, max_usd=4.0)
+def test_max_usd_stops_a_run_whose_samples_fail(tmp_path: Path, segmenter: FakeSegmenter) -> None:
+    done = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), segmenter, 9, max_usd=4.0)
     assert len(done.rows) == 2
     assert done.usd == 4.5
     assert summary(counts(9), done)["missing"] == 7
 
 
 def test_max_usd_begins_nothing_once_a_price_is_not_known(
-    tmp_path: Path, eye: FakeSegmenter
+    tmp_path: Path, segmenter: FakeSegmenter
 ) -> None:
-    done = asked(tmp_path, Priced(SEGMENT, ANSWER, cost=None), eye, 9, max_usd=4.0)
+    done = asked(tmp_path, Priced(SEGMENT, ANSWER, cost=None), segmenter, 9, max_usd=4.0)
     assert len(done.rows) == 1
     assert done.ordered[0].cost is None
 
 
 def test_what_earlier_tries_cost_stays_when_a_sample_is_asked_again(
-    tmp_path: Path, eye: FakeSegmenter
+    tmp_path: Path, segmenter: FakeSegmenter
 ) -> None:
-    asked(tmp_path, Priced(SEGMENT, FAILS), eye, 2)
-    again = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), eye, 2, retry_failed=True)
+    asked(tmp_path, Priced(SEGMENT, FAILS), segmenter, 2)
+    again = asked(tmp_path, Priced(SEGMENT, SEGMENT, FAILS), segmenter, 2, retry_failed=True)
     assert [row.cost for row in again.ordered] == [3.5, 3.5]
-    done = asked(tmp_path, Priced(SEGMENT, ANSWER), eye, 2, retry_failed=True)
+    done = asked(tmp_path, Priced(SEGMENT, ANSWER), segmenter, 2, retry_failed=True)
     assert [(row.status, row.usage["cost"], row.cost) for row in done.ordered] == [
         ("answered", 2.0, 5.5)
     ] * 2
@@ -177,7 +177,7 @@ def test_what_earlier_tries_cost_stays_when_a_sample_is_asked_again(
 
 
 def test_the_sum_of_a_run_counts_its_failed_rows_and_the_mean_does_not(
-    tmp_path: Path, eye: FakeSegmenter
+    tmp_path: Path, segmenter: FakeSegmenter
 ) -> None:
     class Half(Priced):
         asked = 0
@@ -188,21 +188,23 @@ def test_the_sum_of_a_run_counts_its_failed_rows_and_the_mean_does_not(
                 raise PlannerError("no line")
             return super().reply(messages, tools)
 
-    done = asked(tmp_path, Half(SEGMENT, ANSWER), eye, 4)
+    done = asked(tmp_path, Half(SEGMENT, ANSWER), segmenter, 4)
     assert [row.status for row in done.ordered] == ["failed", "answered"] * 2
     cost = summary(counts(4), done)["usage"]["cost"]
     assert (cost["sum"], cost["mean"]) == (6.0, 2.0)
 
 
 def test_a_run_of_failures_alone_still_tells_what_it_cost(
-    tmp_path: Path, eye: FakeSegmenter
+    tmp_path: Path, segmenter: FakeSegmenter
 ) -> None:
-    done = asked(tmp_path, Priced(SEGMENT, FAILS), eye, 3)
+    done = asked(tmp_path, Priced(SEGMENT, FAILS), segmenter, 3)
     assert summary(counts(3), done)["usage"]["cost"]["sum"] == 3.75
 
 
-def test_a_failed_ask_tells_its_caller_what_it_cost(image: Pixels, eye: FakeSegmenter) -> None:
-    agent = Agent(Priced(SEGMENT, SEGMENT, FAILS), eye, verifier="none")
+def test_a_failed_ask_tells_its_caller_what_it_cost(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    agent = Agent(Priced(SEGMENT, SEGMENT, FAILS), segmenter, verifier="none")
     with pytest.raises(PlannerError) as caught:
         agent.ask(image, "dogs")
     usage = caught.value.usage

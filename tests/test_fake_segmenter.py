@@ -11,9 +11,9 @@ PICTURE = np.zeros((80, 100, 3), np.uint8)
 
 
 def test_boxes_are_filled_and_come_best_first() -> None:
-    eye = FakeSegmenter({"dog": [(0, 0, 10, 10), (20, 30, 60, 70)]}, {"dog": [0.6, 0.8]})
+    segmenter = FakeSegmenter({"dog": [(0, 0, 10, 10), (20, 30, 60, 70)]}, {"dog": [0.6, 0.8]})
 
-    (found,) = eye.detect(eye.encode(PICTURE), ["dog"])
+    (found,) = segmenter.detect(segmenter.encode(PICTURE), ["dog"])
 
     assert found.masks.boxes.tolist() == [[20, 30, 60, 70], [0, 0, 10, 10]]
     assert found.masks.areas().tolist() == [1600, 100]
@@ -31,30 +31,32 @@ def test_masks_are_taken_as_they_are() -> None:
 
 
 def test_scores_below_the_threshold_are_left_out() -> None:
-    eye = FakeSegmenter({"dog": [(0, 0, 9, 9), (20, 0, 29, 9)]}, {"dog": [0.4, 0.7]})
+    segmenter = FakeSegmenter({"dog": [(0, 0, 9, 9), (20, 0, 29, 9)]}, {"dog": [0.4, 0.7]})
 
-    assert [len(eye.detect((80, 100), ["dog"], Selection(at))[0].masks) for at in (None, 0.3)] == [
+    assert [
+        len(segmenter.detect((80, 100), ["dog"], Selection(at))[0].masks) for at in (None, 0.3)
+    ] == [
         1,
         2,
     ]
 
 
 def test_what_was_not_placed_is_not_found_and_everything_asked_is_noted() -> None:
-    eye = FakeSegmenter({"dog": [(0, 0, 9, 9)]})
+    segmenter = FakeSegmenter({"dog": [(0, 0, 9, 9)]})
 
-    found = eye.detect(eye.encode(PICTURE), ["cat", "dog"])
+    found = segmenter.detect(segmenter.encode(PICTURE), ["cat", "dog"])
 
     assert [len(one.masks) for one in found] == [0, 1]
     assert found[0].presence < 0.5
-    assert (eye.asked, eye.encoded) == (["cat", "dog"], 1)
+    assert (segmenter.asked, segmenter.encoded) == (["cat", "dog"], 1)
 
 
 def test_a_phrase_that_is_too_long_is_refused_before_anything_is_noted() -> None:
-    eye = FakeSegmenter({}, max_words=2)
+    segmenter = FakeSegmenter({}, max_words=2)
 
     with pytest.raises(PromptError, match="does not have 1 to 2 words"):
-        eye.detect((80, 100), ["dog", "a b c"])
-    assert eye.asked == []
+        segmenter.detect((80, 100), ["dog", "a b c"])
+    assert segmenter.asked == []
 
 
 @pytest.mark.parametrize("thing", [[(0, 0, 101, 10)], np.zeros((1, 8, 8), bool)])

@@ -36,7 +36,7 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_is_answered_and_replies_go_back_as_they_came(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     content = {
         "role": "model",
@@ -46,7 +46,7 @@ def test_a_question_is_answered_and_replies_go_back_as_they_came(
         ],
     }
     stage = Stage({"candidates": [{"content": content}], "usageMetadata": USAGE}, ANSWER)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "How many dogs?")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "How many dogs?")
 
     assert (answer.text, answer.status, answer.numbers) == ("Two dogs.", "answered", (1, 2))
     assert answer.planner == f"gemini:{MODEL}"
@@ -209,11 +209,11 @@ def test_calls_without_ids_get_new_ones_and_are_answered_without(image: Pixels) 
 
 
 def test_a_call_written_as_text_is_run_and_answered_as_text(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     text = 'Let me look.\n```json\n{"tool": "segment", "arguments": {"phrases": ["dog"]}}\n```'
     stage = Stage(said({"text": text, "thoughtSignature": SIGNATURE}), said({"text": text}), ANSWER)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
     assert (answer.status, len(answer.masks), answer.usage.tool_calls) == ("answered", 2, 3)
     contents = without_pictures(stage.bodies[2], [])["contents"]
     results = [message.text for message in answer.messages if message.role == "tool"]
@@ -299,30 +299,32 @@ def test_pictures_are_bounded_by_max_side(image: Pixels) -> None:
     assert pictures[0].size == (50, 25)
 
 
-def test_tool_calls_can_be_asked_for_as_text(image: Pixels, eye: FakeSegmenter) -> None:
+def test_tool_calls_can_be_asked_for_as_text(image: Pixels, segmenter: FakeSegmenter) -> None:
     written = '{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}'
     stage = Stage(said({"text": written}), tool_calls="text")
-    assert Agent(stage.planner, eye, verifier="none").ask(image, "cats").status == "no_target"
+    assert Agent(stage.planner, segmenter, verifier="none").ask(image, "cats").status == "no_target"
     assert "tools" not in stage.bodies[0]
     assert "## Tools" in stage.bodies[0]["systemInstruction"]["parts"][0]["text"]
 
 
 def test_a_model_without_function_calling_is_asked_for_text(
-    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, segmenter: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = "Function calling is not enabled for models/gemma-3-27b-it"
     first = said({"text": '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'})
     last = said({"text": '{"tool": "answer", "arguments": {"text": "Two.", "numbers": [1, 2]}}'})
     stage = Stage(refusal(400, words), first, last, model="gemma-3-27b-it")
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
     assert (answer.numbers, answer.usage.spent.retries) == ((1, 2), 1)
     assert ["tools" in body for body in stage.bodies] == [True, False, False]
     assert caplog.text.count("has no native tool calls") == 1
 
 
-def test_usage_counts_tokens_pictures_bytes_and_cost(image: Pixels, eye: FakeSegmenter) -> None:
+def test_usage_counts_tokens_pictures_bytes_and_cost(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), refusal(500, "again"), ANSWER)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
     price = PRICES[MODEL] if date.today() < date(2027, 1, 1) else Price(1.50, 0.15, 7.50)
     assert answer.usage.spent == TokenUsage(
         calls=2,
@@ -356,9 +358,9 @@ def test_a_price_that_is_announced_holds_from_its_day_on() -> None:
     assert known_price("unheard-of") is None
 
 
-def test_the_last_turn_is_said_after_the_results(image: Pixels, eye: FakeSegmenter) -> None:
+def test_the_last_turn_is_said_after_the_results(image: Pixels, segmenter: FakeSegmenter) -> None:
     stage = Stage(said(call("segment", phrases=["dog"])), ANSWER)
-    Agent(stage.planner, eye, verifier="none", budget=Budget(turns=2)).ask(image, "dogs")
+    Agent(stage.planner, segmenter, verifier="none", budget=Budget(turns=2)).ask(image, "dogs")
     roles = [content["role"] for content in stage.bodies[1]["contents"]]
     assert roles == ["user", "model", "user", "user"]
     assert stage.bodies[1]["contents"][3]["parts"] == [{"text": LAST_TURN}]

@@ -60,7 +60,7 @@ def test_empty_answers_end_in_an_error_at_last() -> None:
 
 
 def test_a_malformed_call_goes_back_to_the_model_in_words(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     malformed = said(
         {"thoughtSignature": SIGNATURE},
@@ -68,7 +68,7 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
         finishMessage="Malformed function call: segment(phrases=[dog",
     )
     stage = Stage(malformed, {"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}, NOTHING)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
     assert stage.bodies[2]["contents"][1:] == [
         {"role": "model", "parts": [{"text": "MALFORMED_FUNCTION_CALL\nsegment(phrases=[dog"}]},
         {"role": "user", "parts": [{"text": NO_CALL}]},
@@ -78,11 +78,11 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
     assert answer.usage.spent.retries == 0
 
 
-def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, segmenter: FakeSegmenter) -> None:
     words = "Malformed function call: print(default_api.segment(phrases=['dog']))"
     stage = Stage(said(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
-    assert (answer.status, len(answer.masks), eye.asked) == ("answered", 2, ["dog"])
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
+    assert (answer.status, len(answer.masks), segmenter.asked) == ("answered", 2, ["dog"])
     made, responded = stage.bodies[1]["contents"][1:]
     assert made["parts"][1]["functionCall"]["args"] == {"phrases": ["dog"]}
     assert responded["parts"][0]["functionResponse"]["name"] == "segment"
@@ -106,10 +106,12 @@ def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: 
     assert len(stage.requests) == 1
 
 
-def test_an_answer_that_was_cut_off_is_taken_as_it_is(image: Pixels, eye: FakeSegmenter) -> None:
+def test_an_answer_that_was_cut_off_is_taken_as_it_is(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     cut = said({"text": "Well, I think"}, reason="MAX_TOKENS")
     stage = Stage(said(reason="MAX_TOKENS"), cut, NOTHING)
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
     assert [message.text for message in answer.messages[2:6:2]] == ["", "Well, I think"]
     assert stage.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
     assert stage.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
@@ -131,10 +133,12 @@ HOSTILE_PARTS: list[Any] = [
 
 @pytest.mark.parametrize("parts", HOSTILE_PARTS)
 def test_no_content_of_a_reply_ends_a_run(
-    image: Pixels, eye: FakeSegmenter, parts: list[Any]
+    image: Pixels, segmenter: FakeSegmenter, parts: list[Any]
 ) -> None:
     stage = Stage(*[said(*parts)] * 2, ANSWER)
-    answer = Agent(stage.planner, eye, verifier="none", budget=Budget(turns=3)).ask(image, "dogs")
+    answer = Agent(stage.planner, segmenter, verifier="none", budget=Budget(turns=3)).ask(
+        image, "dogs"
+    )
     # two replies in plain text are an answer, which here names no masks
     assert answer.status in ("answered", "out_of_budget", "no_target")
     assert answer.usage.turns == (2 if answer.status == "no_target" else 3)

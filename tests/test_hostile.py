@@ -221,7 +221,7 @@ def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def ask(
-    server: Server, image: Pixels, eye: FakeSegmenter, deep: Path, tool_calls: Any = "native"
+    server: Server, image: Pixels, segmenter: FakeSegmenter, deep: Path, tool_calls: Any = "native"
 ) -> Answer:
     """Ask, check what was sent and save the answer; the planner never sleeps."""
     client = httpx2.Client(transport=httpx2.MockTransport(server))
@@ -233,7 +233,7 @@ def ask(
         line=Line("openai", "m", sleep=lambda seconds: None),
         http_client=client,
     )
-    answer = Agent(planner, eye, verifier="none").ask(image, "which dog?")
+    answer = Agent(planner, segmenter, verifier="none").ask(image, "which dog?")
     for body in server.bodies:
         check_conversation(body["messages"])
     answer.save("out")
@@ -279,9 +279,9 @@ def told_first(answer: Answer) -> str:
 
 @pytest.mark.parametrize(("reply", "told"), TOLD.values(), ids=TOLD.keys())
 def test_a_hostile_reply_is_told_in_one_line_and_the_run_ends_well(
-    reply: Wire, told: str, image: Pixels, eye: FakeSegmenter, deep: Path
+    reply: Wire, told: str, image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
-    answer = ask(Server(reply, SEGMENT, DONE), image, eye, deep)
+    answer = ask(Server(reply, SEGMENT, DONE), image, segmenter, deep)
     back = told_first(answer)
     assert told in back
     assert "\n" not in back
@@ -307,10 +307,10 @@ def as_text(message: Wire) -> str:
 
 @pytest.mark.parametrize("reply", [reply for reply, _ in TOLD.values()], ids=TOLD.keys())
 def test_the_same_as_text_ends_well_too(
-    reply: Wire, image: Pixels, eye: FakeSegmenter, deep: Path
+    reply: Wire, image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
     messages = [says(as_text(message)) for message in (reply, SEGMENT, DONE)]
-    answer = ask(Server(*messages), image, eye, deep, "text")
+    answer = ask(Server(*messages), image, segmenter, deep, "text")
     assert (answer.status, answer.numbers) == ("answered", (1,))
     assert answer.masks.boxes.tolist() == [[10, 20, 60, 70]]
     assert len(told_first(answer)) < 2000
@@ -376,10 +376,10 @@ MEANT: dict[str, tuple[Wire, list[str]]] = {
 
 @pytest.mark.parametrize(("reply", "asked"), MEANT.values(), ids=MEANT.keys())
 def test_an_odd_reply_whose_meaning_is_plain_is_run_as_meant(
-    reply: Wire, asked: list[str], image: Pixels, eye: FakeSegmenter, deep: Path
+    reply: Wire, asked: list[str], image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
-    answer = ask(Server(reply, SEGMENT, DONE), image, eye, deep)
-    assert [phrase for phrase in eye.asked if phrase not in ("dog", "leash")] == [
+    answer = ask(Server(reply, SEGMENT, DONE), image, segmenter, deep)
+    assert [phrase for phrase in segmenter.asked if phrase not in ("dog", "leash")] == [
         phrase for phrase in asked if phrase != "dog"
     ]
     assert not told_first(answer).startswith("Error")
@@ -432,20 +432,20 @@ def test_a_run_ends_in_the_right_way(
     status: str,
     numbers: tuple[int, ...],
     image: Pixels,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     deep: Path,
 ) -> None:
-    answer = ask(Server(*replies), image, eye, deep)
+    answer = ask(Server(*replies), image, segmenter, deep)
     assert (answer.status, answer.numbers) == (status, numbers)
     assert answer.usage.turns <= 12
 
 
 def test_of_a_thousand_calls_in_one_reply_only_the_first_are_run(
-    image: Pixels, eye: FakeSegmenter, deep: Path
+    image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
     many = [call("segment", json.dumps({"phrases": [f"thing {n}"]}), f"h{n}") for n in range(1000)]
-    answer = ask(Server(calls(*many), SEGMENT, DONE), image, eye, deep)
-    assert eye.asked == [*(f"thing {n}" for n in range(MAX_CALLS)), "dog", "leash"]
+    answer = ask(Server(calls(*many), SEGMENT, DONE), image, segmenter, deep)
+    assert segmenter.asked == [*(f"thing {n}" for n in range(MAX_CALLS)), "dog", "leash"]
     assert answer.usage.tool_errors == 1000 - MAX_CALLS
     told = told_first(answer).splitlines()
     assert told[MAX_CALLS] == f"Error: not run: one reply may have at most {MAX_CALLS} calls"
@@ -456,9 +456,9 @@ def test_an_answer_may_have_a_hundred_masks(image: Pixels, deep: Path) -> None:
     boxes = [
         (9 * (n % 20), 15 * (n // 20), 9 * (n % 20) + 7, 15 * (n // 20) + 12) for n in range(100)
     ]
-    eye = FakeSegmenter({"dog": boxes})
+    segmenter = FakeSegmenter({"dog": boxes})
     server = Server(segment(["dog"]), answer(list(range(1, 101))))
-    found = ask(server, image, eye, deep)
+    found = ask(server, image, segmenter, deep)
     assert found.numbers == tuple(range(1, 101))
     assert len(found.masks) == 100
 
@@ -478,16 +478,16 @@ def recorded(name: str) -> list[Any]:
     or [pytest.param("", marks=pytest.mark.skip(f"no {RESPONSES}"))],
 )
 def test_what_models_really_answered_to_other_prompts_is_told_to_be_no_call(
-    raw: str, mode: str, image: Pixels, eye: FakeSegmenter, deep: Path
+    raw: str, mode: str, image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
     sane = [says(as_text(SEGMENT)), says(as_text(DONE))]
-    answer = ask(Server(says(raw), *sane), image, eye, deep, mode)
+    answer = ask(Server(says(raw), *sane), image, segmenter, deep, mode)
     assert told_first(answer) == NO_CALL
     assert (answer.status, answer.numbers) == ("answered", (1,))
 
 
 def test_a_hostile_model_is_no_planner_error_but_a_dead_server_is(
-    image: Pixels, eye: FakeSegmenter, deep: Path
+    image: Pixels, segmenter: FakeSegmenter, deep: Path
 ) -> None:
     class Dead(Server):
         def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -496,7 +496,7 @@ def test_a_hostile_model_is_no_planner_error_but_a_dead_server_is(
     with pytest.raises(
         PlannerError, match="openai model m after 6 tries: its answer cannot be read"
     ):
-        ask(Dead({}), image, eye, deep)
+        ask(Dead({}), image, segmenter, deep)
 
 
 def test_the_table_is_long() -> None:

@@ -112,11 +112,11 @@ def verifier(server: Any, **more: Any) -> OpenAIPlanner:
 @pytest.mark.parametrize("tool_calls", ["native", "text"])
 @pytest.mark.parametrize(("reply", "said"), JUDGED.values(), ids=JUDGED.keys())
 def test_no_reply_of_a_verifier_loses_the_answer(
-    reply: Wire, said: list[str], tool_calls: Any, image: Pixels, eye: FakeSegmenter
+    reply: Wire, said: list[str], tool_calls: Any, image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     server = Server(reply)
-    eyes = verifier(server, tool_calls=tool_calls)
-    agent = Agent(ScriptedPlanner([SEGMENT, BOTH, BOTH]), eye, verifier=eyes)
+    toolkit = verifier(server, tool_calls=tool_calls)
+    agent = Agent(ScriptedPlanner([SEGMENT, BOTH, BOTH]), segmenter, verifier=toolkit)
     *events, last = agent.stream(image, "which dogs?")
     assert isinstance(last, Finished)
     assert (last.answer.status, last.answer.numbers) == ("answered", (1, 2))

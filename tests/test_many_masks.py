@@ -74,11 +74,11 @@ def test_mcp_fits_a_crowd_into_a_result(count: int) -> None:
 def test_an_image_with_too_many_masks_is_given_again_to_start_anew() -> None:
     width = 210
     boxes = [(x := i % width, y := i // width, x + 1, y + 1) for i in range(10_000)]
-    eyes = Toolkit.of(Agent(ScriptedPlanner([]), FakeSegmenter({"dot": boxes})))
+    toolkit = Toolkit.of(Agent(ScriptedPlanner([]), FakeSegmenter({"dot": boxes})))
     given = {"image": data_uri(png(width, 100)), "phrases": ["dot"]}
 
     async def ask() -> list[tuple[bool, str]]:
-        async with Client(build(eyes, WorkQueue())) as client:
+        async with Client(build(toolkit, WorkQueue())) as client:
             first = await client.call_tool("segment", given)
             handle = json.loads(first.content[-1].model_dump_json())["uri"].split("/")[2]
             full = await client.call_tool("segment", {**given, "image": handle})
@@ -93,8 +93,8 @@ def test_an_image_with_too_many_masks_is_given_again_to_start_anew() -> None:
 def test_metrics_of_thousands_of_masks_take_seconds() -> None:
     boxes = [(2 * (i % 100), 2 * (i // 100), 2 * (i % 100) + 1, 2 * (i // 100) + 1)
              for i in range(5000)]  # fmt: skip
-    eye = FakeSegmenter({"dot": boxes})
-    (found,) = eye.detect((100, 200), ["dot"])
+    segmenter = FakeSegmenter({"dot": boxes})
+    (found,) = segmenter.detect((100, 200), ["dot"])
     began = time.process_time()
     assert found.masks.areas().sum() == 5000
     overlap = found.masks.overlap(found.masks)

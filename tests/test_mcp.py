@@ -174,10 +174,10 @@ def test_clients_over_http_ask_and_see_only_their_own_images() -> None:
 
 
 def test_without_a_session_a_handle_is_all_and_one_picture_sent_twice_is_two(
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
 ) -> None:
     async def work() -> None:
-        server = served(Agent(ScriptedPlanner([]), eye), owner=None)
+        server = served(Agent(ScriptedPlanner([]), segmenter), owner=None)
         async with Client(server) as first, Client(server) as second:
             arguments = {"image": data_uri(png()), "phrases": ["dog"]}
             one = await first.call_tool("segment", arguments)
@@ -206,10 +206,10 @@ class Waiting:
 
 @contextlib.asynccontextmanager
 async def ask_in_progress(
-    planner: Waiting, eye: FakeSegmenter, gate: WorkQueue
+    planner: Waiting, segmenter: FakeSegmenter, queue: WorkQueue
 ) -> AsyncIterator[Any]:
     """A client whose question the planner has begun to think about."""
-    server = build(Toolkit.of(Agent(planner, eye)), gate)
+    server = build(Toolkit.of(Agent(planner, segmenter)), queue)
     async with Client(server, mode="legacy") as client:
         arguments = {"image": data_uri(png()), "query": "the dog"}
         asking = asyncio.create_task(client.call_tool("ask_image", arguments))
@@ -217,30 +217,32 @@ async def ask_in_progress(
         yield client, asking
 
 
-def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(eye: FakeSegmenter) -> None:
-    planner, gate = Waiting(), WorkQueue(running=1, waiting=0)
+def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(
+    segmenter: FakeSegmenter,
+) -> None:
+    planner, queue = Waiting(), WorkQueue(running=1, waiting=0)
 
     async def work() -> None:
-        async with ask_in_progress(planner, eye, gate) as (client, asking):
+        async with ask_in_progress(planner, segmenter, queue) as (client, asking):
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
             planner.go_on.set()
-            while gate.inside:
+            while queue.inside:
                 await asyncio.sleep(0.01)
             more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
             assert not more.is_error
 
     run(work)
-    gate.close()
+    queue.close()
     assert planner.turns == 1
 
 
-def test_when_too_much_waits_a_call_is_told_to_come_back(eye: FakeSegmenter) -> None:
-    planner, gate = Waiting(), WorkQueue(running=1, waiting=0)
+def test_when_too_much_waits_a_call_is_told_to_come_back(segmenter: FakeSegmenter) -> None:
+    planner, queue = Waiting(), WorkQueue(running=1, waiting=0)
 
     async def work() -> None:
-        async with ask_in_progress(planner, eye, gate) as (client, asking):
+        async with ask_in_progress(planner, segmenter, queue) as (client, asking):
             more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
             assert more.is_error
             assert "try again in" in said(more)
@@ -250,11 +252,11 @@ def test_when_too_much_waits_a_call_is_told_to_come_back(eye: FakeSegmenter) -> 
     run(work)
 
 
-def test_an_ask_that_takes_too_long_is_given_up(eye: FakeSegmenter) -> None:
-    planner, gate = Waiting(), WorkQueue(seconds=0.2)
+def test_an_ask_that_takes_too_long_is_given_up(segmenter: FakeSegmenter) -> None:
+    planner, queue = Waiting(), WorkQueue(seconds=0.2)
 
     async def work() -> None:
-        async with ask_in_progress(planner, eye, gate) as (_, asking):
+        async with ask_in_progress(planner, segmenter, queue) as (_, asking):
             result = await asking
             assert result.is_error
             assert "longer than 0.2 seconds" in said(result)
@@ -264,7 +266,7 @@ def test_an_ask_that_takes_too_long_is_given_up(eye: FakeSegmenter) -> None:
 
 
 def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
-    eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
+    segmenter: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Leaky:
         name = "leaky"
@@ -273,7 +275,7 @@ def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
             raise RuntimeError("/home/me/.keys says sk-12345")
 
     async def work() -> None:
-        server = build(Toolkit.of(Agent(Leaky(), eye)), WorkQueue())
+        server = build(Toolkit.of(Agent(Leaky(), segmenter)), WorkQueue())
         async with Client(server) as client:
             arguments = {"image": data_uri(png()), "query": "the dog"}
             result = await client.call_tool("ask_image", arguments)
@@ -284,7 +286,7 @@ def test_a_failing_planner_is_named_and_nothing_else_of_the_host_is(
     assert "sk-12345" in caplog.text
 
 
-def test_what_a_picture_says_reads_no_file(eye: FakeSegmenter) -> None:
+def test_what_a_picture_says_reads_no_file(segmenter: FakeSegmenter) -> None:
     """A planner that falls for words in the picture finds no tool that would obey them."""
     opened: list[str] = []
     watching = True
@@ -306,7 +308,7 @@ def test_what_a_picture_says_reads_no_file(eye: FakeSegmenter) -> None:
     )
 
     async def work() -> None:
-        server = build(Toolkit.of(Agent(fooled, eye)), WorkQueue())
+        server = build(Toolkit.of(Agent(fooled, segmenter)), WorkQueue())
         async with Client(server) as client:
             arguments = {"image": data_uri(png()), "query": "what does the sign say?"}
             result = await client.call_tool("ask_image", arguments)
@@ -435,10 +437,10 @@ def test_dollars_for_an_ask_need_the_price_of_the_model() -> None:
 
 
 def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
 ) -> None:
     async def work() -> None:
-        server = build(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue())
+        server = build(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue())
         made = http_app(server, Rules(token="token-77", free=()))
         transport = httpx2.ASGITransport(made)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -454,11 +456,12 @@ def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
 
 def test_arguments_as_text_are_taken_over_mcp() -> None:
     async def work() -> None:
-        eye = FakeSegmenter({"dog": [(10, 10, 40, 40), (60, 20, 90, 60)]})
-        eyes = Toolkit.of(
-            Agent(ScriptedPlanner([]), eye), images={"photo": np.zeros((100, 200, 3), np.uint8)}
+        segmenter = FakeSegmenter({"dog": [(10, 10, 40, 40), (60, 20, 90, 60)]})
+        toolkit = Toolkit.of(
+            Agent(ScriptedPlanner([]), segmenter),
+            images={"photo": np.zeros((100, 200, 3), np.uint8)},
         )
-        async with Client(build(eyes, WorkQueue())) as client:
+        async with Client(build(toolkit, WorkQueue())) as client:
             text = {"image": "photo", "phrases": '["dog"]', "threshold": "0.4"}
             found = await client.call_tool("segment", text)
             handle = values(found)["image"]

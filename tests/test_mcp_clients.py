@@ -58,8 +58,8 @@ def noise(width: int, height: int) -> Pixels:
 
 
 def served(segmenter: FakeSegmenter, *replies: Any, **more: Any) -> Any:
-    eyes = Toolkit.of(Agent(ScriptedPlanner(replies), segmenter))
-    return build(eyes, WorkQueue(), **more)
+    toolkit = Toolkit.of(Agent(ScriptedPlanner(replies), segmenter))
+    return build(toolkit, WorkQueue(), **more)
 
 
 async def called(client: Client, name: str, **arguments: Any) -> CallToolResult:
@@ -113,10 +113,10 @@ DOGS = (
 )
 
 
-def test_no_tool_sends_structured_content_or_declares_a_schema(eye: FakeSegmenter) -> None:
+def test_no_tool_sends_structured_content_or_declares_a_schema(segmenter: FakeSegmenter) -> None:
     async def work() -> None:
         for mode in ("legacy", "auto"):
-            async with Client(served(eye, *DOGS), mode=mode) as client:
+            async with Client(served(segmenter, *DOGS), mode=mode) as client:
                 tools = (await client.list_tools()).tools
                 assert {tool.name for tool in tools} == NAMES
                 assert all(tool.output_schema is None for tool in tools)
@@ -129,9 +129,9 @@ def test_no_tool_sends_structured_content_or_declares_a_schema(eye: FakeSegmente
     run(work)
 
 
-def test_the_text_holds_every_value_of_the_structured_content(eye: FakeSegmenter) -> None:
+def test_the_text_holds_every_value_of_the_structured_content(segmenter: FakeSegmenter) -> None:
     async def work() -> None:
-        async with Client(served(eye, *DOGS, structured=True)) as client:
+        async with Client(served(segmenter, *DOGS, structured=True)) as client:
             tools = (await client.list_tools()).tools
             assert all(tool.output_schema == SCHEMA for tool in tools)
             for name, result in (await every_tool(client)).items():
@@ -146,11 +146,11 @@ def test_the_text_holds_every_value_of_the_structured_content(eye: FakeSegmenter
 )
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_a_client_known_to_show_it_gets_structured_content(
-    eye: FakeSegmenter, name: str, expected: bool, mode: str
+    segmenter: FakeSegmenter, name: str, expected: bool, mode: str
 ) -> None:
     async def work() -> None:
         info = Implementation(name=name, version="1")
-        async with Client(served(eye), mode=mode, client_info=info) as client:
+        async with Client(served(segmenter), mode=mode, client_info=info) as client:
             tools = (await client.list_tools()).tools
             assert all((tool.output_schema is not None) == expected for tool in tools)
             result = await called(client, "segment", image=data_uri(png()), phrases=["dog"])
@@ -267,7 +267,7 @@ def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: st
     run(work)
 
 
-def sight_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
+def result_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
     mark = Mark(1, "dog", 0.9123, (1.25, 2.0, 30.5, 40.75), (1.0, 2.0, 3.0, 4.0), 12345, 1.23)
     marks = tuple(replace(mark, number=number) for number in range(1, masks + 1))
     picture = noise(1568, 1568)
@@ -277,7 +277,7 @@ def sight_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
 
 @pytest.mark.parametrize(("pictures", "masks"), [(0, 5000), (2, 5000), (4, 10), (10, 0)])
 def test_several_pictures_and_masks_share_the_room(pictures: int, masks: int) -> None:
-    sized = fit(sight_of(pictures, masks), [], structured=False)
+    sized = fit(result_of(pictures, masks), [], structured=False)
     assert len(sized.pictures) == pictures
     sizes = [Image.open(io.BytesIO(file)).size for file in sized.pictures]
     taken = sum(math.ceil(width / 28) * math.ceil(height / 28) for width, height in sizes)
@@ -291,15 +291,15 @@ def test_several_pictures_and_masks_share_the_room(pictures: int, masks: int) ->
 
 
 def test_what_fits_is_left_as_it_is() -> None:
-    sight = replace(sight_of(0, 40), details={"usage": {"turns": 2}})
-    sized = fit(sight, [], structured=True)
-    assert (sized.text, sized.structured) == (sight.report(), sight.to_dict())
+    result = replace(result_of(0, 40), details={"usage": {"turns": 2}})
+    sized = fit(result, [], structured=True)
+    assert (sized.text, sized.structured) == (result.report(), result.to_dict())
     assert fit_text("a short error") == "a short error"
 
 
 def test_details_that_are_too_long_go_before_words_do() -> None:
     mentions = [{"start": i, "end": i + 1, "numbers": [1]} for i in range(3_000)]
-    sized = fit(sight_of(1, 3, details={"mentions": mentions}), [], structured=True)
+    sized = fit(result_of(1, 3, details={"mentions": mentions}), [], structured=True)
     assert tokens(sized.text) + tokens(json.dumps(sized.structured)) <= MAX_TOKENS
     assert "details are left out (over MCP: sam3://img_" in sized.text
     assert "Dogs." in sized.text
@@ -317,8 +317,8 @@ def test_an_endless_error_is_cut() -> None:
     "text",
     [
         (ROOT / "README.md").read_text("utf-8"),
-        json.dumps([asdict(mark) for mark in sight_of(0, 50).masks]),
-        sight_of(0, 50).report(),
+        json.dumps([asdict(mark) for mark in result_of(0, 50).masks]),
+        result_of(0, 50).report(),
         "PPYo0<5M3L4N2M3L3N2N2N2M3N1O1O1O2N1O1N3N1O1N2O1O1O1O001O0000000000001O" * 20,
         "二匹の犬が左の木の下にいます。两只狗在树下。강아지 두 마리",
         "Zwei Hunde, größer als Fußgänger; ça coûte 5 €",
@@ -330,11 +330,13 @@ def test_tokens_are_never_counted_too_low(text: str) -> None:
     assert exact <= tokens(text) <= 4 * exact
 
 
-def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: FakeSegmenter) -> None:
+def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(
+    segmenter: FakeSegmenter,
+) -> None:
     async def work() -> None:
-        intake = ImageLoader(max_bytes=7_000_000, max_megapixels=9.0)
+        loader = ImageLoader(max_bytes=7_000_000, max_megapixels=9.0)
         server = build(
-            Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=intake), WorkQueue(seconds=77)
+            Toolkit.of(Agent(ScriptedPlanner([]), segmenter), loader=loader), WorkQueue(seconds=77)
         )
         async with Client(server) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -358,10 +360,12 @@ def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(eye: FakeSegm
     run(work)
 
 
-def test_an_attached_file_is_taken_by_its_url_wherever_an_image_is(eye: FakeSegmenter) -> None:
+def test_an_attached_file_is_taken_by_its_url_wherever_an_image_is(
+    segmenter: FakeSegmenter,
+) -> None:
     async def work() -> None:
         server = build(
-            Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=ImageLoader(downloads=None)),
+            Toolkit.of(Agent(ScriptedPlanner([]), segmenter), loader=ImageLoader(downloads=None)),
             WorkQueue(),
         )
         async with Client(server) as client:

@@ -16,9 +16,9 @@ NEAR = 1e-5
 @pytest.fixture(scope="module")
 def ours() -> dict[str, npt.NDArray[np.float32]]:
     """Our candidates for every prompt, under the names of the recording."""
-    eye = meta_sam3.eye()
-    features = eye.encode(meta_sam3.image())
-    eye.detect(features, list(meta_sam3.PROMPTS.values()), Selection(threshold=1.0))
+    segmenter = meta_sam3.segmenter()
+    features = segmenter.encode(meta_sam3.image())
+    segmenter.detect(features, list(meta_sam3.PROMPTS.values()), Selection(threshold=1.0))
     out: dict[str, npt.NDArray[np.float32]] = {}
     for name, prompt in meta_sam3.PROMPTS.items():
         found = features.candidates.get(prompt)

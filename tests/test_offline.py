@@ -31,7 +31,7 @@ TREES = [(120, 20, 140, 90)]
 
 
 @pytest.fixture
-def eye() -> FakeSegmenter:
+def segmenter() -> FakeSegmenter:
     """Three dogs, the second brown and the largest; two cars, the second blue; a tree."""
     return FakeSegmenter(
         {"dog": DOGS, "brown dog": DOGS[1:2], "car": CARS, "blue car": CARS[1:], "tree": TREES},
@@ -39,8 +39,8 @@ def eye() -> FakeSegmenter:
     )
 
 
-def ask(eye: FakeSegmenter, query: str, *, turns: int = 12) -> Answer:
-    agent = Agent(planner="offline", segmenter=eye, budget=Budget(turns=turns))
+def ask(segmenter: FakeSegmenter, query: str, *, turns: int = 12) -> Answer:
+    agent = Agent(planner="offline", segmenter=segmenter, budget=Budget(turns=turns))
     return agent.ask(np.zeros((100, 200, 3), np.uint8), query)
 
 
@@ -84,12 +84,12 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("query", "text"), WORDS.items(), ids=WORDS)
-def test_an_answer_says_what_was_found(eye: FakeSegmenter, query: str, text: str) -> None:
-    assert ask(eye, query).text == text
+def test_an_answer_says_what_was_found(segmenter: FakeSegmenter, query: str, text: str) -> None:
+    assert ask(segmenter, query).text == text
 
 
-def test_all_concepts_are_asked_in_one_call(eye: FakeSegmenter) -> None:
-    answer = ask(eye, "the dog left of the largest red car and the tree")
+def test_all_concepts_are_asked_in_one_call(segmenter: FakeSegmenter) -> None:
+    answer = ask(segmenter, "the dog left of the largest red car and the tree")
 
     calls = [call for message in answer.messages for call in message.tool_calls]
     assert [call.name for call in calls] == ["segment", "answer"]
@@ -113,16 +113,16 @@ def test_all_concepts_are_asked_in_one_call(eye: FakeSegmenter) -> None:
     ],
 )
 def test_phrases_are_singular_and_categories_are_expanded(
-    eye: FakeSegmenter, query: str, phrases: list[str]
+    segmenter: FakeSegmenter, query: str, phrases: list[str]
 ) -> None:
-    ask(eye, query)
+    ask(segmenter, query)
 
-    assert set(phrases) <= set(eye.asked)
-    assert eye.asked[0] == phrases[0]
+    assert set(phrases) <= set(segmenter.asked)
+    assert segmenter.asked[0] == phrases[0]
 
 
-def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: FakeSegmenter) -> None:
-    answer = ask(eye, "everything except the tree")
+def test_everything_is_asked_in_calls_of_at_most_16_phrases(segmenter: FakeSegmenter) -> None:
+    answer = ask(segmenter, "everything except the tree")
 
     first = next(message for message in answer.messages if message.tool_calls)
     chunks = [json.loads(call.arguments)["phrases"] for call in first.tool_calls]
@@ -133,15 +133,15 @@ def test_everything_is_asked_in_calls_of_at_most_16_phrases(eye: FakeSegmenter) 
 
 
 def test_a_thing_that_two_phrases_outline_differently_counts_once() -> None:
-    eye = FakeSegmenter({"dog": [(10, 10, 50, 50)], "animal": [(10, 10, 50, 44)]})
+    segmenter = FakeSegmenter({"dog": [(10, 10, 50, 50)], "animal": [(10, 10, 50, 44)]})
 
-    assert ask(eye, "how many animals are there?").text == "There is 1 animal. It is a dog."
+    assert ask(segmenter, "how many animals are there?").text == "There is 1 animal. It is a dog."
 
 
 def test_an_exception_is_left_out_though_it_is_outlined_differently() -> None:
-    eye = FakeSegmenter({"car": CARS, "red car": [(10, 10, 50, 26)]})
+    segmenter = FakeSegmenter({"car": CARS, "red car": [(10, 10, 50, 26)]})
 
-    answer = ask(eye, "all cars except the red one")
+    answer = ask(segmenter, "all cars except the red one")
 
     assert answer.masks.boxes.tolist() == [list(CARS[1])]
 
@@ -154,19 +154,19 @@ def test_a_phrase_that_the_segmenter_refuses_is_reported() -> None:
     assert answer.usage.turns == 2
 
 
-def test_without_a_turn_to_look_it_says_so(eye: FakeSegmenter) -> None:
-    answer = ask(eye, "the dog", turns=1)
+def test_without_a_turn_to_look_it_says_so(segmenter: FakeSegmenter) -> None:
+    answer = ask(segmenter, "the dog", turns=1)
 
-    assert (answer.status, eye.asked) == ("unable", [])
+    assert (answer.status, segmenter.asked) == ("unable", [])
     assert answer.text == 'I had no turn left to look for "dog".'
 
 
-def test_two_turns_are_enough(eye: FakeSegmenter) -> None:
-    assert ask(eye, "the largest dog", turns=2).masks.boxes.tolist() == [list(DOGS[1])]
+def test_two_turns_are_enough(segmenter: FakeSegmenter) -> None:
+    assert ask(segmenter, "the largest dog", turns=2).masks.boxes.tolist() == [list(DOGS[1])]
 
 
-def test_a_planner_keeps_nothing_between_questions(eye: FakeSegmenter) -> None:
-    agent = Agent(planner="offline", segmenter=eye)
+def test_a_planner_keeps_nothing_between_questions(segmenter: FakeSegmenter) -> None:
+    agent = Agent(planner="offline", segmenter=segmenter)
     picture = np.zeros((100, 200, 3), np.uint8)
 
     first, _, again = (agent.ask(picture, q) for q in ("the dogs", "the tree", "the dogs"))
@@ -200,14 +200,16 @@ def test_an_answer_that_was_refused_is_an_error_and_not_repeated() -> None:
     [{}, {"image": {"width": 9, "height": 9}, "masks": [{}], "findings": []}, {"image": 3}],
 )
 def test_what_another_segment_tool_gave_in_another_form_is_an_error(
-    eye: FakeSegmenter, data: dict[str, object]
+    segmenter: FakeSegmenter, data: dict[str, object]
 ) -> None:
     def segment(scene: Scene, phrases: list[str]) -> Observation:
         """Find things."""
         return Observation("Found.", data=data)
 
     others = [tool for tool in registry.tools() if tool.name != "segment"]
-    agent = Agent(planner="offline", segmenter=eye, tools=[Tool.from_function(segment), *others])
+    agent = Agent(
+        planner="offline", segmenter=segmenter, tools=[Tool.from_function(segment), *others]
+    )
     with pytest.raises(PlannerError, match="cannot read what the tool 'segment' gave"):
         agent.ask(np.zeros((100, 200, 3), np.uint8), "the dog")
 
@@ -243,9 +245,9 @@ GRAMMAR_WORDS = (
     | st.lists(st.sampled_from(GRAMMAR_WORDS), min_size=1, max_size=12).map(" ".join)
 )
 def test_any_text_ends_in_an_answer(query: str) -> None:
-    eye = FakeSegmenter({"dog": DOGS, "car": CARS, "red car": CARS[:1], "tree": TREES})
+    segmenter = FakeSegmenter({"dog": DOGS, "car": CARS, "red car": CARS[:1], "tree": TREES})
 
-    answer = ask(eye, query)
+    answer = ask(segmenter, query)
 
     assert answer.text
     assert answer.status in ("answered", "no_target", "unable")
@@ -253,10 +255,10 @@ def test_any_text_ends_in_an_answer(query: str) -> None:
     assert answer.usage.tool_errors == 0 or answer.text.startswith("I could not look for")
 
 
-def test_a_picture_is_encoded_once(eye: FakeSegmenter, image: Pixels) -> None:
-    Agent(planner="offline", segmenter=eye).ask(image, "everything left of the tree")
+def test_a_picture_is_encoded_once(segmenter: FakeSegmenter, image: Pixels) -> None:
+    Agent(planner="offline", segmenter=segmenter).ask(image, "everything left of the tree")
 
-    assert eye.encoded == 1
+    assert segmenter.encoded == 1
 
 
 @pytest.mark.parametrize(
@@ -284,14 +286,14 @@ def test_colours_are_measured(query: str, text: str, turns: int) -> None:
 
 
 def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
-    eye = FakeSegmenter({"car": [(10, 10, 40, 40)]})
-    few = [tool for tool in registry.tools(eye) if tool.name in ("segment", "answer")]
-    answer = Agent("offline", eye, tools=few).ask(image, "what colour is the car?")
+    segmenter = FakeSegmenter({"car": [(10, 10, 40, 40)]})
+    few = [tool for tool in registry.tools(segmenter) if tool.name in ("segment", "answer")]
+    answer = Agent("offline", segmenter, tools=few).ask(image, "what colour is the car?")
     assert (answer.status, answer.text) == ("unable", "I could not measure the colours.")
 
 
-def test_its_words_point_to_the_masks_that_they_name(eye: FakeSegmenter) -> None:
-    answer = ask(eye, "the tree and the cars")
+def test_its_words_point_to_the_masks_that_they_name(segmenter: FakeSegmenter) -> None:
+    answer = ask(segmenter, "the tree and the cars")
     said = {answer.text[one.start : one.end]: one.numbers for one in answer.mentions}
     assert list(said) == ["The tree", "2 cars"]
     assert sorted(number for numbers in said.values() for number in numbers) == sorted(

@@ -29,19 +29,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load_eye(folder: Path) -> OpenVocabularySegmenter:
+def load_segmenter(folder: Path) -> OpenVocabularySegmenter:
     return OpenVocabularySegmenter(f"open:{folder / 'dino'}+{folder / 'sam2'}", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def eye(folder: Path) -> OpenVocabularySegmenter:
-    return load_eye(folder)
+    return load_segmenter(folder)
 
 
 @pytest.fixture
-def fresh_eye(folder: Path) -> OpenVocabularySegmenter:
+def fresh_segmenter(folder: Path) -> OpenVocabularySegmenter:
     """One that has seen nothing yet and may be tampered with."""
-    return load_eye(folder)
+    return load_segmenter(folder)
 
 
 @pytest.fixture(scope="module")
@@ -131,39 +131,39 @@ def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
 
 
 def test_encoders_run_once_for_a_picture_and_the_detector_once_for_a_phrase(
-    fresh_eye: OpenVocabularySegmenter, photo: Pixels
+    fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    detector, sam2 = fresh_eye._detector.model, fresh_eye._sam2.model
+    detector, sam2 = fresh_segmenter._detector.model, fresh_segmenter._sam2.model
     encoders = count_runs(detector.model.backbone.conv_encoder), count_runs(sam2.vision_encoder)
     passes, decoded = count_runs(detector.model.decoder), count_runs(sam2.mask_decoder)
-    first = fresh_eye.detect(fresh_eye.encode(photo), ["dog", "cat", "dog"], EVERYTHING)
+    first = fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat", "dog"], EVERYTHING)
     assert [len(runs) for runs in (*encoders, passes, decoded)] == [1, 1, 2, 2]
-    again = fresh_eye.detect(fresh_eye.encode(photo.copy()), ["dog"], EVERYTHING)
+    again = fresh_segmenter.detect(fresh_segmenter.encode(photo.copy()), ["dog"], EVERYTHING)
     assert [len(runs) for runs in (*encoders, passes, decoded)] == [1, 1, 2, 2]
-    assert fresh_eye.encoded == 1
+    assert fresh_segmenter.encoded == 1
     assert again[0].masks.rles == first[0].masks.rles == first[2].masks.rles
-    fresh_eye.encode(photo + 1)
-    assert fresh_eye.encoded == 2
+    fresh_segmenter.encode(photo + 1)
+    assert fresh_segmenter.encoded == 2
 
 
 def test_a_threshold_decodes_only_masks_that_are_newly_kept(
-    fresh_eye: OpenVocabularySegmenter, photo: Pixels
+    fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
     asked: list[int] = []
-    fresh_eye._sam2.model.prompt_encoder.register_forward_pre_hook(
+    fresh_segmenter._sam2.model.prompt_encoder.register_forward_pre_hook(
         lambda _, args, kwargs: asked.append(kwargs["input_boxes"].shape[1]), with_kwargs=True
     )
-    features = fresh_eye.encode(photo)
-    (everything,) = fresh_eye.detect(features, ["dog"], Selection(threshold=0.0, limit=1.0))
-    fresh = fresh_eye.encode(photo + 1)
+    features = fresh_segmenter.encode(photo)
+    (everything,) = fresh_segmenter.detect(features, ["dog"], Selection(threshold=0.0, limit=1.0))
+    fresh = fresh_segmenter.encode(photo + 1)
     asked.clear()
-    (best,) = fresh_eye.detect(fresh, ["dog"], Selection(threshold=1.1))
+    (best,) = fresh_segmenter.detect(fresh, ["dog"], Selection(threshold=1.1))
     assert len(best.masks) == 0
     assert asked == []
     scores = np.sort(everything.masks.scores)
     middle = float(scores[len(scores) // 2])
-    (some,) = fresh_eye.detect(fresh, ["dog"], Selection(threshold=middle, limit=1.0))
-    (all_,) = fresh_eye.detect(fresh, ["dog"], Selection(threshold=0.0, limit=1.0))
+    (some,) = fresh_segmenter.detect(fresh, ["dog"], Selection(threshold=middle, limit=1.0))
+    (all_,) = fresh_segmenter.detect(fresh, ["dog"], Selection(threshold=0.0, limit=1.0))
     assert (some.masks.scores >= middle).all()
     assert 0 < len(some.masks) < len(all_.masks)
     assert sum(asked) == 12
@@ -249,11 +249,15 @@ def test_it_is_found_by_name_and_serves_a_scene(folder: Path, photo: Pixels) -> 
     assert scene.segment_at(ObjectPrompt(inside=((100, 50),))).phrase == "this object"
 
 
-def test_two_threads_get_what_one_gets(fresh_eye: OpenVocabularySegmenter, photo: Pixels) -> None:
+def test_two_threads_get_what_one_gets(
+    fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
+) -> None:
     found: list[Any] = []
     threads = [
         threading.Thread(
-            target=lambda: found.append(fresh_eye.detect(fresh_eye.encode(photo), ["dog", "cat"]))
+            target=lambda: found.append(
+                fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat"])
+            )
         )
         for _ in range(3)
     ]
@@ -261,27 +265,27 @@ def test_two_threads_get_what_one_gets(fresh_eye: OpenVocabularySegmenter, photo
         thread.start()
     for thread in threads:
         thread.join()
-    assert fresh_eye.encoded == 1
+    assert fresh_segmenter.encoded == 1
     assert len({repr([one.masks.rles for one in each]) for each in found}) == 1
 
 
 def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
-    fresh_eye: OpenVocabularySegmenter, photo: Pixels
+    fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    features = fresh_eye.encode(photo)
+    features = fresh_segmenter.encode(photo)
 
     def fail(*_: Any) -> None:
         raise failure
 
-    fresh_eye._detector.model.model.encoder.register_forward_pre_hook(fail)
+    fresh_segmenter._detector.model.model.encoder.register_forward_pre_hook(fail)
     failure: Exception = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(SegmenterError, match=r"too little memory for open:.*device='cpu'"):
-        fresh_eye.detect(features, ["dog"])
+        fresh_segmenter.detect(features, ["dog"])
     failure = RuntimeError("a bug")
     with pytest.raises(RuntimeError, match="a bug"):
-        fresh_eye.detect(features, ["dog"])
+        fresh_segmenter.detect(features, ["dog"])
     assert len(features.candidates) == 0
-    assert "forward" not in vars(fresh_eye._detector.model.model.backbone)
+    assert "forward" not in vars(fresh_segmenter._detector.model.model.backbone)
 
 
 @pytest.mark.parametrize(

@@ -90,8 +90,8 @@ SEGMENT = says(None, ("c1", "segment", {"phrases": ["dog", "leash"]}))
 ANSWER = says(None, ("c2", "answer", {"text": "The first dog.", "numbers": [1]}))
 
 
-def ask(server: Server, image: Pixels, eye: FakeSegmenter, **options: Any) -> Answer:
-    return Agent(planner(server, **options), eye, verifier="none").ask(image, "which dog?")
+def ask(server: Server, image: Pixels, segmenter: FakeSegmenter, **options: Any) -> Answer:
+    return Agent(planner(server, **options), segmenter, verifier="none").ask(image, "which dog?")
 
 
 def picture_of(part: dict[str, Any]) -> Pixels:
@@ -136,9 +136,9 @@ def wire_call(call_id: str, name: str, arguments: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": function}
 
 
-def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: FakeSegmenter) -> None:
+def test_the_first_two_requests_are_exactly_these(image: Pixels, segmenter: FakeSegmenter) -> None:
     server = Server(SEGMENT, ANSWER)
-    answer = ask(server, image, eye)
+    answer = ask(server, image, segmenter)
     assert answer.numbers == (1,)
     assert '"dog": masks 1, 2' in answer.messages[3].text
     for request in server.requests:
@@ -170,10 +170,10 @@ def test_the_first_two_requests_are_exactly_these(image: Pixels, eye: FakeSegmen
 
 
 def test_the_pictures_are_the_image_and_the_masks_drawn_on_it(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     server = Server(SEGMENT, ANSWER)
-    ask(server, image, eye)
+    ask(server, image, segmenter)
     original, marked = server.bodies[1]["messages"][1], server.bodies[1]["messages"][4]
     assert np.abs(picture_of(original["content"][1]).astype(int) - image).max() <= 2
     drawn = np.abs(picture_of(marked["content"][1]).astype(int) - 128).max(axis=2) > 25
@@ -195,13 +195,13 @@ def test_a_large_image_is_sent_small_and_the_masks_have_its_own_size() -> None:
 
 
 def test_several_calls_in_one_turn_are_answered_by_their_ids_and_pictures_follow_the_last(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     both = says(
         "Looking.", ("a", "segment", {"phrases": ["dog"]}), ("b", "segment", {"phrases": ["leash"]})
     )
     server = Server(both, ANSWER)
-    ask(server, image, eye)
+    ask(server, image, segmenter)
     said, first, second, seen = shapes_for_pictures(server.bodies[1]["messages"][2:])
     assert said["content"] == "Looking."
     assert [call["id"] for call in said["tool_calls"]] == ["a", "b"]
@@ -229,11 +229,11 @@ def test_ids_that_are_missing_or_come_again_are_made_unique() -> None:
 
 
 def test_only_the_latest_pictures_are_sent_and_older_ones_become_words(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     looks = [says(None, (f"c{n}", "segment", {"phrases": ["dog"]})) for n in range(4)]
     server = Server(*looks, ANSWER)
-    answer = ask(server, image, eye)
+    answer = ask(server, image, segmenter)
     sent = json.dumps(shapes_for_pictures(server.bodies[4]["messages"]))
     assert (sent.count(IMAGE), sent.count(MARKED)) == (1, 2)
     assert sent.count("no longer shown") == 2
@@ -317,7 +317,7 @@ NO_TOOLS = [
 @pytest.mark.parametrize(("status", "words"), NO_TOOLS)
 def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_once(
     image: Pixels,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -326,7 +326,7 @@ def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_on
     done = 'So:\n{"tool": "answer", "arguments": {"text": "It is here.", "numbers": [2]}}'
     server = Server(fails(status, words), says(written), says(done))
     with caplog.at_level(logging.WARNING, "sam3_agent"):
-        answer = ask(server, image, eye)
+        answer = ask(server, image, segmenter)
     assert answer.numbers == (2,)
     assert (answer.usage.spent.calls, answer.usage.spent.retries) == (2, 1)
     assert ["tools" in body for body in server.bodies] == [True, False, False]
@@ -355,10 +355,10 @@ def test_text_calls_may_be_asked_for_from_the_start() -> None:
     ],
 )
 def test_a_server_that_refuses_the_roles_gets_one_message_with_everything(
-    image: Pixels, eye: FakeSegmenter, words: str
+    image: Pixels, segmenter: FakeSegmenter, words: str
 ) -> None:
     server = Server(SEGMENT, fails(400, words), ANSWER)
-    answer = ask(server, image, eye)
+    answer = ask(server, image, segmenter)
     assert answer.numbers == (1,)
     system, user = shapes_for_pictures(server.bodies[2]["messages"])
     assert (system["role"], user["role"]) == ("system", "user")
@@ -421,17 +421,17 @@ TOO_LONG = [
 
 @pytest.mark.parametrize(("status", "words"), TOO_LONG)
 def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
-    image: Pixels, eye: FakeSegmenter, status: int, words: str
+    image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
     server = Server(SEGMENT, fails(status, words), ANSWER)
-    assert ask(server, image, eye).numbers == (1,)
+    assert ask(server, image, segmenter).numbers == (1,)
     before, after = (json.dumps(shapes_for_pictures(body)) for body in server.bodies[1:])
     assert [body.count(IMAGE) + body.count(MARKED) for body in (before, after)] == [2, 1]
     assert "(1 picture of this step no longer shown)" in after
 
     server = Server(SEGMENT, fails(status, words), fails(status, words))
     with pytest.raises(PlannerError, match=f"gpt-test answered {status}"):
-        ask(server, image, eye)
+        ask(server, image, segmenter)
     assert len(server.requests) == 3
 
 
@@ -720,7 +720,7 @@ def test_without_a_key_and_an_address_there_is_no_planner(monkeypatch: pytest.Mo
 
 
 def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     waits: list[float] = []
     limited = fails(429, headers={"Retry-After": "2"})
@@ -740,7 +740,7 @@ def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
         },
     )
     server = Server(limited, limited, fails(500), broken, SEGMENT, ANSWER)
-    answer = ask(server, image, eye, waits=waits, model="gpt-5.4")
+    answer = ask(server, image, segmenter, waits=waits, model="gpt-5.4")
     assert (answer.status, answer.numbers) == ("answered", (1,))
     usage = answer.to_dict()["usage"]
     assert waits[:2] == [2, 2]

@@ -25,8 +25,8 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "sam3_agent/plugin/examples").gl
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
 
 
-def eyes_of(eye: FakeSegmenter, *replies: Any) -> plugin.Toolkit:
-    return plugin.Toolkit.of(Agent(ScriptedPlanner(replies), eye))
+def toolkit_of(segmenter: FakeSegmenter, *replies: Any) -> plugin.Toolkit:
+    return plugin.Toolkit.of(Agent(ScriptedPlanner(replies), segmenter))
 
 
 def names_in(value: Any) -> set[str]:
@@ -67,54 +67,60 @@ def test_the_schemas_are_what_the_sdks_types_accept() -> None:
     assert {one.name for one in tool.function_declarations} == NAMES  # type: ignore[union-attr]
 
 
-def test_a_call_finds_the_things_and_the_handle_goes_on(eye: FakeSegmenter, image: Pixels) -> None:
-    eyes = eyes_of(
-        eye,
+def test_a_call_finds_the_things_and_the_handle_goes_on(
+    segmenter: FakeSegmenter, image: Pixels
+) -> None:
+    toolkit = toolkit_of(
+        segmenter,
         calling(("segment", {"phrases": ["leash"]})),
         calling(("answer", {"text": "On the dog.", "numbers": [3]})),
     )
-    first = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
+    first = plugin.call(
+        "segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, toolkit
+    )
     assert [mark.number for mark in first.masks] == [1, 2]
     assert first.masks[0].box == (10, 20, 60, 70)
     assert first.picture is not None
     asked = json.dumps({"image": first.image, "query": "where is the leash?"})
-    second = plugin.call("ask_image", asked, eyes=eyes)
+    second = plugin.call("ask_image", asked, toolkit=toolkit)
     assert (second.status, second.text) == ("answered", "On the dog.")
     assert [(mark.number, mark.phrase) for mark in second.masks] == [(3, "leash")]
-    again = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, eyes)
+    again = plugin.call(
+        "segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, toolkit
+    )
     assert again.image == first.image
 
 
 def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_begins_anew(
-    eye: FakeSegmenter, image: Pixels
+    segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     found, done = (
         calling(("segment", {"phrases": ["dog"]})),
         ("answer", {"text": "!", "numbers": []}),
     )
     planner = ScriptedPlanner([found, calling(done), calling(done), calling(done)])
-    eyes = plugin.Toolkit.of(Agent(planner, eye))
+    toolkit = plugin.Toolkit.of(Agent(planner, segmenter))
     pictures = {"photo": image}
-    first = plugin.call("ask_image", {"image": "photo", "query": "dogs?"}, pictures, eyes)
-    plugin.call("ask_image", {"image": first.image, "query": "and on the left?"}, eyes=eyes)
+    first = plugin.call("ask_image", {"image": "photo", "query": "dogs?"}, pictures, toolkit)
+    plugin.call("ask_image", {"image": first.image, "query": "and on the left?"}, toolkit=toolkit)
     assert "dogs?" in [message.text for message in planner.seen[2]]
-    plugin.call("ask_image", {"image": "photo", "query": "leashes?"}, pictures, eyes)
+    plugin.call("ask_image", {"image": "photo", "query": "leashes?"}, pictures, toolkit)
     assert [m.text for m in planner.seen[3] if m.role == "user"] == ["leashes?"]
-    assert eye.encoded == 1
+    assert segmenter.encoded == 1
 
 
 def test_examples_places_closeups_and_measures_work_on_the_same_masks(
-    eye: FakeSegmenter, image: Pixels
+    segmenter: FakeSegmenter, image: Pixels
 ) -> None:
-    eyes = eyes_of(eye)
+    toolkit = toolkit_of(segmenter)
     pictures = {"photo": image}
-    dogs = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, pictures, eyes)
+    dogs = plugin.call("segment", {"image": "photo", "phrases": ["dog"]}, pictures, toolkit)
     assert dogs.masks[0].box_percent == (5, 20, 30, 70)
 
     def run(name: str, **arguments: Any) -> plugin.ToolResult:
-        sight = plugin.call(name, {"image": dogs.image, **arguments}, eyes=eyes)
-        assert sight.status == "done", sight.text
-        return sight
+        result = plugin.call(name, {"image": dogs.image, **arguments}, toolkit=toolkit)
+        assert result.status == "done", result.text
+        return result
 
     assert [mark.number for mark in run("refine", like=[1]).masks] == [1, 2]
     box = list(dogs.masks[1].box_percent)
@@ -132,10 +138,10 @@ def test_examples_places_closeups_and_measures_work_on_the_same_masks(
 
 
 def test_what_the_segmenter_cannot_take_is_said() -> None:
-    eyes = plugin.Toolkit.of(Agent("offline", "tiny"))
+    toolkit = plugin.Toolkit.of(Agent("offline", "tiny"))
     click = {"image": "photo", "points": [[50, 50]]}
-    sight = plugin.call("refine", click, {"photo": RED_CARS}, eyes)
-    assert (sight.status, "tiny cannot be given points" in sight.text) == ("failed", True)
+    result = plugin.call("refine", click, {"photo": RED_CARS}, toolkit)
+    assert (result.status, "tiny cannot be given points" in result.text) == ("failed", True)
 
 
 @pytest.mark.parametrize(
@@ -159,20 +165,26 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
     ],
 )
 def test_what_a_model_does_wrong_comes_back_as_words(
-    name: str, arguments: Any, told: str, eye: FakeSegmenter, image: Pixels
+    name: str, arguments: Any, told: str, segmenter: FakeSegmenter, image: Pixels
 ) -> None:
-    sight = plugin.call(name, arguments, {"photo": image}, eyes_of(eye))
-    assert (sight.status, sight.masks) == ("failed", ())
-    assert told in sight.text
+    result = plugin.call(name, arguments, {"photo": image}, toolkit_of(segmenter))
+    assert (result.status, result.masks) == ("failed", ())
+    assert told in result.text
 
 
-def test_a_planner_that_fails_is_the_callers_to_know(eye: FakeSegmenter, image: Pixels) -> None:
+def test_a_planner_that_fails_is_the_callers_to_know(
+    segmenter: FakeSegmenter, image: Pixels
+) -> None:
     with pytest.raises(PlannerError):
-        plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, eyes_of(eye))
+        plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, toolkit_of(segmenter))
 
 
-def test_the_functions_tell_a_framework_all_it_needs(eye: FakeSegmenter, image: Pixels) -> None:
-    functions = {one.__name__: one for one in plugin.functions({"photo": image}, eyes_of(eye))}
+def test_the_functions_tell_a_framework_all_it_needs(
+    segmenter: FakeSegmenter, image: Pixels
+) -> None:
+    functions = {
+        one.__name__: one for one in plugin.functions({"photo": image}, toolkit_of(segmenter))
+    }
     assert set(functions) == NAMES
     for one in functions.values():
         signature = inspect.signature(one, eval_str=True)
@@ -180,15 +192,17 @@ def test_the_functions_tell_a_framework_all_it_needs(eye: FakeSegmenter, image: 
         assert signature.parameters["image"].annotation is str
         assert "self" not in signature.parameters
         assert one.__doc__
-    sight = functions["segment"](image="photo", phrases=["dog"])
-    assert str(sight).startswith(f"image {sight.image} (200x100)\n")
+    result = functions["segment"](image="photo", phrases=["dog"])
+    assert str(result).startswith(f"image {result.image} (200x100)\n")
 
 
 @pytest.mark.parametrize("form", get_args(Format))
 def test_a_result_has_its_words_and_where_possible_its_picture(
-    form: Format, eye: FakeSegmenter, image: Pixels
+    form: Format, segmenter: FakeSegmenter, image: Pixels
 ) -> None:
-    found = plugin.call("segment", {"image": "i", "phrases": ["dog"]}, {"i": image}, eyes_of(eye))
+    found = plugin.call(
+        "segment", {"image": "i", "phrases": ["dog"]}, {"i": image}, toolkit_of(segmenter)
+    )
     shown = json.dumps(plugin.content(found, form))
     assert found.image in shown
     assert ("/9j/" in shown) == (form != "openai")  # how a JPEG begins in base64

@@ -264,15 +264,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def eyes(folder: Path, eye: FakeSegmenter) -> Toolkit:
+def toolkit(folder: Path, segmenter: FakeSegmenter) -> Toolkit:
     downloads = Downloader(max_bytes=1_000_000, resolve=resolve)
-    intake = ImageLoader((folder,), downloads, max_bytes=1_000_000)
-    return Toolkit.of(Agent(ScriptedPlanner([]), eye), intake=intake)
+    loader = ImageLoader((folder,), downloads, max_bytes=1_000_000)
+    return Toolkit.of(Agent(ScriptedPlanner([]), segmenter), loader=loader)
 
 
-async def post(eyes: Toolkit, body: bytes, headers: dict[str, str]) -> httpx2.Response:
+async def post(toolkit: Toolkit, body: bytes, headers: dict[str, str]) -> httpx2.Response:
     rules = Rules(max_bytes=1_500_000)
-    transport = httpx2.ASGITransport(app(eyes, WorkQueue(), rules))
+    transport = httpx2.ASGITransport(app(toolkit, WorkQueue(), rules))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.post("/segment", content=body, headers=headers)
 
@@ -286,14 +286,14 @@ def assert_clean(told: str, folder: Path) -> None:
 
 
 def test_no_hostile_image_is_taken(
-    no_network: None, eyes: Toolkit, folder: Path, monkeypatch: pytest.MonkeyPatch
+    no_network: None, toolkit: Toolkit, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
 
     async def work() -> None:
         for name, image, reason in IMAGES:
             body = json.dumps({"image": image, "phrases": ["dog"]}).encode()
-            answer = await post(eyes, body, {"Content-Type": "application/json"})
+            answer = await post(toolkit, body, {"Content-Type": "application/json"})
             told = answer.json()["error"]["message"]
             size = answer.status_code == 413  # a large data URI may not even come in
             print(f"{name:26} {image[:40]!r:44} {answer.status_code} {told[:90]}")
@@ -302,8 +302,8 @@ def test_no_hostile_image_is_taken(
             assert_clean(told, folder)
 
     asyncio.run(work())
-    assert len(eyes.studies) == 0
-    assert eyes.study("good.png").scene.width == 200
+    assert len(toolkit.sessions) == 0
+    assert toolkit.session("good.png").scene.width == 200
 
 
 def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
@@ -312,7 +312,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
     """Whoever may write under a root swaps a folder for a link again and again."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "a.png").write_bytes(b"secret")
-    inner, intake, over = folder / "inner", ImageLoader((folder,)), threading.Event()
+    inner, loader, over = folder / "inner", ImageLoader((folder,)), threading.Event()
     (inner / "a.png").write_bytes(png())
 
     def swap() -> None:
@@ -328,7 +328,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
         told = set()
         for _ in range(15_000):
             try:
-                intake.read("inner/a.png")
+                loader.read("inner/a.png")
             except ImageError as error:
                 told.add(str(error))
     finally:
@@ -337,11 +337,11 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(
     assert told <= {"there is no such picture in the folders that may be read"}
 
 
-def test_no_hostile_body_is_taken(no_network: None, eyes: Toolkit, folder: Path) -> None:
+def test_no_hostile_body_is_taken(no_network: None, toolkit: Toolkit, folder: Path) -> None:
     async def work() -> None:
         for name, body, kind, status, reason in BODIES:
             content = body.replace(b"$GOOD", b"good.png")
-            answer = await post(eyes, content, {"Content-Type": kind})
+            answer = await post(toolkit, content, {"Content-Type": kind})
             told = answer.json()["error"]["message"]
             print(f"{name:26} {body[:40]!r:44} {answer.status_code} {told[:90]}")
             assert answer.status_code == status, (name, answer.text)
@@ -350,7 +350,7 @@ def test_no_hostile_body_is_taken(no_network: None, eyes: Toolkit, folder: Path)
         for name, headers, status, reason in HEADERS:
             body = b'{"image": "good.png", "phrases": ["dog"]}'
             headers = {"Content-Type": "application/json", **headers}
-            answer = await post(eyes, body, headers)
+            answer = await post(toolkit, body, headers)
             told = answer.json()["error"]["message"]
             print(f"{name:26} {headers!s:44.44} {answer.status_code} {told[:90]}")
             assert (answer.status_code, reason in told) == (status, True), (name, told)
@@ -358,7 +358,7 @@ def test_no_hostile_body_is_taken(no_network: None, eyes: Toolkit, folder: Path)
     asyncio.run(work())
 
 
-def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Toolkit, folder: Path) -> None:
+def test_no_hostile_mcp_call_is_taken(no_network: None, toolkit: Toolkit, folder: Path) -> None:
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("rm", {"path": "/"}, "there is no tool 'rm'"),
         ("segment", {}, "needs the argument 'image'"),
@@ -382,8 +382,8 @@ def test_no_hostile_mcp_call_is_taken(no_network: None, eyes: Toolkit, folder: P
     ]
 
     async def work() -> None:
-        good = eyes.study("good.png").handle
-        async with Client(build(eyes, WorkQueue())) as client:
+        good = toolkit.session("good.png").handle
+        async with Client(build(toolkit, WorkQueue())) as client:
             for name, arguments, reason in rows:
                 result = await client.call_tool(name, arguments)
                 told = result.content[0].text  # type: ignore[union-attr]
@@ -560,46 +560,48 @@ def picture(shade: int) -> Any:
     return np.full((100, 100, 3), shade, np.uint8)
 
 
-def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(eye: FakeSegmenter) -> None:
+def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(
+    segmenter: FakeSegmenter,
+) -> None:
     clock = Clock()
-    studies = Sessions(eye, session_images=2, idle_seconds=60, clock=clock)
-    first, second = studies.open("me", picture(1)), studies.open("me", picture(2))
-    other = studies.open("you", picture(1))
+    sessions = Sessions(segmenter, session_images=2, idle_seconds=60, clock=clock)
+    first, second = sessions.open("me", picture(1)), sessions.open("me", picture(2))
+    other = sessions.open("you", picture(1))
     assert other.handle != first.handle
-    studies.get("me", first.handle)
-    studies.open("me", picture(3))
+    sessions.get("me", first.handle)
+    sessions.open("me", picture(3))
     with pytest.raises(InputError, match="give the image again"):
-        studies.get("me", second.handle)  # it was used longest ago
+        sessions.get("me", second.handle)  # it was used longest ago
     with pytest.raises(InputError, match="no image with this handle"):
-        studies.get("you", first.handle)
-    assert studies.get("me", first.handle) is first
+        sessions.get("you", first.handle)
+    assert sessions.get("me", first.handle) is first
     clock.now = 61
-    studies.drop_idle()
-    assert len(studies) == 0
+    sessions.drop_idle()
+    assert len(sessions) == 0
 
 
-def test_all_sessions_together_stay_in_their_memory(eye: FakeSegmenter) -> None:
-    studies = Sessions(eye, total_bytes=100_000)
+def test_all_sessions_together_stay_in_their_memory(segmenter: FakeSegmenter) -> None:
+    sessions = Sessions(segmenter, total_bytes=100_000)
     for shade in range(20):
-        studies.open(None if shade % 2 else f"session {shade}", picture(shade))
-        assert studies.weight() <= 100_000
-    assert len(studies) == 3
+        sessions.open(None if shade % 2 else f"session {shade}", picture(shade))
+        assert sessions.weight() <= 100_000
+    assert len(sessions) == 3
 
 
-def test_one_image_cannot_be_asked_without_end(eye: FakeSegmenter) -> None:
-    eyes = Toolkit.of(Agent(ScriptedPlanner([]), eye))
-    handle = eyes.studies.open("local", picture(0)).handle
+def test_one_image_cannot_be_asked_without_end(segmenter: FakeSegmenter) -> None:
+    toolkit = Toolkit.of(Agent(ScriptedPlanner([]), segmenter))
+    handle = toolkit.sessions.open("local", picture(0)).handle
 
     def ask_on() -> None:
         for number in range(0, 10_000, 16):
-            eyes.segment(handle, [f"thing {number + i}" for i in range(16)])
+            toolkit.segment(handle, [f"thing {number + i}" for i in range(16)])
 
     with pytest.raises(InputError, match="give the image itself again"):
         ask_on()
-    assert eyes.studies.open("local", picture(0)).handle != handle
+    assert toolkit.sessions.open("local", picture(0)).handle != handle
 
 
-def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Toolkit) -> None:
+def test_images_uploaded_base64_in_any_spelling_are_read(toolkit: Toolkit) -> None:
     content = png() + b"!?"  # a length that needs padding
     encoded = base64.b64encode(content).decode()
     for head in ("data:image/png;base64,", "DATA:image/PNG;charset=utf-8;base64,", "data:;base64,"):
@@ -610,22 +612,22 @@ def test_images_uploaded_base64_in_any_spelling_are_read(eyes: Toolkit) -> None:
             base64.urlsafe_b64encode(content).decode().rstrip("="),
             encoded.replace("+", "%2B").replace("=", "%3D"),
         ):
-            assert eyes.intake.read(head + body).shape == (100, 200, 3)
+            assert toolkit.loader.read(head + body).shape == (100, 200, 3)
 
 
-def test_a_file_of_a_root_is_read_by_its_url(eyes: Toolkit, folder: Path) -> None:
-    assert eyes.intake.read((folder / "good.png").as_uri()).shape == (100, 200, 3)
-    assert eyes.intake.read(str(folder / "good.png")).shape == (100, 200, 3)
+def test_a_file_of_a_root_is_read_by_its_url(toolkit: Toolkit, folder: Path) -> None:
+    assert toolkit.loader.read((folder / "good.png").as_uri()).shape == (100, 200, 3)
+    assert toolkit.loader.read(str(folder / "good.png")).shape == (100, 200, 3)
     for outside in (folder.parent / "secret.png", folder / "link.png"):
         with pytest.raises(ImageError, match="no such picture"):
-            eyes.intake.read(outside.as_uri())
+            toolkit.loader.read(outside.as_uri())
 
 
-def test_a_server_without_roots_says_what_bare_base64_lacks(eye: FakeSegmenter) -> None:
-    intake = ImageLoader()
+def test_a_server_without_roots_says_what_bare_base64_lacks(segmenter: FakeSegmenter) -> None:
+    loader = ImageLoader()
     encoded = base64.b64encode(png()).decode()
     for bare in (encoded, encoded * 99, base64.urlsafe_b64encode(png()).decode()):
         with pytest.raises(ImageError, match="put data:image/png;base64, before it"):
-            intake.read(bare)
+            loader.read(bare)
     with pytest.raises(ImageError, match="files are not read here"):
-        intake.read("photo.png")
+        loader.read("photo.png")

@@ -33,10 +33,10 @@ def photo() -> Pixels:
     return compose(3, size=(320, 240)).image
 
 
-def count_forwards(eye: Sam3Segmenter) -> list[int]:
+def count_forwards(segmenter: Sam3Segmenter) -> list[int]:
     """A list that grows by the batch size at every forward pass of the detector."""
     passes: list[int] = []
-    eye.model.detr_encoder.register_forward_pre_hook(
+    segmenter.model.detr_encoder.register_forward_pre_hook(
         lambda module, args, kwargs: passes.append(len(kwargs["text_features"])), with_kwargs=True
     )
     return passes
@@ -75,11 +75,11 @@ def test_exemplars_change_what_is_found(tiny: Sam3Segmenter, photo: Pixels) -> N
 
 
 def test_a_threshold_moves_without_a_forward_pass(photo: Pixels) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu")
-    passes = count_forwards(eye)
-    features = eye.encode(photo)
+    segmenter = Sam3Segmenter("tiny", device="cpu")
+    passes = count_forwards(segmenter)
+    features = segmenter.encode(photo)
     counts = [
-        len(eye.detect(features, ["animal"], Selection(threshold, limit=1.0))[0].masks)
+        len(segmenter.detect(features, ["animal"], Selection(threshold, limit=1.0))[0].masks)
         for threshold in (0.9, 0.5, 0.1, 0.0)
     ]
     assert counts == sorted(counts)
@@ -88,13 +88,13 @@ def test_a_threshold_moves_without_a_forward_pass(photo: Pixels) -> None:
 
 
 def test_counting_leaves_the_presence_score_out(photo: Pixels) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu")
-    features = eye.encode(photo)
-    (with_presence,) = eye.detect(features, ["zebra"], Selection(threshold=0.0, limit=1.0))
-    (without,) = eye.detect(features, ["zebra"], Selection(0.0, presence=False, limit=1.0))
+    segmenter = Sam3Segmenter("tiny", device="cpu")
+    features = segmenter.encode(photo)
+    (with_presence,) = segmenter.detect(features, ["zebra"], Selection(threshold=0.0, limit=1.0))
+    (without,) = segmenter.detect(features, ["zebra"], Selection(0.0, presence=False, limit=1.0))
     ratio = with_presence.masks.scores / without.masks.scores
     assert np.allclose(ratio, with_presence.presence, atol=1e-5)
-    (counted,) = eye.detect(features, ["zebra"], COUNTING)
+    (counted,) = segmenter.detect(features, ["zebra"], COUNTING)
     overlap = counted.masks.overlap(counted.masks, "iom") - np.eye(len(counted.masks))
     assert overlap.max(initial=0) <= 0.5
     assert (counted.masks.scores >= 0.5).all()
@@ -103,21 +103,21 @@ def test_counting_leaves_the_presence_score_out(photo: Pixels) -> None:
 def test_the_same_picture_is_encoded_once_also_by_another_scene_and_another_array(
     photo: Pixels,
 ) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu")
-    Scene(photo, eye).segment(["dog"])
-    Scene(photo.copy(), eye).segment(["dog", "cat"])
-    assert eye.encoded == 1
+    segmenter = Sam3Segmenter("tiny", device="cpu")
+    Scene(photo, segmenter).segment(["dog"])
+    Scene(photo.copy(), segmenter).segment(["dog", "cat"])
+    assert segmenter.encoded == 1
     changed = photo.copy()
     changed[0, 0] += 1
-    Scene(changed, eye).segment(["dog"])
-    assert eye.encoded == 2
+    Scene(changed, segmenter).segment(["dog"])
+    assert segmenter.encoded == 2
 
 
 def test_features_over_the_memory_limit_are_dropped(photo: Pixels) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu", image_bytes=1)
+    segmenter = Sam3Segmenter("tiny", device="cpu", image_bytes=1)
     for _ in range(2):
-        eye.encode(photo)
-    assert eye.encoded == 2
+        segmenter.encode(photo)
+    assert segmenter.encoded == 2
 
 
 def test_features_on_disk_are_read_by_the_next_process(photo: Pixels, tmp_path: Path) -> None:
@@ -134,25 +134,27 @@ def test_a_damaged_feature_file_is_made_anew(photo: Pixels, tmp_path: Path) -> N
     Sam3Segmenter("tiny", device="cpu", cache_folder=tmp_path).encode(photo)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    eye = Sam3Segmenter("tiny", device="cpu", cache_folder=tmp_path)
-    eye.encode(photo)
-    assert eye.encoded == 1
+    segmenter = Sam3Segmenter("tiny", device="cpu", cache_folder=tmp_path)
+    segmenter.encode(photo)
+    assert segmenter.encoded == 1
     Sam3Segmenter("tiny", device="cpu", cache_folder=tmp_path).encode(photo)
     assert path.stat().st_size > 1000
 
 
 def test_two_threads_encode_one_picture_once(photo: Pixels) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu")
+    segmenter = Sam3Segmenter("tiny", device="cpu")
     found: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: found.append(eye.detect(eye.encode(photo), ["dog", "cat"])))
+        threading.Thread(
+            target=lambda: found.append(segmenter.detect(segmenter.encode(photo), ["dog", "cat"]))
+        )
         for _ in range(3)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert eye.encoded == 1
+    assert segmenter.encoded == 1
     assert len({repr([one.masks.rles for one in each]) for each in found}) == 1
 
 
@@ -161,13 +163,13 @@ def test_a_click_gives_what_transformers_tracker_gives_with_the_encoder_shared(
 ) -> None:
     from transformers import Sam3TrackerModel
 
-    eye = Sam3Segmenter(str(video_checkpoint), device="cpu")
+    segmenter = Sam3Segmenter(str(video_checkpoint), device="cpu")
     prompt = ObjectPrompt(inside=((100.0, 50.0),), outside=((10.0, 10.0),), box=(60, 20, 200, 150))
-    found = eye.segment_at(eye.encode(photo), prompt)
+    found = segmenter.segment_at(segmenter.encode(photo), prompt)
     assert len(found) <= 1
 
     reference = Sam3TrackerModel.from_pretrained(video_checkpoint).eval()
-    pixels = eye._processor(images=photo, return_tensors="pt")["pixel_values"]
+    pixels = segmenter._processor(images=photo, return_tensors="pt")["pixel_values"]
     scale = torch.tensor([112 / 320, 112 / 240])
     with torch.inference_mode():
         output = reference(
@@ -177,13 +179,13 @@ def test_a_click_gives_what_transformers_tracker_gives_with_the_encoder_shared(
             input_boxes=(torch.tensor([[60.0, 20.0], [200.0, 150.0]]) * scale).reshape(1, 1, 4),
             multimask_output=False,
         )
-        assert eye._tracker is not None
-        hidden = eye.encode(photo).pyramid.last_hidden_state
-        logits, _ = eye._tracker.masks(hidden, (240, 320), prompt)
+        assert segmenter._tracker is not None
+        hidden = segmenter.encode(photo).pyramid.last_hidden_state
+        logits, _ = segmenter._tracker.masks(hidden, (240, 320), prompt)
     assert np.allclose(logits, output.pred_masks[0, 0, 0].numpy(), atol=1e-6)
-    assert eye.encoded == 1
-    shared = eye._tracker._model.vision_encoder.backbone
-    assert shared is eye.model.vision_encoder.backbone
+    assert segmenter.encoded == 1
+    shared = segmenter._tracker._model.vision_encoder.backbone
+    assert shared is segmenter.model.vision_encoder.backbone
 
 
 def test_clicks_on_a_checkpoint_without_a_tracker_name_one_that_has_it(
@@ -234,7 +236,7 @@ def test_too_many_prompts_in_one_call_are_refused(tiny: Sam3Segmenter, photo: Pi
 
 
 def test_a_lack_of_memory_halves_the_batch_and_then_says_what_to_do(photo: Pixels) -> None:
-    eye = Sam3Segmenter("tiny", device="cpu", batch=4)
+    segmenter = Sam3Segmenter("tiny", device="cpu", batch=4)
     sizes: list[int] = []
 
     def refuse_large(module: Any, args: Any, kwargs: Any) -> None:
@@ -242,14 +244,14 @@ def test_a_lack_of_memory_halves_the_batch_and_then_says_what_to_do(photo: Pixel
         if sizes[-1] > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    eye.model.detr_encoder.register_forward_pre_hook(refuse_large, with_kwargs=True)
-    features = eye.encode(photo)
+    segmenter.model.detr_encoder.register_forward_pre_hook(refuse_large, with_kwargs=True)
+    features = segmenter.encode(photo)
     limit = 1
-    assert len(eye.detect(features, ["dog", "cat", "car", "bus"])) == 4
+    assert len(segmenter.detect(features, ["dog", "cat", "car", "bus"])) == 4
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
     limit = 0
     with pytest.raises(SegmenterError, match=r"too little memory.*device='cpu'"):
-        eye.detect(features, ["apple"])
+        segmenter.detect(features, ["apple"])
 
 
 def test_a_region_is_seen_at_full_resolution_and_its_masks_lie_where_it_lies(

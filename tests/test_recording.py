@@ -30,9 +30,9 @@ def timeless(answer: Answer) -> dict[str, Any]:
 
 
 def record(
-    replies: Sequence[Message], image: Pixels, eye: FakeSegmenter, folder: Path, **more: Any
+    replies: Sequence[Message], image: Pixels, segmenter: FakeSegmenter, folder: Path, **more: Any
 ) -> Answer:
-    agent = Agent(ScriptedPlanner(replies), eye, **more)
+    agent = Agent(ScriptedPlanner(replies), segmenter, **more)
     recording = registry.recording(agent, folder, image, "which dogs?")
     answer = agent.ask(image, "which dogs?")
     recording.finish(answer)
@@ -40,9 +40,9 @@ def record(
 
 
 @pytest.fixture
-def recorded(image: Pixels, eye: FakeSegmenter, tmp_path: Path) -> Answer:
+def recorded(image: Pixels, segmenter: FakeSegmenter, tmp_path: Path) -> Answer:
     """An answer, recorded in tmp_path."""
-    return record(REPLIES, image, eye, tmp_path, budget=Budget(turns=5, seconds=60))
+    return record(REPLIES, image, segmenter, tmp_path, budget=Budget(turns=5, seconds=60))
 
 
 def player(folder: Path) -> ReplayPlanner:
@@ -50,19 +50,19 @@ def player(folder: Path) -> ReplayPlanner:
     return ReplayPlanner(kept.planner, kept)
 
 
-def replayed(folder: Path, eye: FakeSegmenter) -> Agent:
+def replayed(folder: Path, segmenter: FakeSegmenter) -> Agent:
     """`registry.replay`, with the segmenter of these tests."""
-    return registry.replay(folder, eye)[0]
+    return registry.replay(folder, segmenter)[0]
 
 
 def test_a_replay_gives_the_same_answer(
-    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     kept = Replay(tmp_path)
     assert (kept.query, kept.segmenter) == ("which dogs?", "placed")
     assert kept.budget == Budget(turns=5)
-    brain = ReplayPlanner(kept.planner, kept)
-    again = Agent(brain, eye, verifier="none", budget=kept.budget).ask(image, kept.query)
+    planner = ReplayPlanner(kept.planner, kept)
+    again = Agent(planner, segmenter, verifier="none", budget=kept.budget).ask(image, kept.query)
     assert timeless(again) == timeless(recorded)
     assert [m.text for m in again.messages] == [m.text for m in recorded.messages]
 
@@ -82,10 +82,10 @@ def test_a_recording_holds_every_request_and_reply_and_the_pictures(
 
 
 def test_another_question_is_refused(
-    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match=r"in request 1 message 2 differs; record it again"):
-        Agent(player(tmp_path), eye, verifier="none").ask(image, "which cats?")
+        Agent(player(tmp_path), segmenter, verifier="none").ask(image, "which cats?")
 
 
 def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path) -> None:
@@ -97,19 +97,19 @@ def test_other_masks_are_noticed(recorded: Answer, image: Pixels, tmp_path: Path
 
 
 def test_other_tools_are_noticed(
-    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     with pytest.raises(PlannerError, match="in request 1 the tools differ"):
-        Agent(player(tmp_path), eye, verifier="none", tools=[]).ask(image, "which dogs?")
+        Agent(player(tmp_path), segmenter, verifier="none", tools=[]).ask(image, "which dogs?")
 
 
 def test_a_recording_that_was_cut_off_says_so(
-    recorded: Answer, image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    recorded: Answer, image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     turns = (tmp_path / "turns.jsonl").read_text("utf-8").splitlines()
     (tmp_path / "turns.jsonl").write_text(turns[0] + "\n", "utf-8")
     with pytest.raises(PlannerError, match="ends after 1 replies"):
-        Agent(player(tmp_path), eye, verifier="none", budget=Budget(turns=5)).ask(
+        Agent(player(tmp_path), segmenter, verifier="none", budget=Budget(turns=5)).ask(
             image, "which dogs?"
         )
 
@@ -134,20 +134,22 @@ def test_a_folder_without_a_recording_is_refused(
         Replay(tmp_path)
 
 
-def test_what_a_reply_cost_is_kept(image: Pixels, eye: FakeSegmenter, tmp_path: Path) -> None:
+def test_what_a_reply_cost_is_kept(image: Pixels, segmenter: FakeSegmenter, tmp_path: Path) -> None:
     spent = TokenUsage(calls=1, retries=2, input_tokens=10, output_tokens=3, cost=None)
     replies = [replace(reply, spent=spent) for reply in REPLIES]
-    record(replies, image, eye, tmp_path)
-    again = Agent(player(tmp_path), eye, verifier="none").ask(image, "which dogs?")
+    record(replies, image, segmenter, tmp_path)
+    again = Agent(player(tmp_path), segmenter, verifier="none").ask(image, "which dogs?")
     assert again.usage.spent == spent + spent
 
 
 def test_what_the_person_said_is_replayed(
-    image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     ask = calling(("ask_person", {"question": "With the leash?"}))
-    first = record([ask, *REPLIES], image, eye, tmp_path, ask_person=lambda question: "no \udce4")
-    agent = replayed(tmp_path, eye)
+    first = record(
+        [ask, *REPLIES], image, segmenter, tmp_path, ask_person=lambda question: "no \udce4"
+    )
+    agent = replayed(tmp_path, segmenter)
     assert timeless(agent.ask(image, "which dogs?")) == timeless(first)
 
 
@@ -162,7 +164,7 @@ class Moody(ScriptedPlanner):
 
 
 def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
-    image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     spent = TokenUsage(calls=1, retries=1, input_tokens=100, output_tokens=10, bytes=99, cost=0.001)
     fail = Message("assistant", "fail")
@@ -185,20 +187,20 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
             return replace(calling(("judge", {"verdicts": verdicts})), spent=spent)
 
     replies = [replace(reply, spent=spent) for reply in plan] + [fail]
-    agent = Agent(Moody(replies), eye, verifier=Toolkit(), effort="thorough")
+    agent = Agent(Moody(replies), segmenter, verifier=Toolkit(), effort="thorough")
     recording = registry.recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.text == "The first."
     assert first.usage.parts["verify"].calls == 8
     assert first.usage.parts["check_complete"].retries == 4
-    again = replayed(tmp_path, eye).ask(image, "which dogs?")
+    again = replayed(tmp_path, segmenter).ask(image, "which dogs?")
     assert timeless(again) == timeless(first)
     assert [m.text for m in again.messages] == [m.text for m in first.messages]
 
 
 def test_an_ask_that_ran_out_of_time_replays(
-    image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     class Late(ScriptedPlanner):
         def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
@@ -206,23 +208,23 @@ def test_an_ask_that_ran_out_of_time_replays(
                 raise DeadlineError("no time is left to wait 90 s", tries=2)
             return super().reply(messages, tools)
 
-    agent = Agent(Late(REPLIES), eye, budget=Budget(seconds=60))
+    agent = Agent(Late(REPLIES), segmenter, budget=Budget(seconds=60))
     recording = registry.recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.status == "out_of_budget"
-    again = replayed(tmp_path, eye).ask(image, "which dogs?")
+    again = replayed(tmp_path, segmenter).ask(image, "which dogs?")
     assert timeless(again) == timeless(first)
 
 
 def test_checks_are_recorded_and_replayed_too(
-    image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     judged = {"right": True, "confidence": 0.9, "reason": "a dog"}
     verdicts = [{"number": number, **judged} for number in (1, 2)]
     verifier = ScriptedPlanner([calling(("judge", {"verdicts": verdicts}))])
-    first = record(REPLIES, image, eye, tmp_path, verifier=verifier)
+    first = record(REPLIES, image, segmenter, tmp_path, verifier=verifier)
     assert first.usage.parts.keys() == {"planner", "verify"}
     kept = Replay(tmp_path)
-    agent = Agent(player(tmp_path), eye, verifier=ReplayPlanner(kept.verifier, kept))
+    agent = Agent(player(tmp_path), segmenter, verifier=ReplayPlanner(kept.verifier, kept))
     assert timeless(agent.ask(image, "which dogs?")) == timeless(first)

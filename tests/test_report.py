@@ -21,7 +21,7 @@ from sam3_agent.evals.report.failures import ceiling, failure
 from sam3_agent.evals.report.page import shown
 from sam3_agent.evals.results_file import RunFile
 from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.masks import Masks
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
@@ -103,16 +103,16 @@ def run_of_scenes(
 ) -> None:
     """A run whose eye sees things where none are, so that there is something to tell."""
     places = [(x, y, x + 300, y + 220) for x in (10, 320) for y in (10, 240)]
-    eye = FakeSegmenter({noun: places[i % 2 :] for i, noun in enumerate(NOUNS)})
+    segmenter = FakeSegmenter({noun: places[i % 2 :] for i, noun in enumerate(NOUNS)})
     options: dict[str, Any] = {"seed": 5, "style": "train", "limit": limit}
     scenes = read("scenes", **options)
     config = {"benchmark": "scenes", "split": None, "options": options, "strategy": name}
-    brain = OfflinePlanner()
-    config |= {"planner": brain.name, "segmenter": eye.name}
+    planner = OfflinePlanner()
+    config |= {"planner": planner.name, "segmenter": segmenter.name}
     config["shard"] = None if shard is None else f"{shard[0]}/{shard[1]}"
     samples = chosen(scenes.samples, shard=shard, repeats=repeats)
     with RunFile(folder, header(config, scenes.samples, len(samples), setup)) as file:
-        run(scenes, strategy(name, brain, eye, agent=Agent), samples, file)
+        run(scenes, solver_named(name, planner, segmenter, agent=Agent), samples, file)
 
 
 @pytest.fixture(scope="module")

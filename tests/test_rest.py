@@ -197,14 +197,16 @@ async def refused(made: AccessMiddleware, arrivals: Sequence[dict[str, Any]]) ->
     return sent[0]
 
 
-def test_a_slow_body_is_cut_off(eye: FakeSegmenter) -> None:
-    made = app(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue(), Rules(body_seconds=0.1))
+def test_a_slow_body_is_cut_off(segmenter: FakeSegmenter) -> None:
+    made = app(
+        Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue(), Rules(body_seconds=0.1)
+    )
     assert asyncio.run(refused(made, []))["status"] == 408
 
 
-def test_many_bodies_that_never_end_do_not_fill_the_memory(eye: FakeSegmenter) -> None:
+def test_many_bodies_that_never_end_do_not_fill_the_memory(segmenter: FakeSegmenter) -> None:
     rules = Rules(max_bytes=1_000, body_seconds=0.5)
-    made = app(Toolkit.of(Agent(ScriptedPlanner([]), eye)), WorkQueue(), rules)
+    made = app(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue(), rules)
     part = {"type": "http.request", "body": bytes(900), "more_body": True}
 
     async def work() -> list[Any]:
@@ -306,7 +308,7 @@ def test_made_up_requests_are_answered_as_the_openapi_says(server: Server) -> No
         operation: Any = result.ok()  # type: ignore[union-attr]
         for mode in modes:
 
-            @given(case=operation.as_strategy(generation_mode=mode))
+            @given(case=operation.as_solver(generation_mode=mode))
             @settings(
                 max_examples=12,
                 deadline=None,

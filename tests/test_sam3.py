@@ -32,7 +32,7 @@ def random_model() -> Any:
 
 
 @pytest.fixture
-def random_eye(random_model: Any, processor: Any) -> Sam3Segmenter:
+def random_segmenter(random_model: Any, processor: Any) -> Sam3Segmenter:
     checkpoint = Checkpoint("random", "random", random_model, processor)
     return Sam3Segmenter(checkpoint, device="cpu", threshold=0.0)
 
@@ -65,10 +65,12 @@ def original_way(model: Any, processor: Any, photo: Pixels, phrase: str) -> Any:
 
 
 def test_scores_boxes_and_masks_are_those_of_the_original(
-    random_model: Any, random_eye: Sam3Segmenter, processor: Any, photo: Pixels
+    random_model: Any, random_segmenter: Sam3Segmenter, processor: Any, photo: Pixels
 ) -> None:
     presence, scores, boxes, masks = original_way(random_model, processor, photo, "red car")
-    (found,) = random_eye.detect(random_eye.encode(photo), ["red car"], Selection(limit=1.0))
+    (found,) = random_segmenter.detect(
+        random_segmenter.encode(photo), ["red car"], Selection(limit=1.0)
+    )
     assert found.presence == pytest.approx(presence, abs=1e-6)
     kept = [int(i) for i in np.argsort(-scores, kind="stable") if masks[i].any()]
     assert len(kept) > 0
@@ -87,8 +89,8 @@ def test_without_the_cls_token_the_numbers_would_differ(processor: Any, photo: P
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
         )
-    eye = Sam3Segmenter(Checkpoint("tiny", "tiny", trained, processor), device="cpu")
-    (found,) = eye.detect(eye.encode(photo), ["red car"])
+    segmenter = Sam3Segmenter(Checkpoint("tiny", "tiny", trained, processor), device="cpu")
+    (found,) = segmenter.detect(segmenter.encode(photo), ["red car"])
     assert found.presence != pytest.approx(float(text_only.presence_logits.sigmoid()), abs=1e-4)
 
 
@@ -115,24 +117,24 @@ def test_a_mask_that_is_nowhere_above_zero_is_no_mask() -> None:
 
 
 def test_only_scores_above_the_threshold_are_kept_best_first(
-    random_eye: Sam3Segmenter, photo: Pixels
+    random_segmenter: Sam3Segmenter, photo: Pixels
 ) -> None:
-    features = random_eye.encode(photo)
-    (everything,) = random_eye.detect(features, ["dog"])
+    features = random_segmenter.encode(photo)
+    (everything,) = random_segmenter.detect(features, ["dog"])
     scores = everything.masks.scores
     assert list(scores) == sorted(scores, reverse=True)
     middle = float(scores[len(scores) // 2])
-    (some,) = random_eye.detect(features, ["dog"], Selection(threshold=middle))
+    (some,) = random_segmenter.detect(features, ["dog"], Selection(threshold=middle))
     assert 0 < len(some.masks) < len(everything.masks)
     assert (some.masks.scores >= middle).all()
     assert some.presence == everything.presence
 
 
 def test_of_masks_that_overlap_too_much_only_the_best_stays(
-    random_eye: Sam3Segmenter, photo: Pixels
+    random_segmenter: Sam3Segmenter, photo: Pixels
 ) -> None:
-    features = random_eye.encode(photo)
-    (found,) = random_eye.detect(features, ["dog"], Selection(limit=0.3))
+    features = random_segmenter.encode(photo)
+    (found,) = random_segmenter.detect(features, ["dog"], Selection(limit=0.3))
     overlap = found.masks.overlap(found.masks) - np.eye(len(found.masks))
     assert overlap.max(initial=0) <= 0.3
 
@@ -142,24 +144,24 @@ def test_of_masks_that_overlap_too_much_only_the_best_stays(
     [("", "empty"), (" \t", "empty"), ("zebra " * 40, "tokens, SAM 3 reads at most 32")],
 )
 def test_a_phrase_that_cannot_be_read_is_refused_before_anything_runs(
-    random_eye: Sam3Segmenter, photo: Pixels, phrase: str, told: str
+    random_segmenter: Sam3Segmenter, photo: Pixels, phrase: str, told: str
 ) -> None:
     with pytest.raises(PromptError, match=told):
-        random_eye.detect(random_eye.encode(photo), ["dog", phrase])
+        random_segmenter.detect(random_segmenter.encode(photo), ["dog", phrase])
 
 
 @pytest.mark.parametrize("phrase", ["😀", "كلب", "犬", "dog\0", "<|endoftext|>", "a" * 20])
-def test_any_text_is_a_phrase(random_eye: Sam3Segmenter, photo: Pixels, phrase: str) -> None:
-    (found,) = random_eye.detect(random_eye.encode(photo), [phrase])
+def test_any_text_is_a_phrase(random_segmenter: Sam3Segmenter, photo: Pixels, phrase: str) -> None:
+    (found,) = random_segmenter.detect(random_segmenter.encode(photo), [phrase])
     assert 0 <= found.presence <= 1
 
 
-def test_two_threads_get_what_one_gets(random_eye: Sam3Segmenter, photo: Pixels) -> None:
-    alone = random_eye.detect(random_eye.encode(photo), ["dog", "cat"])
+def test_two_threads_get_what_one_gets(random_segmenter: Sam3Segmenter, photo: Pixels) -> None:
+    alone = random_segmenter.detect(random_segmenter.encode(photo), ["dog", "cat"])
     results: list[Any] = []
 
     def work() -> None:
-        results.append(random_eye.detect(random_eye.encode(photo), ["dog", "cat"]))
+        results.append(random_segmenter.detect(random_segmenter.encode(photo), ["dog", "cat"]))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -176,9 +178,9 @@ def test_the_shipped_checkpoint_and_a_saved_folder_are_segmenters(
 ) -> None:
     random_model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    eyes: list[Segmenter] = [Sam3Segmenter("tiny"), Sam3Segmenter(str(tmp_path), threshold=0.0)]
-    for eye in eyes:
-        (found,) = eye.detect(eye.encode(photo), ["dog"])
+    toolkit: list[Segmenter] = [Sam3Segmenter("tiny"), Sam3Segmenter(str(tmp_path), threshold=0.0)]
+    for segmenter in toolkit:
+        (found,) = segmenter.detect(segmenter.encode(photo), ["dog"])
         assert found.phrase == "dog"
         assert found.masks.size == photo.shape[:2]
 
@@ -250,7 +252,11 @@ def test_the_released_models_norms_have_the_epsilon_that_meta_trained_them_with(
     config: Any = Sam3Config.from_pretrained(TINY)
     vit = config.vision_config.backbone_config
     vit.hidden_size, vit.num_hidden_layers, vit.global_attn_indexes = width, 1, [0]
-    eye = Sam3Segmenter(Checkpoint("wide", "wide", Sam3Model(config), processor), device="cpu")
-    norms = [m for m in eye.model.vision_encoder.modules() if isinstance(m, torch.nn.LayerNorm)]
+    segmenter = Sam3Segmenter(
+        Checkpoint("wide", "wide", Sam3Model(config), processor), device="cpu"
+    )
+    norms = [
+        m for m in segmenter.model.vision_encoder.modules() if isinstance(m, torch.nn.LayerNorm)
+    ]
     assert norms
     assert {norm.eps for norm in norms} == {epsilon}

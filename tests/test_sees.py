@@ -52,10 +52,10 @@ def checks_of(agent: Agent, image: Pixels) -> list[str]:
 
 @pytest.mark.parametrize("kind", [Own, Seeing])
 def test_a_planner_that_may_see_verifies_its_own_answers_in_fresh_conversations(
-    kind: type[Own], image: Pixels, eye: FakeSegmenter
+    kind: type[Own], image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = kind()
-    agent = Agent(planner, eye)
+    agent = Agent(planner, segmenter)
     assert agent.verifier is planner
     assert checks_of(agent, image) == ["mask 1: right (1.00): seen"]
     (first, tools, _), _, (check, form, _) = planner.asked
@@ -78,39 +78,39 @@ def test_its_checks_come_from_several_threads_at_once(image: Pixels) -> None:
             return super().reply(messages, tools)
 
     planner = Waiting()
-    eye = FakeSegmenter({"dog": [(20 * i, 10, 20 * i + 15, 30) for i in range(7)]})
-    assert len(checks_of(Agent(planner, eye), image)) == 1
+    segmenter = FakeSegmenter({"dog": [(20 * i, 10, 20 * i + 15, 30) for i in range(7)]})
+    assert len(checks_of(Agent(planner, segmenter), image)) == 1
     assert len({thread for _, names, thread in planner.asked if names == ["judge"]}) == 2
 
 
 def test_a_planner_with_sees_false_is_never_asked_to_check(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = Blind()
-    agent = Agent(planner, eye, effort="thorough")
+    agent = Agent(planner, segmenter, effort="thorough")
     assert (agent.verifier, agent.checks()) == (None, None)
     assert checks_of(agent, image) == []
-    plain = [tool.name for tool in registry.tools(eye)]
+    plain = [tool.name for tool in registry.tools(segmenter)]
     assert [names for _, names, _ in planner.asked] == [plain, plain]
     assert planner.asked[0][0][1].pictures[0].shape == image.shape  # it may still look at shapes
 
 
 @pytest.mark.parametrize("options", [{"verifier": "none"}, {"effort": "fast"}])
 def test_without_checks_a_seeing_planner_is_asked_for_its_turns_only(
-    options: dict[str, Any], image: Pixels, eye: FakeSegmenter
+    options: dict[str, Any], image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = Own()
-    assert checks_of(Agent(planner, eye, **options), image) == []
+    assert checks_of(Agent(planner, segmenter, **options), image) == []
     assert len(planner.asked) == 2
 
 
-def test_a_blind_planner_may_have_another_verifier(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_blind_planner_may_have_another_verifier(image: Pixels, segmenter: FakeSegmenter) -> None:
     planner, verifier = Blind(), Own()
-    agent = Agent(planner, eye, verifier=verifier)
+    agent = Agent(planner, segmenter, verifier=verifier)
     assert checks_of(agent, image) == ["mask 1: right (1.00): seen"]
     assert (len(planner.asked), len(verifier.asked)) == (2, 1)
 
 
-def test_a_name_of_a_blind_planner_is_refused_as_verifier(eye: FakeSegmenter) -> None:
+def test_a_name_of_a_blind_planner_is_refused_as_verifier(segmenter: FakeSegmenter) -> None:
     with pytest.raises(InputError, match="offline sees no pictures, so it cannot verify"):
-        Agent(Own(), eye, verifier="offline")
+        Agent(Own(), segmenter, verifier="offline")

@@ -73,13 +73,13 @@ IN_TEXT = [
 
 
 def asked(
-    image: Pixels, eye: FakeSegmenter, script: Sequence[Step], *rules: Rule
+    image: Pixels, segmenter: FakeSegmenter, script: Sequence[Step], *rules: Rule
 ) -> tuple[Answer, list[Wire], OpenAIPlanner]:
     """The answer over real HTTP, the bodies of the requests, and the planner."""
     with StubServer(limited(script, *rules)) as server:
         line = Line("openai", "m", sleep=no_wait)
         model = OpenAIPlanner("m", base_url=server.openai_url, api_key=KEY, line=line)
-        answer = Agent(model, eye, verifier="none").ask(image, "which dog?")
+        answer = Agent(model, segmenter, verifier="none").ask(image, "which dog?")
         return answer, [request.body for request in server.requests], model
 
 
@@ -115,7 +115,7 @@ ONE_PICTURE = [
 @pytest.mark.parametrize(("status", "words"), ONE_PICTURE)
 def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
     image: Pixels,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -123,7 +123,7 @@ def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
     server = Server(SEGMENT, fails(status, words), ANSWER, ANSWER)
     model = planner(server)
     with caplog.at_level(logging.WARNING, "sam3_agent"):
-        answer = Agent(model, eye, verifier="none").ask(image, "which dog?")
+        answer = Agent(model, segmenter, verifier="none").ask(image, "which dog?")
         model.reply(answer.messages[:4], tools())
     assert (answer.status, answer.numbers) == ("answered", (1,))
     first, refused, second, again = (
@@ -148,9 +148,9 @@ def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
 
 
 def test_the_image_keeps_its_place_beside_the_latest_picture_where_two_are_taken(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    answer, bodies, _ = asked(image, eye, STEPS, at_most_pictures(2))
+    answer, bodies, _ = asked(image, segmenter, STEPS, at_most_pictures(2))
     assert answer.numbers == (1,)
     last = shapes_for_pictures(bodies[-1]["messages"])
     assert [len(pictures_in(body)) for body in bodies] == [1, 2, 3, 2]
@@ -174,13 +174,13 @@ def test_the_pictures_of_one_message_are_pasted_into_one_where_one_is_taken(
 
 
 def test_a_verifier_that_takes_one_picture_gets_both_of_a_check_in_one(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     verdicts = [{"number": 1, "right": True, "confidence": 1, "reason": "seen"}]
     steps = [STEPS[0], STEPS[2], call(("judge", {"verdicts": verdicts}))]
     with StubServer(limited(steps, at_most_pictures(1))) as server:
         model = OpenAIPlanner("m", base_url=server.openai_url, api_key=KEY)
-        events = list(Agent(model, eye).stream(image, "which dog?"))
+        events = list(Agent(model, segmenter).stream(image, "which dog?"))
         check = server.requests[-1].body
     assert [e.text for e in events if isinstance(e, ChecksFinished)] == [
         "mask 1: right (1.00): seen"
@@ -207,14 +207,14 @@ NO_SYSTEM = [
 @pytest.mark.parametrize(("status", "words"), NO_SYSTEM)
 def test_without_a_system_role_the_prompt_begins_the_first_user_message(
     image: Pixels,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
 ) -> None:
     server = Server(fails(status, words), SEGMENT, ANSWER)
     with caplog.at_level(logging.WARNING, "sam3_agent"):
-        answer = ask(server, image, eye)
+        answer = ask(server, image, segmenter)
     assert (answer.status, answer.numbers) == ("answered", (1,))
     prompt = {"type": "text", "text": f"{system_prompt()}\n\nwhich dog?"}
     question = {"role": "user", "content": [prompt, IMAGE]}
@@ -240,11 +240,11 @@ NO_TOOL_ROLE = [
 
 @pytest.mark.parametrize(("status", "words"), NO_TOOL_ROLE)
 def test_without_a_tool_role_calls_and_results_are_text(
-    image: Pixels, eye: FakeSegmenter, status: int, words: str
+    image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
     done = says('{"tool": "answer", "arguments": {"text": "It.", "numbers": [2]}}')
     server = Server(SEGMENT, fails(status, words), done)
-    answer = ask(server, image, eye)
+    answer = ask(server, image, segmenter)
     assert (answer.status, answer.numbers) == ("answered", (2,))
     assert "tools" not in server.bodies[2]
     roles = [message["role"] for message in server.bodies[2]["messages"]]
@@ -261,10 +261,10 @@ def test_without_a_tool_role_calls_and_results_are_text(
     ],
 )
 def test_a_history_that_a_template_cannot_render_is_sent_as_one_message(
-    image: Pixels, eye: FakeSegmenter, words: str
+    image: Pixels, segmenter: FakeSegmenter, words: str
 ) -> None:
     server = Server(SEGMENT, fails(400, words), ANSWER)
-    assert ask(server, image, eye).numbers == (1,)
+    assert ask(server, image, segmenter).numbers == (1,)
     assert [m["role"] for m in server.bodies[2]["messages"]] == ["system", "user"]
     assert server.bodies[2]["tools"] == declared()
 
@@ -281,18 +281,18 @@ MORE_NO_TOOLS = [
 
 @pytest.mark.parametrize(("status", "words"), MORE_NO_TOOLS)
 def test_tools_that_are_refused_in_other_words_are_asked_for_as_text(
-    image: Pixels, eye: FakeSegmenter, status: int, words: str
+    image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
     done = says('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
     server = Server(fails(status, words), done)
     model = planner(server)
-    assert Agent(model, eye, verifier="none").ask(image, "a cat?").status == "no_target"
+    assert Agent(model, segmenter, verifier="none").ask(image, "a cat?").status == "no_target"
     assert ["tools" in body for body in server.bodies] == [True, False]
     assert model.sees
 
 
 def test_all_limits_at_once_are_learned_one_after_the_other(
-    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, segmenter: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules = [
         no_role("system", "System role not supported"),
@@ -302,7 +302,7 @@ def test_all_limits_at_once_are_learned_one_after_the_other(
         at_most_pictures(1),
     ]
     with caplog.at_level(logging.WARNING, "sam3_agent"):
-        answer, bodies, model = asked(image, eye, IN_TEXT, *rules)
+        answer, bodies, model = asked(image, segmenter, IN_TEXT, *rules)
     assert (answer.status, answer.numbers) == ("answered", (1,))
     assert len(bodies) == 3 + 3  # three steps, and three refusals
     assert len(caplog.records) == 3
@@ -310,7 +310,7 @@ def test_all_limits_at_once_are_learned_one_after_the_other(
     assert bodies[-1]["messages"][0]["content"].startswith(system_prompt())
     with StubServer(limited(IN_TEXT, *rules)) as server:
         again = OpenAIPlanner("m", base_url=server.openai_url, api_key=KEY, profile=model.profile)
-        assert Agent(again, eye, verifier="none").ask(image, "which dog?").numbers == (1,)
+        assert Agent(again, segmenter, verifier="none").ask(image, "which dog?").numbers == (1,)
         assert len(server.requests) == 3
 
 
@@ -351,7 +351,7 @@ NO_PICTURES = [
 @pytest.mark.parametrize(("status", "words"), NO_PICTURES)
 def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     image: Pixels,
-    eye: FakeSegmenter,
+    segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
     status: int,
     words: str,
@@ -359,7 +359,7 @@ def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     waits: list[float] = []
     server = Server(fails(status, words), SEGMENT, ANSWER)
     model = planner(server, waits=waits)
-    agent = Agent(model, eye)
+    agent = Agent(model, segmenter)
     with caplog.at_level(logging.WARNING, "sam3_agent"):
         *events, last = agent.stream(image, "which dog?")
     assert isinstance(last, Finished)
@@ -378,7 +378,7 @@ def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     assert (model.sees, agent.checks()) == (False, None)
     names = [tool["function"]["name"] for tool in server.bodies[2]["tools"]]
     assert names == [tool.name for tool in tools()]  # without verify and check_complete
-    assert Agent(model, eye).verifier is None
+    assert Agent(model, segmenter).verifier is None
 
 
 NOT_ABOUT_PICTURES_AS_SUCH = [
@@ -395,43 +395,43 @@ NOT_ABOUT_PICTURES_AS_SUCH = [
 
 @pytest.mark.parametrize("words", NOT_ABOUT_PICTURES_AS_SUCH)
 def test_a_refusal_of_one_picture_or_another_thing_blinds_no_planner(
-    image: Pixels, eye: FakeSegmenter, words: str
+    image: Pixels, segmenter: FakeSegmenter, words: str
 ) -> None:
     model = planner(server := Server(fails(400, words)), model="gpt-4-vision")
     with pytest.raises(PlannerError, match="answered 400"):
-        Agent(model, eye).ask(image, "which dog?")
+        Agent(model, segmenter).ask(image, "which dog?")
     assert (len(server.requests), model.sees) == (1, True)
 
 
 def test_a_passing_fault_that_speaks_of_pictures_is_tried_again(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     busy = fails(503, "image input is not available now: the vision service is overloaded")
     server = Server(busy, SEGMENT, ANSWER)
     model = planner(server)
-    assert Agent(model, eye, verifier="none").ask(image, "which dog?").numbers == (1,)
+    assert Agent(model, segmenter, verifier="none").ask(image, "which dog?").numbers == (1,)
     assert model.sees
 
 
 def test_a_refusal_that_is_sent_with_status_200_is_learned_too(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     body = {"error": {"message": "No endpoints found that support image input", "code": 404}}
     server = Server(httpx2.Response(200, json=body), SEGMENT, ANSWER)
     model = planner(server)
-    assert Agent(model, eye, verifier="none").ask(image, "which dog?").numbers == (1,)
+    assert Agent(model, segmenter, verifier="none").ask(image, "which dog?").numbers == (1,)
     assert (len(server.requests), model.sees) == (3, False)
 
 
 def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     verdicts = [{"number": 1, "right": False, "confidence": 1, "reason": "blind"}]
     judging = says(None, ("j", "judge", {"verdicts": verdicts}))
     server = Server(fails(500, "image input is not supported by this server"), judging)
     first = calling(("answer", {"text": "The first dog.", "numbers": [1]}))
     script = ScriptedPlanner([calling(("segment", {"phrases": ["dog"]})), first])
-    *events, last = Agent(script, eye, verifier=planner(server)).stream(image, "which dog?")
+    *events, last = Agent(script, segmenter, verifier=planner(server)).stream(image, "which dog?")
     assert [event.text for event in events if isinstance(event, ChecksFinished)] == [
         "mask 1: not judged: openai:gpt-test takes no pictures"
     ]
@@ -440,14 +440,14 @@ def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
 
 
 def test_a_recorded_ask_of_such_a_model_plays_again(
-    image: Pixels, eye: FakeSegmenter, tmp_path: Path
+    image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     refused = fails(500, "image input is not supported by this server")
-    agent = Agent(planner(Server(refused, SEGMENT, ANSWER)), eye)
+    agent = Agent(planner(Server(refused, SEGMENT, ANSWER)), segmenter)
     recording = registry.recording(agent, tmp_path, image, "which dog?")
     answer = agent.ask(image, "which dog?")
     recording.finish(answer)
-    again, pixels, query = registry.replay(tmp_path, eye)
+    again, pixels, query = registry.replay(tmp_path, segmenter)
     replayed = again.ask(pixels, query)
     assert (replayed.status, replayed.numbers) == (answer.status, answer.numbers)
     assert [m.text for m in replayed.messages] == [m.text for m in answer.messages]
@@ -513,7 +513,7 @@ def test_what_several_threads_learn_at_once_is_one_step_and_not_two() -> None:
 
 
 def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
-    image: Pixels, eye: FakeSegmenter, caplog: pytest.LogCaptureFixture
+    image: Pixels, segmenter: FakeSegmenter, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = "gemma-3-1b-it"
     words = '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'
@@ -526,7 +526,7 @@ def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
         gemini_said({"text": done}),
         model=model,
     )
-    agent = Agent(stage.planner, eye)
+    agent = Agent(stage.planner, segmenter)
     answer = agent.ask(image, "which dog?")
     assert (answer.status, answer.numbers) == ("answered", (1,))
     assert stage.waits == []
@@ -540,14 +540,14 @@ def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
 
 
 def test_a_gemini_server_that_takes_one_picture_gets_the_latest(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     stage = Stage(
         gemini_said(gemini_call("segment", phrases=["dog"])),
         refusal(400, "Please use fewer than 2 images in your request to models/gemini-pro-vision"),
         gemini_said(gemini_call("answer", text="One.", numbers=[1])),
     )
-    answer = Agent(stage.planner, eye, verifier="none").ask(image, "which dog?")
+    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "which dog?")
     assert answer.numbers == (1,)
     assert [json.dumps(body).count("inlineData") for body in stage.bodies] == [1, 2, 1]
     assert "inlineData" in json.dumps(stage.bodies[2]["contents"][-1])

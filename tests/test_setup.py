@@ -65,21 +65,21 @@ def hub(sizes: dict[str, int], refused: tuple[str, ...] = ()) -> Iterator[str]:
                 return
             name = path.removeprefix("/api/models/").removesuffix("/revision/main")
             name, tree, _ = name.partition("/tree/")
-            gate = name.removesuffix("/auth-check")
-            if gate not in sizes:
+            queue = name.removesuffix("/auth-check")
+            if queue not in sizes:
                 self.reply(404, {"error": "not found"}, "RepoNotFound")
             elif tree:
                 file = {"type": "file", "path": "model.safetensors", "oid": "0123"}
                 self.reply(200, [{**file, "size": sizes[name]}])
             elif name.endswith("/auth-check"):
-                kind = "GatedRepo" if gate in refused else ""
+                kind = "GatedRepo" if queue in refused else ""
                 self.reply(403 if kind else 200, {}, kind)
             else:
                 files = [
-                    {"rfilename": "model.safetensors", "size": sizes[gate]},
+                    {"rfilename": "model.safetensors", "size": sizes[queue]},
                     {"rfilename": "model.pt", "size": LARGE},
                 ]
-                self.reply(200, {"id": gate, "sha": COMMIT, "siblings": files})
+                self.reply(200, {"id": queue, "sha": COMMIT, "siblings": files})
 
         def reply(self, status: int, body: Any, kind: str = "") -> None:
             content = json.dumps(body).encode()

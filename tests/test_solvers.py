@@ -11,7 +11,7 @@ from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.solvers.box_parsing import Layout, read_boxes
 from sam3_agent.evals.solvers.meta_agent import MAX_TURNS, MetaAgentSolver
 from sam3_agent.evals.solvers.mllm_boxes import BoxSolver, usual_layout
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.evals.solvers.segmenter_only import SegmenterSolver
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
@@ -121,12 +121,12 @@ def test_a_family_of_models_is_asked_in_its_own_layout() -> None:
 
 
 def test_the_mllms_boxes_become_the_masks_of_the_things_in_them(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner(
         [said('[{"bbox_2d": [60, 210, 295, 690], "label": "dog"}]'), said("nothing"), said("[]")]
     )
-    solver = BoxSolver(planner, eye)
+    solver = BoxSolver(planner, segmenter)
     outcome = solver.solve(image, sample("the dog on the left"))
     assert outcome.status == "answered"
     assert outcome.pred.boxes.tolist() == [[10, 20, 60, 70]]
@@ -137,8 +137,10 @@ def test_the_mllms_boxes_become_the_masks_of_the_things_in_them(
     assert "0 to 1000" in planner.seen[0][0].text
 
 
-def test_an_mllm_that_writes_no_boxes_twice_has_given_up(image: Pixels, eye: FakeSegmenter) -> None:
-    outcome = BoxSolver(ScriptedPlanner([said("Left."), said("There!")]), eye).solve(
+def test_an_mllm_that_writes_no_boxes_twice_has_given_up(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    outcome = BoxSolver(ScriptedPlanner([said("Left."), said("There!")]), segmenter).solve(
         image, sample("the dog")
     )
     assert (outcome.status, len(outcome.pred)) == ("out_of_budget", 0)
@@ -153,25 +155,25 @@ class Exemplars(FakeSegmenter):
         raise SegmenterError("it has no tracker")
 
 
-def test_an_eye_without_box_prompts_gets_the_box_as_an_exemplar(image: Pixels) -> None:
-    eye = Exemplars({"dog": [(10, 20, 60, 70), (120, 40, 150, 70)]})
+def test_an_segmenter_without_box_prompts_gets_the_box_as_an_exemplar(image: Pixels) -> None:
+    segmenter = Exemplars({"dog": [(10, 20, 60, 70), (120, 40, 150, 70)]})
     answer = '{"bbox_2d": [610, 410, 740, 690], "label": "dog"}'
-    outcome = BoxSolver(ScriptedPlanner([said(answer)]), eye).solve(image, sample("a dog"))
+    outcome = BoxSolver(ScriptedPlanner([said(answer)]), segmenter).solve(image, sample("a dog"))
     assert outcome.pred.boxes.tolist() == [[120, 40, 150, 70]]
 
 
 def test_the_whole_query_is_one_phrase_and_one_too_long_finds_nothing(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    solver = SegmenterSolver(eye)
+    solver = SegmenterSolver(segmenter)
     assert len(solver.solve(image, sample("dog")).pred) == 2
     nothing = solver.solve(image, sample("dog " * 40))
     assert (nothing.status, len(nothing.pred)) == ("unable", 0)
 
 
-def reference(image: Pixels, eye: FakeSegmenter, *replies: Message) -> Any:
+def reference(image: Pixels, segmenter: FakeSegmenter, *replies: Message) -> Any:
     planner = ScriptedPlanner(replies)
-    return MetaAgentSolver(planner, eye).solve(image, sample("the leftmost dog")), planner
+    return MetaAgentSolver(planner, segmenter).solve(image, sample("the leftmost dog")), planner
 
 
 PHRASE = ("segment_phrase", {"text_prompt": "dog"})
@@ -179,11 +181,11 @@ LEASH = ("segment_phrase", {"text_prompt": "leash"})
 
 
 def test_the_reference_forgets_masks_and_messages_of_earlier_phrases(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     outcome, planner = reference(
         image,
-        eye,
+        segmenter,
         calling(PHRASE),
         calling(LEASH),
         calling(("select_masks_and_return", {"final_answer_masks": [1, 2, 7]})),
@@ -203,19 +205,19 @@ def test_the_reference_keeps_only_the_better_of_masks_with_iom_above_three_tenth
 ) -> None:
     # the second lies to 40 % in the first, the third to 20 %
     boxes = [(0, 0, 50, 50), (30, 0, 80, 50), (90, 0, 140, 50), (130, 0, 180, 50)]
-    eye = FakeSegmenter({"dog": boxes}, {"dog": [0.9, 0.8, 0.7, 0.6]})
-    outcome, planner = reference(image, eye, calling(PHRASE), calling(("report_no_mask", {})))
+    segmenter = FakeSegmenter({"dog": boxes}, {"dog": [0.9, 0.8, 0.7, 0.6]})
+    outcome, planner = reference(image, segmenter, calling(PHRASE), calling(("report_no_mask", {})))
     assert [box[0] for box in outcome.found.boxes.tolist()] == [0, 90, 130]
     assert "3 masks" in planner.seen[-1][-1].text
     assert outcome.status == "no_target"
 
 
 def test_the_reference_checks_every_mask_by_itself_one_after_the_other(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     outcome, planner = reference(
         image,
-        eye,
+        segmenter,
         calling(PHRASE),
         calling(("examine_each_mask", {})),
         said("<verdict>Not Accept</verdict>"),
@@ -231,22 +233,22 @@ def test_the_reference_checks_every_mask_by_itself_one_after_the_other(
 
 
 def test_the_reference_uses_a_phrase_once_and_runs_the_first_call_of_a_reply(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     outcome, planner = reference(
         image,
-        eye,
+        segmenter,
         calling(PHRASE, LEASH),
         calling(PHRASE),
         calling(("select_masks_and_return", {"final_answer_masks": [2]})),
     )
-    assert eye.asked == ["dog"]
+    assert segmenter.asked == ["dog"]
     assert "was used before" in planner.seen[-1][-1].text
     assert outcome.pred.boxes.tolist() == [[120, 40, 150, 70]]
 
 
 def test_wrong_calls_are_told_and_a_hundred_turns_end_the_reference(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     wrong = [
         calling(("examine_each_mask", {})),
@@ -254,17 +256,17 @@ def test_wrong_calls_are_told_and_a_hundred_turns_end_the_reference(
         calling(("segment_phrase", "{")),
         said("I think it is a dog."),
     ]
-    outcome, planner = reference(image, eye, *(wrong * 30))
+    outcome, planner = reference(image, segmenter, *(wrong * 30))
     assert len(planner.seen) == MAX_TURNS
     assert (outcome.status, len(outcome.pred)) == ("out_of_budget", 0)
     assert outcome.usage.tool_errors == 75
 
 
-def test_strategies_that_need_an_mllm_refuse_the_offline_planner(eye: FakeSegmenter) -> None:
+def test_solvers_that_need_an_mllm_refuse_the_offline_planner(segmenter: FakeSegmenter) -> None:
     for name in ("mllm", "reference"):
         with pytest.raises(InputError, match="needs an MLLM"):
-            strategy(name, OfflinePlanner(), eye)
-    with pytest.raises(InputError, match="no strategy 'dance'"):
-        strategy("dance", None, eye)
+            solver_named(name, OfflinePlanner(), segmenter)
+    with pytest.raises(InputError, match="no solver 'dance'"):
+        solver_named("dance", None, segmenter)
     with pytest.raises(InputError, match="written as yx1000, xy1000, xy"):
-        strategy("mllm", ScriptedPlanner([]), eye, boxes="round")
+        solver_named("mllm", ScriptedPlanner([]), segmenter, boxes="round")

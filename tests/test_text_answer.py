@@ -19,8 +19,8 @@ def text(words: str, **more: Any) -> Message:
     return Message("assistant", words, **more)
 
 
-def ask(image: Pixels, eye: FakeSegmenter, *replies: Message, **more: Any) -> Answer:
-    return Agent(ScriptedPlanner(replies), eye, **more).ask(image, "which dog?")
+def ask(image: Pixels, segmenter: FakeSegmenter, *replies: Message, **more: Any) -> Answer:
+    return Agent(ScriptedPlanner(replies), segmenter, **more).ask(image, "which dog?")
 
 
 def note(whence: str) -> str:
@@ -33,10 +33,10 @@ NO_MASKS = note("and it names no masks")
 
 
 def test_text_after_one_reminder_is_the_answer_with_the_masks_that_were_found_last(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     words = text("Two dogs and a leash.")
-    answer = ask(image, eye, SEGMENT, words, words)
+    answer = ask(image, segmenter, SEGMENT, words, words)
     assert (answer.status, answer.numbers) == ("answered", (1, 2, 3))
     assert answer.text == "Two dogs and a leash." + LATEST
     assert answer.masks.phrases == ("dog", "dog", "leash")
@@ -44,9 +44,11 @@ def test_text_after_one_reminder_is_the_answer_with_the_masks_that_were_found_la
     assert (answer.usage.turns, answer.usage.tool_calls, answer.usage.tool_errors) == (3, 1, 0)
 
 
-def test_its_mentions_are_its_masks_and_point_to_words(image: Pixels, eye: FakeSegmenter) -> None:
+def test_its_mentions_are_its_masks_and_point_to_words(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     words = text("The [small dog](2) has a [leash](3, 77) and a [tail](12).")
-    answer = ask(image, eye, SEGMENT, words, words)
+    answer = ask(image, segmenter, SEGMENT, words, words)
     assert (answer.status, answer.numbers) == ("answered", (2, 3))
     assert answer.text == "The small dog has a leash and a tail." + NAMED
     pointed = [(answer.text[m.start : m.end], m.numbers) for m in answer.mentions]
@@ -71,9 +73,9 @@ def test_its_mentions_are_its_masks_and_point_to_words(image: Pixels, eye: FakeS
     ],
 )
 def test_masks_may_be_named_in_words(
-    image: Pixels, eye: FakeSegmenter, words: str, numbers: tuple[int, ...]
+    image: Pixels, segmenter: FakeSegmenter, words: str, numbers: tuple[int, ...]
 ) -> None:
-    answer = ask(image, eye, SEGMENT, text(words), text(words))
+    answer = ask(image, segmenter, SEGMENT, text(words), text(words))
     assert (answer.status, answer.numbers) == ("answered", numbers)
     assert answer.text.endswith(LATEST if numbers == (1, 2, 3) and "1" not in words else NAMED)
 
@@ -82,32 +84,32 @@ def test_masks_may_be_named_in_words(
     "words", ["There is no cat here.", "No cat.", "I don't see a cat.", "There are none."]
 )
 def test_text_that_says_that_nothing_is_there_has_no_masks(
-    image: Pixels, eye: FakeSegmenter, words: str
+    image: Pixels, segmenter: FakeSegmenter, words: str
 ) -> None:
-    answer = ask(image, eye, SEGMENT, NO_CAT, text(words), text(words))
+    answer = ask(image, segmenter, SEGMENT, NO_CAT, text(words), text(words))
     assert (answer.status, answer.numbers, answer.text) == ("no_target", (), words + NO_MASKS)
 
 
-def test_text_without_any_finding_has_no_masks(image: Pixels, eye: FakeSegmenter) -> None:
-    answer = ask(image, eye, text("It is a dog."), text("It is a dog."))
+def test_text_without_any_finding_has_no_masks(image: Pixels, segmenter: FakeSegmenter) -> None:
+    answer = ask(image, segmenter, text("It is a dog."), text("It is a dog."))
     assert (answer.status, answer.text) == ("no_target", "It is a dog." + NO_MASKS)
 
 
 def test_the_reply_that_names_masks_counts_and_not_the_apology_after_it(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    answer = ask(image, eye, SEGMENT, text("The [dog](2)."), text("Sorry, I said it above."))
+    answer = ask(image, segmenter, SEGMENT, text("The [dog](2)."), text("Sorry, I said it above."))
     assert (answer.numbers, answer.text) == ((2,), "The dog." + NAMED)
-    answer = ask(image, eye, SEGMENT, text("The dog."), text(""))
+    answer = ask(image, segmenter, SEGMENT, text("The dog."), text(""))
     assert (answer.numbers, answer.text) == ((1, 2, 3), "The dog." + LATEST)
 
 
 def test_a_planner_that_calls_a_tool_after_the_reminder_goes_on(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     first = calling(("answer", {"text": "The first.", "numbers": [1]}))
     looking = text("Let me look for the dog.")
-    answer = ask(image, eye, looking, SEGMENT, looking, NO_CAT, looking, first)
+    answer = ask(image, segmenter, looking, SEGMENT, looking, NO_CAT, looking, first)
     assert (answer.status, answer.numbers, answer.text) == ("answered", (1,), "The first.")
     assert [m.text for m in answer.messages].count(NO_CALL) == 3
 
@@ -126,16 +128,16 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("words", EMPTY)
-def test_what_is_no_prose_is_no_answer(image: Pixels, eye: FakeSegmenter, words: str) -> None:
-    answer = ask(image, eye, SEGMENT, *[text(words)] * 4)
+def test_what_is_no_prose_is_no_answer(image: Pixels, segmenter: FakeSegmenter, words: str) -> None:
+    answer = ask(image, segmenter, SEGMENT, *[text(words)] * 4)
     assert answer.status == "out_of_budget"
     assert "4 mistakes in a row" in answer.text
 
 
 def test_the_first_prose_after_empty_replies_is_reminded_once_too(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    answer = ask(image, eye, SEGMENT, text(""), text("Well"), text("The [dog](1)."))
+    answer = ask(image, segmenter, SEGMENT, text(""), text("Well"), text("The [dog](1)."))
     assert (answer.status, answer.numbers, answer.usage.turns) == ("answered", (1,), 4)
 
 
@@ -153,28 +155,28 @@ def test_the_first_prose_after_empty_replies_is_reminded_once_too(
         "<think>Mask 2? No.</think><answer>The [dog](1).</answer>",
     ],
 )
-def test_reasoning_is_kept_out(image: Pixels, eye: FakeSegmenter, words: str) -> None:
-    answer = ask(image, eye, SEGMENT, text(words), text(words))
+def test_reasoning_is_kept_out(image: Pixels, segmenter: FakeSegmenter, words: str) -> None:
+    answer = ask(image, segmenter, SEGMENT, text(words), text(words))
     assert (answer.numbers, answer.text) == ((1,), "The dog." + NAMED)
 
 
 def test_text_in_the_last_turn_of_a_budget_is_kept_beside_what_was_used_up(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    answer = ask(image, eye, SEGMENT, text("The [dog](2)."), budget=Budget(turns=2))
+    answer = ask(image, segmenter, SEGMENT, text("The [dog](2)."), budget=Budget(turns=2))
     assert (answer.status, answer.numbers) == ("out_of_budget", (2,))
     assert answer.text == "The dog." + NAMED + "\n(It used up its 2 turns.)"
     spent = text("The [dog](2).", spent=TokenUsage(calls=1, input_tokens=900))
-    answer = ask(image, eye, SEGMENT, spent, budget=Budget(tokens=500))
+    answer = ask(image, segmenter, SEGMENT, spent, budget=Budget(tokens=500))
     assert (answer.status, answer.numbers) == ("out_of_budget", (2,))
     assert answer.text.startswith("The dog." + NAMED + "\n(It used up its 500 tokens")
 
 
 def test_a_reminded_planner_may_answer_in_text_in_the_last_turn(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     words = text("The [dog](2).")
-    answer = ask(image, eye, SEGMENT, words, words, budget=Budget(turns=3))
+    answer = ask(image, segmenter, SEGMENT, words, words, budget=Budget(turns=3))
     assert (answer.status, answer.numbers) == ("answered", (2,))
 
 
@@ -201,9 +203,11 @@ class Judge:
         return calling((tools[0].name, forms[tools[0].name]))
 
 
-def test_it_is_verified_and_doubted_as_any_other_answer(image: Pixels, eye: FakeSegmenter) -> None:
+def test_it_is_verified_and_doubted_as_any_other_answer(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
     wrong, right = text("The [dog](1)."), text("The [dog](2).")
-    agent = Agent(ScriptedPlanner([SEGMENT, wrong, wrong, right]), eye, verifier=Judge(1))
+    agent = Agent(ScriptedPlanner([SEGMENT, wrong, wrong, right]), segmenter, verifier=Judge(1))
     events = list(agent.stream(image, "which dog?"))
     checks = [event.text for event in events if isinstance(event, ChecksFinished)]
     assert checks == ["mask 1: WRONG (1.00): seen"]
@@ -213,30 +217,30 @@ def test_it_is_verified_and_doubted_as_any_other_answer(image: Pixels, eye: Fake
 
 
 def test_a_doubted_answer_is_sent_when_the_planner_only_talks_from_then_on(
-    image: Pixels, eye: FakeSegmenter
+    image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     first = calling(("answer", {"text": "The first.", "numbers": [1]}))
     sure = text("I am sure of it.")
     planner = ScriptedPlanner([SEGMENT, first, sure, sure])
-    answer = Agent(planner, eye, verifier=Judge(1)).ask(image, "which dog?")
+    answer = Agent(planner, segmenter, verifier=Judge(1)).ask(image, "which dog?")
     assert (answer.status, answer.numbers, answer.text) == ("answered", (1,), "The first.")
 
 
-def test_a_second_reading_is_compared_with_it(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_second_reading_is_compared_with_it(image: Pixels, segmenter: FakeSegmenter) -> None:
     first, second = text("The [dog](1)."), text("The [dog](2).")
     planner = ScriptedPlanner([SEGMENT, first, first, SEGMENT, second, second])
     judge = Judge()
-    answer = Agent(planner, eye, verifier=judge, effort="thorough").ask(image, "which dog?")
+    answer = Agent(planner, segmenter, verifier=judge, effort="thorough").ask(image, "which dog?")
     assert judge.asked[-2:] == ["prefer", "prefer"]
     assert (answer.status, len(answer.masks)) == ("answered", 1)
     assert answer.text == "The dog." + NAMED
 
 
-def test_a_chat_goes_on_after_it(image: Pixels, eye: FakeSegmenter) -> None:
+def test_a_chat_goes_on_after_it(image: Pixels, segmenter: FakeSegmenter) -> None:
     words = text("The [dog](2).")
     left = calling(("answer", {"text": "The left one.", "numbers": [1]}))
     planner = ScriptedPlanner([SEGMENT, words, words, left])
-    chat = Agent(planner, eye).chat(image)
+    chat = Agent(planner, segmenter).chat(image)
     assert chat.ask("which dog?").numbers == (2,)
     assert chat.ask("and the left one?").numbers == (1,)
     assert [m.role for m in planner.seen[-1][-2:]] == ["assistant", "user"]

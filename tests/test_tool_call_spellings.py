@@ -175,10 +175,12 @@ def test_a_question_is_answered_by_a_model_that_calls_in_text(dialect: str) -> N
         Step(text=write("segment", {"phrases": ["old man"]})),
         Step(text=write("answer", {"text": "There are [two](1,2).", "numbers": [1, 2]})),
     ]
-    eye = FakeSegmenter({"old man": [(5, 5, 30, 40), (50, 5, 80, 40)]})
+    segmenter = FakeSegmenter({"old man": [(5, 5, 30, 40), (50, 5, 80, 40)]})
     with StubServer(script) as server:
         planner = OpenAIPlanner("any", base_url=server.openai_url)
-        answer = Agent(planner, eye).ask(np.zeros((60, 100, 3), np.uint8), "how many old men?")
+        answer = Agent(planner, segmenter).ask(
+            np.zeros((60, 100, 3), np.uint8), "how many old men?"
+        )
     assert (answer.status, answer.numbers, answer.text) == ("answered", (1, 2), "There are two.")
     assert answer.usage.tool_errors == 0
 

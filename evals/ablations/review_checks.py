@@ -66,7 +66,7 @@ class Result:
     calls: float
 
 
-def study(
+def ablation(
     seed: int,
     limit: int,
     segmenter: SegmenterFaults,
@@ -140,7 +140,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     segmenter = SegmenterFaults(**{name: given[name] for name in vars(SegmenterFaults())})
     faults = ModelFaults(**{name: given[name] for name in vars(ModelFaults()) if name in given})
-    print("\n".join(table(study(given["seed"], given["limit"], segmenter, arms_of(faults)))))
+    print("\n".join(table(ablation(given["seed"], given["limit"], segmenter, arms_of(faults)))))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.results_file import row_from_dict, row_to_dict
 from sam3_agent.evals.runner import solved
-from sam3_agent.evals.solvers.named import strategy as strategy_named
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.segmenter import Segmenter
@@ -65,24 +65,24 @@ def grounding(
     benchmark: str = "scenes",
     data: str | None = None,
     split: str | None = None,
-    strategy: str = "agent",
+    solver: str = "agent",
     effort: str = "balanced",
     segmenter: str | None = None,
     limit: int | None = None,
 ) -> Task:
-    """A benchmark by name; `strategy` is one of those of `sam3-agent eval`.
+    """A benchmark by name; `solver` is one of those of `sam3-agent eval`.
 
     limit: only the first so many samples (of scenes, 200 by default).
     """
     options = {"limit": limit} if benchmark == "scenes" else {}
     found = read(benchmark, Path(data) if data else None, split, **options)
-    return benchmark_task(found, registry.segmenter(segmenter), strategy, effort, limit)
+    return benchmark_task(found, registry.segmenter(segmenter), solver, effort, limit)
 
 
 def benchmark_task(
     benchmark: Benchmark,
     segmenter: Segmenter,
-    strategy: str = "agent",
+    solver: str = "agent",
     effort: str = "balanced",
     limit: int | None = None,
 ) -> Task:
@@ -93,15 +93,15 @@ def benchmark_task(
     ]
     return Task(
         dataset=MemoryDataset(samples, name=benchmark.name),
-        solver=_answers(benchmark, segmenter, strategy, effort),
+        solver=_answers(benchmark, segmenter, solver, effort),
         scorer=_scores(benchmark),
         name=f"sam3-agent-{benchmark.name}",
     )
 
 
 @solver
-def _answers(benchmark: Benchmark, segmenter: Segmenter, strategy: str, effort: str) -> Solver:
-    """Answers a sample with a strategy in a thread; its row goes into the metadata."""
+def _answers(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: str) -> Solver:
+    """Answers a sample with a solver in a thread; its row goes into the metadata."""
     options: dict[str, Any] = {"effort": effort}
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -109,7 +109,7 @@ def _answers(benchmark: Benchmark, segmenter: Segmenter, strategy: str, effort: 
         async with anyio.from_thread.BlockingPortal() as portal:
             planner = InspectPlanner(get_model(), portal)
             agent = partial(Agent, **options)
-            way = strategy_named(strategy, planner, segmenter, agent=agent)
+            way = solver_named(solver, planner, segmenter, agent=agent)
             row, _ = await anyio.to_thread.run_sync(solved, way, benchmark.samples[index])
         state.metadata["row"] = row_to_dict(index, row)
         state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")

@@ -44,7 +44,7 @@ def measure() -> dict[str, float]:
 
     client = httpx2.Client(transport=httpx2.MockTransport(serve))
     planner = OpenAIPlanner("stub", base_url="http://stub/v1", api_key="none", http_client=client)
-    agent = Agent(planner, _eye())
+    agent = Agent(planner, _segmenter())
     image = _photo()
     agent.ask(image, "which of the birds is awake?")  # imports and caches
     sizes.clear()
@@ -68,7 +68,7 @@ def _step(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "segment", {"phrases": ["bird"]}
 
 
-def _eye() -> FakeSegmenter:
+def _segmenter() -> FakeSegmenter:
     """Twenty ellipses in rows of five."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     masks = [

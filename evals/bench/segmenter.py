@@ -30,14 +30,14 @@ def phrases(masks: int) -> Iterator[Row]:
 
 
 def _phrases_on_one_core() -> Iterator[Row]:
-    eye = _full_size_segmenter()
+    segmenter = _full_size_segmenter()
     image = noise(PHOTO)
-    encode, features = cpu_seconds(lambda: eye.encode(image))
+    encode, features = cpu_seconds(lambda: segmenter.encode(image))
     # far above what random weights score, so that masks cost nothing on either side
     nothing = Selection(threshold=1.0)
-    ask, _ = cpu_seconds(lambda: eye.detect(features, PHRASES, nothing))
+    ask, _ = cpu_seconds(lambda: segmenter.detect(features, PHRASES, nothing))
     more = [f"{phrase} too" for phrase in PHRASES]
-    again, _ = cpu_seconds(lambda: eye.detect(eye.encode(image), more, nothing))
+    again, _ = cpu_seconds(lambda: segmenter.detect(segmenter.encode(image), more, nothing))
     peer = new_peer()
     reference = None
     note = "Meta's package is not installed"
@@ -64,10 +64,12 @@ def _phrases_on_one_core() -> Iterator[Row]:
         again,
         None,
         "no encoder run; at most 1.1 x the phrases",
-        eye.encoded == 1 and again <= 1.1 * ask,
-        f"{eye.encoded} encoder run; the first 8 phrases took {ask:.1f} s",
+        segmenter.encoded == 1 and again <= 1.1 * ask,
+        f"{segmenter.encoded} encoder run; the first 8 phrases took {ask:.1f} s",
     )
-    moved, _ = cpu_seconds(lambda: eye.detect(features, more[-1:], Selection(threshold=0.999)))
+    moved, _ = cpu_seconds(
+        lambda: segmenter.detect(features, more[-1:], Selection(threshold=0.999))
+    )
     yield Row(
         "threshold move",
         "CPU ms",
@@ -92,17 +94,17 @@ def numbers(masks: int) -> Iterator[Row]:
             "Meta's package is not installed",
         )
         return
-    eye = _full_size_segmenter(lambda phrase: {"input_ids": peer.tokens(phrase)})
-    peer.take_weights(eye.model.state_dict())
+    segmenter = _full_size_segmenter(lambda phrase: {"input_ids": peer.tokens(phrase)})
+    peer.take_weights(segmenter.model.state_dict())
     image = noise((480, 640))
-    features, state = eye.encode(image), peer.encode(image)
+    features, state = segmenter.encode(image), peer.encode(image)
     box, other = (64.0, 96.0, 320.0, 384.0), (400.0, 40.0, 600.0, 200.0)
     for what, prompt in {
         "phrase": ConceptPrompt("red car"),
         "phrase and exemplars": ConceptPrompt("red car", (box,), (other,)),
         "exemplar alone": ConceptPrompt("", (box,)),
     }.items():
-        eye.detect(features, [prompt], Selection(threshold=1.0))
+        segmenter.detect(features, [prompt], Selection(threshold=1.0))
         ours = features.candidates.get(prompt)
         boxes = [relative_box(one, image.shape) for one in (*prompt.positive, *prompt.negative)]
         labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
@@ -144,8 +146,8 @@ def size(masks: int) -> Iterator[Row]:
 
 def _peak_of_full_size() -> float:
     """MB that this process has needed at most, after one phrase at full size."""
-    eye = _full_size_segmenter()
-    eye.detect(eye.encode(noise(PHOTO)), PHRASES[:1], Selection(threshold=0.0))
+    segmenter = _full_size_segmenter()
+    segmenter.detect(segmenter.encode(noise(PHOTO)), PHRASES[:1], Selection(threshold=0.0))
     return peak_memory()
 
 

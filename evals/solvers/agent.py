@@ -1,4 +1,4 @@
-"""The agent as a strategy, and its ceiling: the oracle."""
+"""The agent as a solver, and its ceiling: the oracle."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The strategy `reference`: the rules of Meta's SAM 3 agent, for a comparison with one planner.
+"""The solver `reference`: the rules of Meta's SAM 3 agent, for a comparison with one planner.
 
 Re-created from what the code of facebookresearch/sam3 (`sam3/agent`, January 2026) does, with words
 and code of its own. Its rules:

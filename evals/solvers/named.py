@@ -24,7 +24,7 @@ SOLVERS = {
 }
 
 
-def strategy(
+def solver_named(
     name: str,
     planner: Planner | None,
     segmenter: Segmenter,
@@ -32,7 +32,7 @@ def strategy(
     agent: Callable[..., Agent] = Agent,
     boxes: str | None = None,
 ) -> Solver:
-    """The strategy of this name; `planner` may be None for `segmenter` alone.
+    """The solver of this name; `planner` may be None for `segmenter` alone.
 
     agent: makes an Agent of planner and segmenter, with whatever options it shall have. boxes: how
     the planner of `mllm` writes boxes. Raises InputError for another name, and where it cannot
@@ -41,15 +41,15 @@ def strategy(
     if name == "segmenter":
         return WithinDomain(SegmenterSolver(segmenter), segmenter)
     if name not in SOLVERS:
-        raise InputError(f"there is no strategy {name!r}; choose one of {', '.join(SOLVERS)}")
+        raise InputError(f"there is no solver {name!r}; choose one of {', '.join(SOLVERS)}")
     if planner is None:
-        raise InputError(f"the strategy {name!r} needs a planner")
+        raise InputError(f"the solver {name!r} needs a planner")
     if name in ("agent", "oracle"):
         ask = AgentSolver(agent(planner, segmenter))
         return ask if name == "agent" else OracleSolver(ask)
     if planner.name == "offline":
         raise InputError(
-            f"the strategy {name!r} needs an MLLM, and the offline planner is none: "
+            f"the solver {name!r} needs an MLLM, and the offline planner is none: "
             "choose --planner openai:MODEL or gemini:MODEL"
         )
     if name == "reference":

@@ -19,7 +19,7 @@ from sam3_agent.usage import TokenUsage, Usage, usage_of
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a strategy made of a sample; the fields are those of `benchmark.Row`."""
+    """What a solver made of a sample; the fields are those of `benchmark.Row`."""
 
     pred: Masks
     found: Masks

@@ -12,15 +12,15 @@ from sam3_agent.usage import Usage
 
 @dataclass(frozen=True)
 class WithinDomain:
-    """A strategy that answers `unable` for images of a kind that its segmenter does not know."""
+    """A solver that answers `unable` for images of a kind that its segmenter does not know."""
 
-    strategy: Solver
+    solver: Solver
     segmenter: Segmenter
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Solver.solve`."""
         why = outside_domain(self.segmenter, image)
         if why is None:
-            return self.strategy.solve(image, sample)
+            return self.solver.solve(image, sample)
         nothing = Masks.empty((int(image.shape[0]), int(image.shape[1])))
         return Outcome(nothing, nothing, why, "unable", Usage())

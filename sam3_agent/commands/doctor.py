@@ -98,15 +98,15 @@ def _segmenter_checks(name: str | None) -> list[Check]:
     """Load the segmenter and let it look at a small picture."""
     try:
         began = time.perf_counter()
-        eye = registry.segmenter(name)
+        segmenter = registry.segmenter(name)
         loaded = time.perf_counter()
-        eye.detect(eye.encode(np.full((64, 64, 3), 128, np.uint8)), ["dog"])
+        segmenter.detect(segmenter.encode(np.full((64, 64, 3), 128, np.uint8)), ["dog"])
         seconds = f"loaded in {loaded - began:.1f} s, one look {time.perf_counter() - loaded:.1f} s"
     except Sam3AgentError as error:
         return [Check("segmenter", str(error), False)]
-    device = getattr(eye, "device", "?")
-    checks = [Check("segmenter", f"{eye.name} on {device}: {seconds}", True)]
-    if eye.name == "tiny":
+    device = getattr(segmenter, "device", "?")
+    checks = [Check("segmenter", f"{segmenter.name} on {device}: {seconds}", True)]
+    if segmenter.name == "tiny":
         checks.append(Check("domain", TINY))
     return checks
 
@@ -114,12 +114,12 @@ def _segmenter_checks(name: str | None) -> list[Check]:
 def _planner_checks(name: str | None, live: bool) -> list[Check]:
     """Set the planner up and, when asked to, send one small picture through it."""
     try:
-        brain = registry.planner(name)
+        planner = registry.planner(name)
     except Sam3AgentError as error:
         return [Check("planner", str(error), False)]
-    price: Any = getattr(brain, "price", None)
+    price: Any = getattr(planner, "price", None)
     known = "" if price is None else f", {price.input:g}/{price.output:g} USD per million in/out"
-    checks = [Check("planner", f"{brain.name}{known}", True)]
+    checks = [Check("planner", f"{planner.name}{known}", True)]
     if not live:
         return checks
     picture = np.full((64, 64, 3), (200, 30, 30), np.uint8)
@@ -129,14 +129,14 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
         Message("user", question, pictures=(picture,)),
     ]
     try:
-        saw = sees(brain)
+        saw = sees(planner)
         began = time.perf_counter()
-        reply = brain.reply(messages, registry.tools())
+        reply = planner.reply(messages, registry.tools())
     except Sam3AgentError as error:
         return [*checks, Check("live", str(error), False)]
     seconds = time.perf_counter() - began
     spent = f"{reply.spent.input_tokens} tokens in, {reply.spent.output_tokens} out"
-    if saw and not sees(brain):
+    if saw and not sees(planner):
         spent += "; its server takes no pictures"
     if not reply.tool_calls:
         said = f"answered in {seconds:.1f} s ({spent}), but called no tool: {reply.text[:80]!r}"

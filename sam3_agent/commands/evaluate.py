@@ -1,4 +1,4 @@
-"""`sam3-agent eval`: any strategy on a benchmark with known truth."""
+"""`sam3-agent eval`: any solver on a benchmark with known truth."""
 
 import json
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.runner import Progress, Shard, chosen, header
 from sam3_agent.evals.runner import run as run_samples
 from sam3_agent.evals.setup import setup
-from sam3_agent.evals.solvers.named import strategy
+from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.evals.solvers.solver import Solver
 from sam3_agent.evals.summary import summary
 from sam3_agent.evals.synthetic.concept_report import concept_report
@@ -183,7 +183,7 @@ def evaluate(
             "repeats": repeats if repeats > 1 else None,
         }
         agent_options: dict[str, Any] = {"effort": effort, "verifier": checker}
-        solver = strategy(
+        solver = solver_named(
             name,
             brain,
             eye,
@@ -345,8 +345,8 @@ def _concepts(seed: int, limit: int, style: str, segmenter: str | None) -> dict[
     return {**report, "config": {**config, "segmenter": eye.name, "concepts": True}}
 
 
-def _new_folder(benchmark: str, strategy: str) -> Path:
-    name = f"{benchmark}-{strategy}-{datetime.now():%Y%m%d-%H%M%S}"
+def _new_folder(benchmark: str, solver: str) -> Path:
+    name = f"{benchmark}-{solver}-{datetime.now():%Y%m%d-%H%M%S}"
     folders = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in count(1))
     return next(folder for folder in folders if not folder.exists())
 

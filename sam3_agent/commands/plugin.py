@@ -136,8 +136,8 @@ def mcp(
         checker = chosen_verifier(verifier, brain, verifier_price)
         budget = _budget(timeout, max_usd)
         agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
-        eyes = _eyes(agent, root or [], urls, limits)
-        server = mcp_server.build(eyes, WorkQueue(running, waiting, timeout), structured)
+        toolkit = _toolkit(agent, root or [], urls, limits)
+        server = mcp_server.build(toolkit, WorkQueue(running, waiting, timeout), structured)
         if address is None:
             # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -187,9 +187,9 @@ def serve(
         checker = chosen_verifier(verifier, brain, verifier_price)
         budget = _budget(timeout, max_usd)
         agent = _agent(brain, checker, segmenter, effort, budget, max_megapixels, any_image)
-        eyes = _eyes(agent, root or [], urls, limits)
+        toolkit = _toolkit(agent, root or [], urls, limits)
         rules = _rules(place[0], token, host or [], max_megabytes)
-        app = rest.app(eyes, WorkQueue(running, waiting, timeout), rules)
+        app = rest.app(toolkit, WorkQueue(running, waiting, timeout), rules)
         _serve(app, place, "/docs", timeout)
 
     or_exit(run)
@@ -222,7 +222,7 @@ def _agent(
     return agent
 
 
-def _eyes(
+def _toolkit(
     agent: Agent, root: list[Path], urls: bool, limits: tuple[float, float, float]
 ) -> "Toolkit":
     """The tools; limits: megabytes of all open images and of one file, megapixels of a picture."""
@@ -236,7 +236,7 @@ def _eyes(
             raise InputError(f"--root {folder} is no folder")
     memory, size, megapixels = limits[0] * 1e6, int(limits[1] * 1e6), limits[2]
     downloads = Downloader(max_bytes=size) if urls else None
-    return Toolkit.of(agent, memory, intake=ImageLoader(tuple(root), downloads, size, megapixels))
+    return Toolkit.of(agent, memory, loader=ImageLoader(tuple(root), downloads, size, megapixels))
 
 
 def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "Rules":

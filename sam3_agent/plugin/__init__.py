@@ -33,7 +33,7 @@ def call(
     name: str,
     arguments: str | Mapping[str, Any],
     images: Mapping[str, ImageSource] | None = None,
-    eyes: Toolkit | None = None,
+    toolkit: Toolkit | None = None,
 ) -> ToolResult:
     """Run a tool that a model has called.
 
@@ -44,27 +44,29 @@ def call(
     What the model did wrong comes back as a ToolResult with status "failed" that says what to do;
     ModelError is raised when the planner or segmenter fails.
     """
-    eyes = eyes or _default_eyes()
+    toolkit = toolkit or _default_toolkit()
     try:
         known = tool_named(name, TOOLS)
         if known is None:
             raise ToolError(f"there is no tool {name[:80]!r}; the tools are: {', '.join(TOOLS)}")
         tool = TOOLS[known]
         given = tool.checked(arguments) if isinstance(arguments, str) else tool.fitting(arguments)
-        sight: ToolResult = getattr(replace(eyes, images=images or eyes.images), known)(**given)
+        result: ToolResult = getattr(replace(toolkit, images=images or toolkit.images), known)(
+            **given
+        )
     except (ToolError, InputError) as error:
         return ToolResult("", 0, 0, f"Error: {error}", status="failed")
-    return sight
+    return result
 
 
 def functions(
-    images: Mapping[str, ImageSource] | None = None, eyes: Toolkit | None = None
+    images: Mapping[str, ImageSource] | None = None, toolkit: Toolkit | None = None
 ) -> list[Callable[..., ToolResult]]:
     """The tools as plain functions with signatures and docstrings, for agent frameworks."""
-    eyes = replace(eyes or _default_eyes(), images=images or {})
-    return [getattr(eyes, name) for name in TOOLS]
+    toolkit = replace(toolkit or _default_toolkit(), images=images or {})
+    return [getattr(toolkit, name) for name in TOOLS]
 
 
 @functools.cache
-def _default_eyes() -> Toolkit:
+def _default_toolkit() -> Toolkit:
     return Toolkit.of(Agent())

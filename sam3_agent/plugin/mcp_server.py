@@ -62,7 +62,7 @@ FILE = {
 _URI = re.compile(r"sam3://(img_[0-9a-f]+)/(.+)")
 
 
-def build(eyes: Toolkit, gate: WorkQueue, structured: bool = False) -> "Server[Any]":
+def build(toolkit: Toolkit, queue: WorkQueue, structured: bool = False) -> "Server[Any]":
     """The server; requests that come without HTTP belong to the owner of `eyes`.
 
     structured: send structured content, and declare its schema, to every client.
@@ -72,24 +72,24 @@ def build(eyes: Toolkit, gate: WorkQueue, structured: bool = False) -> "Server[A
 
     @contextlib.asynccontextmanager
     async def lifespan(_: "Server[Any]") -> AsyncIterator[dict[str, Any]]:
-        sweeping = asyncio.create_task(sweep(eyes.studies))
+        sweeping = asyncio.create_task(sweep(toolkit.sessions))
         yield {}
         sweeping.cancel()
 
-    desk = _Handlers(eyes, gate, structured)
+    handlers = _Handlers(toolkit, queue, structured)
     return Server(
         "sam3-agent",
         title="sam3-agent",
         version=version("sam3-agent"),
         lifespan=lifespan,
         instructions=registry.prompt("plugin_instructions"),
-        on_list_tools=desk.list_tools,
-        on_call_tool=desk.call_tool,
-        on_list_resources=desk.list_resources,
-        on_list_resource_templates=desk.list_resource_templates,
-        on_read_resource=desk.read_resource,
-        on_list_prompts=desk.list_prompts,
-        on_get_prompt=desk.get_prompt,
+        on_list_tools=handlers.list_tools,
+        on_call_tool=handlers.call_tool,
+        on_list_resources=handlers.list_resources,
+        on_list_resource_templates=handlers.list_resource_templates,
+        on_read_resource=handlers.read_resource,
+        on_list_prompts=handlers.list_prompts,
+        on_get_prompt=handlers.get_prompt,
     )
 
 
@@ -110,9 +110,9 @@ def http_app(server: "Server[Any]", rules: Rules) -> AccessMiddleware:
 class _Handlers:
     """Answers the requests of MCP clients."""
 
-    def __init__(self, eyes: Toolkit, gate: WorkQueue, structured: bool) -> None:
-        self._eyes = eyes
-        self._gate = gate
+    def __init__(self, toolkit: Toolkit, queue: WorkQueue, structured: bool) -> None:
+        self._toolkit = toolkit
+        self._queue = queue
         self._structured = structured
 
     async def list_tools(
@@ -122,7 +122,7 @@ class _Handlers:
 
         # clients refuse a result without structured content from a tool that declares a schema
         schema = SCHEMA if self._sends_structured(context) else None
-        limits = _limits(self._eyes, self._gate)
+        limits = _limits(self._toolkit, self._queue)
         return types.ListToolsResult(
             tools=[
                 types.Tool(
@@ -142,7 +142,7 @@ class _Handlers:
     ) -> "types.CallToolResult":
         import mcp_types as types
 
-        eyes, structured = self._eyes_of(context), self._sends_structured(context)
+        toolkit, structured = self._toolkit_of(context), self._sends_structured(context)
 
         def work(tell: Tell) -> "types.CallToolResult":
             tool = TOOLS.get(params.name)
@@ -151,12 +151,12 @@ class _Handlers:
                     f"there is no tool {params.name[:80]!r}; the tools are: {', '.join(TOOLS)}"
                 )
             given = tool.fitting(_with_url(params.arguments or {}))
-            sight: ToolResult = getattr(replace(eyes, watch=tell), tool.name)(**given)
-            return _result(sight, structured)
+            result: ToolResult = getattr(replace(toolkit, watch=tell), tool.name)(**given)
+            return _result(result, structured)
 
         try:
             steps = 0
-            async with contextlib.aclosing(self._gate.stream(work)) as stream:
+            async with contextlib.aclosing(self._queue.stream(work)) as stream:
                 async for step in stream:
                     if isinstance(step, types.CallToolResult):
                         return step
@@ -199,16 +199,16 @@ class _Handlers:
         import mcp_types as types
         from mcp.shared.exceptions import MCPError
 
-        eyes, uri = self._eyes_of(context), str(params.uri)
+        toolkit, uri = self._toolkit_of(context), str(params.uri)
 
         def work(_: Tell) -> tuple[bytes, str]:
             found = _URI.fullmatch(uri)
             if found is None:
                 raise InputError(f"a resource looks like {_uri('{image}', 'overlay.jpg')}")
-            return resources.read(eyes, found[1], found[2])
+            return resources.read(toolkit, found[1], found[2])
 
         try:
-            content, kind = await self._gate.run(work)
+            content, kind = await self._queue.run(work)
         except Exception as error:
             status, _, told = refusal(error)
             code = types.INVALID_PARAMS if status == 422 else types.INTERNAL_ERROR
@@ -260,7 +260,7 @@ class _Handlers:
             client is not None and client.client_info.name in STRUCTURED_CLIENTS
         )
 
-    def _eyes_of(self, context: "ServerRequestContext[Any, Any]") -> Toolkit:
+    def _toolkit_of(self, context: "ServerRequestContext[Any, Any]") -> Toolkit:
         """The eyes of whoever sent this request.
 
         Over HTTP a session is what the handshake of the older protocols began; its id was checked
@@ -269,22 +269,22 @@ class _Handlers:
         from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
         if context.request is None:
-            return self._eyes
+            return self._toolkit
         session = None
         if context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
             session = context.request.headers.get("mcp-session-id")
-        return replace(self._eyes, owner=session and f"mcp {session}")
+        return replace(self._toolkit, owner=session and f"mcp {session}")
 
 
-def _result(sight: ToolResult, structured: bool) -> "types.CallToolResult":
+def _result(result: ToolResult, structured: bool) -> "types.CallToolResult":
     """A sight as words, pictures, links to masks, and values if they are asked for."""
     import mcp_types as types
 
-    links = [_link(sight.image, "masks.json")] if sight.masks else []
-    if len(sight.masks) <= MAX_LINKS:
-        links += [_link(sight.image, "masks/{number}.png", mark.number) for mark in sight.masks]
+    links = [_link(result.image, "masks.json")] if result.masks else []
+    if len(result.masks) <= MAX_LINKS:
+        links += [_link(result.image, "masks/{number}.png", mark.number) for mark in result.masks]
     sized = fit(
-        sight, [link.model_dump(by_alias=True, exclude_none=True) for link in links], structured
+        result, [link.model_dump(by_alias=True, exclude_none=True) for link in links], structured
     )
     pictures = [
         types.ImageContent(data=base64.b64encode(file).decode("ascii"), mime_type="image/jpeg")
@@ -325,13 +325,13 @@ def _annotations(tool: str) -> "types.ToolAnnotations":
     )
 
 
-def _limits(eyes: Toolkit, gate: WorkQueue) -> str:
+def _limits(toolkit: Toolkit, queue: WorkQueue) -> str:
     """The limits of every tool in one paragraph."""
-    intake = eyes.intake
-    pixels = min(intake.max_megapixels, eyes.agent.max_megapixels)
+    loader = toolkit.loader
+    pixels = min(loader.max_megapixels, toolkit.agent.max_megapixels)
     return (
-        f"Limits: an image of at most {intake.max_bytes / 1e6:g} MB and {pixels:g} megapixels; "
-        f"{gate.seconds:g} seconds a call; a result of at most {MAX_RESULT_BYTES / 1e3:g} kB and "
+        f"Limits: an image of at most {loader.max_bytes / 1e6:g} MB and {pixels:g} megapixels; "
+        f"{queue.seconds:g} seconds a call; a result of at most {MAX_RESULT_BYTES / 1e3:g} kB and "
         f"{MAX_RESULT_TOKENS:,} tokens (pictures are made smaller, rows of masks are left out)."
     )
 

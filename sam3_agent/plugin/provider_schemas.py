@@ -48,14 +48,14 @@ def schemas(format: Format, tools: Sequence[Tool]) -> list[Any]:  # noqa: A002
     )
 
 
-def content(sight: ToolResult, format: Format) -> Any:  # noqa: A002
+def content(result: ToolResult, format: Format) -> Any:  # noqa: A002
     """What a model gets as the result of its call, in a provider's form.
 
     openai: the text of a `tool` message, which cannot hold a picture. openai-responses: the
     `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
     later read the picture in it). anthropic: the `content` of a tool_result.
     """
-    sized = fit(sight)
+    sized = fit(result)
     text = sized.text
     if format == "openai":
         return text

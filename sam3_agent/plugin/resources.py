@@ -23,24 +23,24 @@ KINDS = {
 _MASK = re.compile(r"masks/([1-9]\d{0,5})\.png")
 
 
-def read(eyes: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
+def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
     """The content of a resource and its MIME type; raises InputError for one that is not there."""
     found = _MASK.fullmatch(name)
     kind = KINDS.get("masks/{number}.png" if found else name)
     if kind is None:
         raise InputError(f"there is no {name[:80]!r}; there are {', '.join(KINDS)}")
-    study = eyes.studies.get(eyes.owner, handle)
-    with study.lock:
-        scene = study.scene
+    session = toolkit.sessions.get(toolkit.owner, handle)
+    with session.lock:
+        scene = session.scene
         if found:
             number, known = int(found[1]), len(scene.masks)
             if number > known:
                 raise InputError(f"there is no mask {number}; the image has {known} masks")
             return mask_file(scene, number), kind[0]
         if name == "overlay.jpg":
-            picture = registry.draw(scene.image, scene.select(study.shown), study.shown)
+            picture = registry.draw(scene.image, scene.select(session.shown), session.shown)
             (file,) = compressed([picture]) or (picture_file(picture),)
             return file, kind[0]
         if name == "masks.json":
-            return json.dumps(study.masks_data()).encode(), kind[0]
-        return f"[{', '.join(study.answers)}]".encode(), kind[0]
+            return json.dumps(session.masks_data()).encode(), kind[0]
+        return f"[{', '.join(session.answers)}]".encode(), kind[0]

@@ -32,12 +32,12 @@ PATHS = {"ask_image": "/ask"}
 """Where a tool is found, if not under its name."""
 
 
-def app(eyes: Toolkit, gate: WorkQueue, rules: Rules) -> AccessMiddleware:
+def app(toolkit: Toolkit, queue: WorkQueue, rules: Rules) -> AccessMiddleware:
     """The server as an ASGI app; its callers have no sessions, only the handles of their images."""
-    return AccessMiddleware(build(replace(eyes, owner=None), gate), rules)
+    return AccessMiddleware(build(replace(toolkit, owner=None), queue), rules)
 
 
-def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
+def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
     """The app behind the door."""
     require("fastapi", "starlette", "python_multipart", purpose="the REST server")
     from fastapi import FastAPI
@@ -46,10 +46,10 @@ def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(sweep(eyes.studies))
+        sweeping = asyncio.create_task(sweep(toolkit.sessions))
         yield
         sweeping.cancel()
-        await asyncio.to_thread(gate.close)
+        await asyncio.to_thread(queue.close)
 
     made = FastAPI(
         title="sam3-agent",
@@ -58,13 +58,13 @@ def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
         lifespan=lifespan,
         redoc_url=None,
     )
-    desk = _Handlers(eyes, gate)
-    made.add_exception_handler(HTTPException, desk.refused)
+    handlers = _Handlers(toolkit, queue)
+    made.add_exception_handler(HTTPException, handlers.refused)
     for tool in TOOLS.values():
         path = PATHS.get(tool.name, f"/{tool.name}")
         made.add_api_route(
             path,
-            desk.counted(path, desk.tool(tool)),
+            handlers.counted(path, handlers.tool(tool)),
             methods=["POST"],
             name=tool.name,
             summary=tool.description.splitlines()[0],
@@ -73,7 +73,7 @@ def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
         )
     made.add_api_route(
         "/images",
-        desk.counted("/images", desk.open),
+        handlers.counted("/images", handlers.open),
         methods=["POST"],
         summary="Open an image; its handle stands for it in all other calls.",
         openapi_extra=IMAGE,
@@ -81,15 +81,17 @@ def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
     )
     made.add_api_route(
         "/images/{handle}/{name:path}",
-        desk.counted("/images/{handle}", desk.file),
+        handlers.counted("/images/{handle}", handlers.file),
         methods=["GET"],
         summary="A picture, mask or conversation of an image.",
         responses={200: FILES, **failures(404, 422, 429, 500, 504)},
     )
-    made.add_api_route("/health", desk.health, methods=["GET"], summary="Whether the server runs.")
+    made.add_api_route(
+        "/health", handlers.health, methods=["GET"], summary="Whether the server runs."
+    )
     made.add_api_route(
         "/metrics",
-        desk.metrics,
+        handlers.metrics,
         methods=["GET"],
         summary="Counters and gauges for Prometheus.",
         response_class=PlainTextResponse,
@@ -100,9 +102,9 @@ def build(eyes: Toolkit, gate: WorkQueue) -> "FastAPI":
 class _Handlers:
     """Answers the requests."""
 
-    def __init__(self, eyes: Toolkit, gate: WorkQueue) -> None:
-        self._eyes = eyes
-        self._gate = gate
+    def __init__(self, toolkit: Toolkit, queue: WorkQueue) -> None:
+        self._toolkit = toolkit
+        self._queue = queue
         self._metrics = Metrics()
 
     def counted(
@@ -138,7 +140,7 @@ class _Handlers:
 
         async def answer(request: Request) -> Response:
             given = await self._given(request)
-            stream = self._gate.stream(lambda tell: self._run(tool, given, tell))
+            stream = self._queue.stream(lambda tell: self._run(tool, given, tell))
             if "text/event-stream" in request.headers.get("accept", ""):
                 first = await anext(stream)  # what is refused at once has its own status
                 return StreamingResponse(_events(first, stream), media_type="text/event-stream")
@@ -162,11 +164,11 @@ class _Handlers:
             values = _values(given)
             if set(values) != {"image"} or not isinstance(values["image"], str | bytes):
                 raise InputError('give {"image": "an https URL or a data URI"}, or a file')
-            study = self._eyes.study(values["image"])
-            scene = study.scene
-            return {"image": study.handle, "width": scene.width, "height": scene.height}
+            session = self._toolkit.session(values["image"])
+            scene = session.scene
+            return {"image": session.handle, "width": scene.width, "height": scene.height}
 
-        return JSONResponse(await self._gate.run(work))
+        return JSONResponse(await self._queue.run(work))
 
     async def file(self, request: "Request") -> "Response":
         """A picture, mask or conversation."""
@@ -174,7 +176,9 @@ class _Handlers:
 
         handle, name = request.path_params["handle"], request.path_params["name"]
         try:
-            content, kind = await self._gate.run(lambda _: resources.read(self._eyes, handle, name))
+            content, kind = await self._queue.run(
+                lambda _: resources.read(self._toolkit, handle, name)
+            )
         except InputError as error:
             return _failed(404, "input", str(error))
         headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
@@ -182,7 +186,7 @@ class _Handlers:
 
     async def health(self) -> dict[str, str]:
         """Whether the server runs, and with which models."""
-        agent = self._eyes.agent
+        agent = self._toolkit.agent
         names = {"planner": agent.planner.name, "segmenter": agent.segmenter.name}
         return {"status": "ok", **{part: public_name(name) for part, name in names.items()}}
 
@@ -190,12 +194,12 @@ class _Handlers:
         """Counters and gauges."""
         from starlette.responses import PlainTextResponse
 
-        gate, studies = self._gate, self._eyes.studies
+        queue, sessions = self._queue, self._toolkit.sessions
         text = self._metrics.text(
-            running=min(gate.inside, gate.running),
-            waiting=max(0, gate.inside - gate.running),
-            images=len(studies),
-            image_bytes=studies.weight(),
+            running=min(queue.inside, queue.running),
+            waiting=max(0, queue.inside - queue.running),
+            images=len(sessions),
+            image_bytes=sessions.weight(),
         )
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
@@ -224,12 +228,12 @@ class _Handlers:
 
     def _run(self, tool: Tool, given: "bytes | dict[str, Any]", tell: Tell) -> dict[str, Any]:
         """Run a tool; the result as JSON values, with the masks as COCO RLE."""
-        eyes = replace(self._eyes, watch=tell)
+        toolkit = replace(self._toolkit, watch=tell)
         values = _values(given)
         if isinstance(values.get("image"), bytes):
-            values["image"] = eyes.study(values["image"]).handle
-        sight: ToolResult = getattr(eyes, tool.name)(**tool.fitting(values))
-        return sight.to_dict(segmentations=True)
+            values["image"] = toolkit.session(values["image"]).handle
+        result: ToolResult = getattr(toolkit, tool.name)(**tool.fitting(values))
+        return result.to_dict(segmentations=True)
 
 
 def _values(given: "bytes | dict[str, Any]") -> dict[str, Any]:

@@ -86,21 +86,21 @@ def text_bytes(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def fit(sight: ToolResult, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
+def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
     """The parts of a result that stay within MAX_RESULT_BYTES and MAX_RESULT_TOKENS.
 
     links: the JSON values of the blocks that go along unchanged. structured: whether structured
     content is sent too, and counts.
     """
-    sight = replace(sight, text=sendable(sight.text))
+    result = replace(result, text=sendable(result.text))
     linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
-    sizes = [picture_size(picture) for picture in sight.pictures]
+    sizes = [picture_size(picture) for picture in result.pictures]
     wanted = sum(picture_tokens(*size) for size in sizes)
     room = MAX_RESULT_TOKENS - linked
-    text, values = _words(sight, structured, max(room - wanted, LEAST_WORDS))
+    text, values = _words(result, structured, max(room - wanted, LEAST_WORDS))
     room -= _cost(text, values)
     free = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, ([*links], text, values)))
-    files = compressed(sight.pictures, room, free)
+    files = compressed(result.pictures, room, free)
     if files is None:
         files = ()
         text += "\nThe pictures are left out: they do not fit into one result; use look."
@@ -112,49 +112,49 @@ def fit_text(text: str) -> str:
     return _longest(sendable(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
-def _words(sight: ToolResult, structured: bool, room: int) -> Words:
+def _words(result: ToolResult, structured: bool, room: int) -> Words:
     """The text and structured content within `room` tokens.
 
     Masks lose their rows first, last ones first; then details go, then the middle of the text.
     """
 
-    def rendered(rows: int, details: bool = True, words: str = sight.text) -> Words:
-        shown = _shortened(sight, rows, details, words)
+    def rendered(rows: int, details: bool = True, words: str = result.text) -> Words:
+        shown = _shortened(result, rows, details, words)
         return shown.report(), shown.to_dict() if structured else None
 
     def cost(rows: int) -> int:
         return _cost(*rendered(rows))
 
-    rows = len(sight.masks)
+    rows = len(result.masks)
     if cost(rows) > room:
         # more rows cost more: the largest number that fits is found by halving
         rows = bisect.bisect_right(range(min(rows, room // LEAST_ROW)), room, key=cost) - 1
     if rows >= 0:
         return rendered(rows)
     without = _cost(*rendered(0, details=False, words=""))
-    words = _longest(sight.text, lambda t: _cost(*rendered(0, False, t)), max(room, without))
+    words = _longest(result.text, lambda t: _cost(*rendered(0, False, t)), max(room, without))
     return rendered(0, details=False, words=words)
 
 
-def _shortened(sight: ToolResult, rows: int, details: bool, words: str) -> ToolResult:
+def _shortened(result: ToolResult, rows: int, details: bool, words: str) -> ToolResult:
     """The sight with its first `rows` masks and these words; it says what is left out."""
-    left = sight.masks[rows:]
-    whole = f"(over MCP: sam3://{sight.image}/conversation.json)"
+    left = result.masks[rows:]
+    whole = f"(over MCP: sam3://{result.image}/conversation.json)"
     omitted = []
     if left:
         omitted.append(
-            f"masks {left[0].number} to {left[-1].number} ({len(left)} of {len(sight.masks)}) have "
-            "no row here: call measure with up to 60 of their numbers at a time "
-            f"(over MCP: sam3://{sight.image}/masks.json)"
+            f"masks {left[0].number} to {left[-1].number} ({len(left)} of {len(result.masks)}) "
+            "have no row here: call measure with up to 60 of their numbers at a time "
+            f"(over MCP: sam3://{result.image}/masks.json)"
         )
-    if not details and sight.details:
+    if not details and result.details:
         omitted.append(f"details are left out {whole}")
-    if words != sight.text:
+    if words != result.text:
         omitted.append(f"the middle of the text is left out {whole}")
-    kept = dict(sight.details) if details else {}
+    kept = dict(result.details) if details else {}
     if omitted:
         kept["omitted"] = "; ".join(omitted)
-    return replace(sight, masks=sight.masks[:rows], details=kept, text=words)
+    return replace(result, masks=result.masks[:rows], details=kept, text=words)
 
 
 def _cost(text: str, values: dict[str, Any] | None) -> int:

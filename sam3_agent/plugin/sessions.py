@@ -115,35 +115,35 @@ class Sessions:
         self.idle_seconds = idle_seconds
         self._segmenter = segmenter
         self._clock = clock
-        self._studies: dict[str, Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._studies)
+        return len(self._sessions)
 
     def open(self, owner: str | None, image: Pixels) -> Session:
         """The study of an (H, W, 3) uint8 image: the one that the session has open, unless full."""
         content = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
         with self._lock:
-            for study in list(self._studies.values()):
-                if owner is not None and (study.owner, study.content) == (owner, content):
-                    if not study.full():
-                        return self._touched(study)
-                    del self._studies[study.handle]
+            for session in list(self._sessions.values()):
+                if owner is not None and (session.owner, session.content) == (owner, content):
+                    if not session.full():
+                        return self._touched(session)
+                    del self._sessions[session.handle]
             handle = f"img_{secrets.token_hex(12)}"
-            study = Session(handle, owner, Scene(image, self._segmenter), content, self._clock())
-            self._studies[handle] = study
+            session = Session(handle, owner, Scene(image, self._segmenter), content, self._clock())
+            self._sessions[handle] = session
             self._drop(owner)
-            return study
+            return session
 
     def get(self, owner: str | None, handle: str) -> Session:
         """The study of a handle; raises InputError when this session has no such image."""
         with self._lock:
             self._drop(owner)
-            study = self._studies.get(handle)
-            if study is None or study.owner not in (None, owner):
+            session = self._sessions.get(handle)
+            if session is None or session.owner not in (None, owner):
                 raise InputError(GONE)
-            return self._touched(study)
+            return self._touched(session)
 
     def drop_idle(self) -> None:
         """Drop what was not used for long; a server calls this now and then."""
@@ -153,36 +153,38 @@ class Sessions:
     def weight(self) -> int:
         """Bytes that everything takes, roughly."""
         with self._lock:
-            return sum(study.weight() for study in self._studies.values())
+            return sum(session.weight() for session in self._sessions.values())
 
-    def _touched(self, study: Session) -> Session:
+    def _touched(self, session: Session) -> Session:
         """The study as the one that was used last."""
-        study.used = self._clock()
-        self._studies[study.handle] = self._studies.pop(study.handle)
-        return study
+        session.used = self._clock()
+        self._sessions[session.handle] = self._sessions.pop(session.handle)
+        return session
 
     def _drop(self, owner: str | None) -> None:
         """Drop idle images, then a session's and all sessions' oldest until they fit."""
         oldest = self._clock() - self.idle_seconds
-        self._studies = {h: study for h, study in self._studies.items() if study.used > oldest}
+        self._sessions = {
+            h: session for h, session in self._sessions.items() if session.used > oldest
+        }
         if owner is not None:
-            own = [study for study in self._studies.values() if study.owner == owner]
+            own = [session for session in self._sessions.values() if session.owner == owner]
             self._shrink(own, self.session_bytes, self.session_images)
-        self._shrink(list(self._studies.values()), self.total_bytes, len(self._studies))
+        self._shrink(list(self._sessions.values()), self.total_bytes, len(self._sessions))
 
-    def _shrink(self, studies: list[Session], limit: float, count: int) -> None:
+    def _shrink(self, sessions: list[Session], limit: float, count: int) -> None:
         """Drop the first of these, but never the last, until they weigh at most `limit`."""
-        total = sum(study.weight() for study in studies)
-        left = len(studies)
-        for study in studies[:-1]:
+        total = sum(session.weight() for session in sessions)
+        left = len(sessions)
+        for session in sessions[:-1]:
             if total <= limit and left <= count:
                 return
-            del self._studies[study.handle]
-            total, left = total - study.weight(), left - 1
+            del self._sessions[session.handle]
+            total, left = total - session.weight(), left - 1
 
 
-async def sweep(studies: Sessions, seconds: float = 60.0) -> None:
+async def sweep(sessions: Sessions, seconds: float = 60.0) -> None:
     """Drop idle images now and then, until cancelled."""
     while True:
         await asyncio.sleep(seconds)
-        studies.drop_idle()
+        sessions.drop_idle()

@@ -40,8 +40,8 @@ class Toolkit:
     """
 
     agent: Agent
-    studies: Sessions
-    intake: ImageLoader = field(default_factory=ImageLoader)
+    sessions: Sessions
+    loader: ImageLoader = field(default_factory=ImageLoader)
     owner: str | None = LOCAL
     images: Mapping[str, ImageSource] = field(default_factory=dict)
     watch: Callable[[Event], None] = lambda event: None
@@ -61,19 +61,19 @@ class Toolkit:
         on the left").
         query: the question, in plain words, up to 4,000 characters.
         """
-        study = self.study(image)
-        with study.lock:
-            study.check_room()
+        session = self.session(image)
+        with session.lock:
+            session.check_room()
             if (
-                image != study.handle
-                or study.chat is None
-                or len(study.chat.answers) >= MAX_ANSWERS
+                image != session.handle
+                or session.chat is None
+                or len(session.chat.answers) >= MAX_ANSWERS
             ):
-                study.chat = Chat(self.agent, study.scene)
+                session.chat = Chat(self.agent, session.scene)
             try:
-                answer = self._answer(study.chat, query)
+                answer = self._answer(session.chat, query)
             finally:
-                study.scene.forget_features()
+                session.scene.forget_features()
             values = answer.to_dict()
             usage = values["usage"]
             kept = {
@@ -82,10 +82,10 @@ class Toolkit:
                 "segmenter": public_name(answer.segmenter),
                 "conversation": [message.to_dict() for message in answer.messages],
             }
-            study.answers.append(json.dumps(kept))
+            session.answers.append(json.dumps(kept))
             told = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
-            return self._sight(
-                study,
+            return self._result(
+                session,
                 answer.text,
                 answer.masks,
                 answer.numbers,
@@ -162,34 +162,34 @@ class Toolkit:
             raise ToolError(
                 f"{public_name(self.agent.segmenter.name)} cannot be given {what}; use segment"
             )
-        study = self.study(image)
-        with study.lock:
-            study.check_room()
+        session = self.session(image)
+        with session.lock:
+            session.check_room()
             if name in SEGMENTING:
-                why = self.agent.outside_domain(study.scene.image)
+                why = self.agent.outside_domain(session.scene.image)
                 if why is not None:
-                    return self._sight(study, why, study.scene.select(()), (), status="unable")
+                    return self._result(session, why, session.scene.select(()), (), status="unable")
             try:
-                result = tools[name].function(study.scene, **arguments)
+                result = tools[name].function(session.scene, **arguments)
             finally:
-                study.scene.forget_features()
+                session.scene.forget_features()
             assert isinstance(result, Observation), "only `answer` ends a run"
             numbers = [mask["number"] for mask in result.data.get("masks", ())]
             numbers = numbers or result.data.get("numbers", [])
             found = ("masks", "image") if "findings" in result.data else ("image", "numbers")
-            return self._sight(
-                study,
+            return self._result(
+                session,
                 result.text,
-                study.scene.select(numbers),
+                session.scene.select(numbers),
                 numbers,
                 details={key: value for key, value in result.data.items() if key not in found},
                 pictures=result.pictures,
             )
 
-    def study(self, image: str | bytes) -> Session:
+    def session(self, image: str | bytes) -> Session:
         """The image under study that a caller means; opens it if it is not open yet."""
         if isinstance(image, str) and _HANDLE.fullmatch(image):
-            return self.studies.get(self.owner, image)
+            return self.sessions.get(self.owner, image)
         if isinstance(image, str) and image in self.images:
             pixels = load_image(self.images[image], max_megapixels=self.agent.max_megapixels)
         elif isinstance(image, str) and self.images and not _is_source(image):
@@ -197,8 +197,8 @@ class Toolkit:
                 f"there is no image {image[:80]!r}; there is: {', '.join(self.images)}"
             )
         else:
-            pixels = self.intake.read(image)
-        return self.studies.open(self.owner, pixels)
+            pixels = self.loader.read(image)
+        return self.sessions.open(self.owner, pixels)
 
     def _answer(self, chat: Chat, query: str) -> Answer:
         events = chat.stream(query)
@@ -211,12 +211,12 @@ class Toolkit:
             events.close()
         raise AssertionError("a stream ends with Finished")
 
-    def _sight(
-        self, study: Session, text: str, masks: Masks, numbers: Sequence[int], **more: Any
+    def _result(
+        self, session: Session, text: str, masks: Masks, numbers: Sequence[int], **more: Any
     ) -> ToolResult:
-        scene, study.shown = study.scene, tuple(numbers)
+        scene, session.shown = session.scene, tuple(numbers)
         return ToolResult(
-            study.handle,
+            session.handle,
             scene.width,
             scene.height,
             text,

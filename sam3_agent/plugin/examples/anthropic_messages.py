@@ -20,8 +20,8 @@ def ask(picture: str, question: str, model: str = "claude-sonnet-5-5") -> str:
             return "".join(block.text for block in reply.content if block.type == "text")
         results = []
         for call in (block for block in reply.content if block.type == "tool_use"):
-            sight = plugin.call(call.name, call.input, {"photo": picture})
-            found = plugin.content(sight, "anthropic")
+            result = plugin.call(call.name, call.input, {"photo": picture})
+            found = plugin.content(result, "anthropic")
             results.append({"type": "tool_result", "tool_use_id": call.id, "content": found})
         messages.append({"role": "user", "content": results})
 

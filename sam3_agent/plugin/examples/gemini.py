@@ -20,8 +20,8 @@ def ask(picture: str, question: str, model: str = "gemini-3.8-flash") -> str:
             return str(reply.text)
         results = []
         for call in reply.function_calls:
-            sight = plugin.call(call.name, call.args, {"photo": picture})
-            found = {"id": call.id, "name": call.name, **plugin.content(sight, "gemini")}
+            result = plugin.call(call.name, call.args, {"photo": picture})
+            found = {"id": call.id, "name": call.name, **plugin.content(result, "gemini")}
             results.append({"function_response": found})
         contents.append({"role": "user", "parts": results})
 

@@ -18,8 +18,8 @@ def ask(picture: str, question: str, model: str = "gpt-6-luna") -> str:
         if not reply.tool_calls:
             return str(reply.content)
         for call in reply.tool_calls:
-            sight = plugin.call(call.function.name, call.function.arguments, {"photo": picture})
-            found = plugin.content(sight, "openai")
+            result = plugin.call(call.function.name, call.function.arguments, {"photo": picture})
+            found = plugin.content(result, "openai")
             messages.append({"role": "tool", "tool_call_id": call.id, "content": found})
 
 

@@ -18,8 +18,8 @@ def ask(picture: str, question: str, model: str = "gpt-6-luna") -> str:
         if not calls:
             return str(reply.output_text)
         for call in calls:
-            sight = plugin.call(call.name, call.arguments, {"photo": picture})
-            found = plugin.content(sight, "openai-responses")
+            result = plugin.call(call.name, call.arguments, {"photo": picture})
+            found = plugin.content(result, "openai-responses")
             items.append({"type": "function_call_output", "call_id": call.call_id, "output": found})
 
 
