@@ -89,7 +89,7 @@ def required(path: Path) -> set[str]:
     }
 
 
-GUARDED = {"plugin/door.py": {"starlette"}, "plugin/stdio.py": {"mcp", "mcp_types"}}
+GUARDED = {"plugin/middleware.py": {"starlette"}, "plugin/stdio.py": {"mcp", "mcp_types"}}
 """What a file imports that is only reached through one that requires it."""
 
 
