@@ -1,0 +1,88 @@
+"""Limits of a server: what `sam3-agent mcp` and `sam3-agent serve` have in common."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from sam3_agent.errors import InputError
+from sam3_agent.plugin.download import Downloader
+from sam3_agent.plugin.image_loader import ImageLoader
+from sam3_agent.plugin.middleware import LOOPBACK, Rules
+from sam3_agent.plugin.work_queue import WorkQueue
+
+MINIMUM = {"workers": 1, "waiting": 0, "seconds": 1, "memory_megabytes": 1, "megabytes": 0.001}
+"""Least value of a limit; others must be above 0."""
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """Limits of one server; raises InputError for a value that is too small.
+
+    workers: tool calls that run at once. waiting: calls that may wait; more are rejected with 429.
+    seconds: for one call, waiting included. memory_megabytes: of all open images together.
+    megabytes, megapixels: of one image.
+    """
+
+    workers: int = 2
+    waiting: int = 32
+    seconds: float = 300.0
+    memory_megabytes: float = 1000.0
+    megabytes: float = 32.0
+    megapixels: float = 50.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value, least = getattr(self, one.name), MINIMUM.get(one.name, 0)
+            # written so that NaN fails too
+            if not (value >= least if one.name in MINIMUM else value > 0):
+                bound = f"at least {least:g}" if one.name in MINIMUM else "above 0"
+                raise InputError(f"{one.name} must be {bound}, not {value!r}")
+
+    @property
+    def ask_seconds(self) -> float:
+        """Time budget of an ask: it ends with its best answer before the call times out."""
+        return 0.9 * self.seconds
+
+    @property
+    def memory_bytes(self) -> float:
+        """Memory of all open images."""
+        return self.memory_megabytes * 1e6
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of an image file or data URI."""
+        return int(self.megabytes * 1e6)
+
+    @property
+    def body_bytes(self) -> int:
+        """Size of an HTTP body: base64 makes a file a third longer."""
+        return int(self.megabytes * 1.4e6) + 100_000
+
+    @property
+    def line_bytes(self) -> int:
+        """Size of a line on stdin: too large an image still gets an error that says so."""
+        return int(self.megabytes * 4e6) + 1_000_000
+
+    def work_queue(self) -> WorkQueue:
+        """The queue that runs the tool calls."""
+        return WorkQueue(self.workers, self.waiting, self.seconds)
+
+    def image_loader(self, roots: Sequence[Path] = (), urls: bool = True) -> ImageLoader:
+        """The loader of images below `roots` and, with `urls`, from the web.
+
+        Raises InputError for a root that is not a folder; `~` is the home folder.
+        """
+        folders = tuple(folder.expanduser() for folder in roots)
+        for folder in folders:
+            if not folder.is_dir():
+                raise InputError(f"--root {folder} is no folder")
+        downloads = Downloader(max_bytes=self.image_bytes) if urls else None
+        return ImageLoader(folders, downloads, self.image_bytes, self.megapixels)
+
+    def rules(self, address: str, token: str | None = None, hosts: Collection[str] = ()) -> Rules:
+        """The access rules of a server that listens on `address`, reached under `hosts` too.
+
+        On loopback only known host names are answered, on other addresses all if none is given.
+        """
+        known = LOOPBACK | set(hosts) if address in LOOPBACK or hosts else None
+        return Rules(token=token, hosts=known, max_bytes=self.body_bytes)
