@@ -9,6 +9,7 @@ from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.images import Pixels
 from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
 from sam3_agent.rle import FloatArray
+from sam3_agent.sanitize import shorten
 
 KINDS = {
     "grounding-dino": "GroundingDinoForObjectDetection",
@@ -89,10 +90,9 @@ class GroundingDino:
         )
         count = tokens["input_ids"].shape[1]
         if count > self._context:
-            shown = phrase if len(phrase) <= 60 else phrase[:59] + "…"
             raise PromptError(
-                f"the concept phrase {shown!r} has {count} tokens, Grounding DINO reads at most "
-                f"{self._context}; use a short noun phrase such as 'red car'"
+                f"the concept phrase {shorten(phrase, 60)!r} has {count} tokens, Grounding DINO "
+                f"reads at most {self._context}; use a short noun phrase such as 'red car'"
             )
         return tokens
 

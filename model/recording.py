@@ -27,7 +27,7 @@ from sam3_agent.errors import DeadlineError, InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner, sees
-from sam3_agent.sanitize import sendable
+from sam3_agent.sanitize import replace_surrogates
 from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, TokenUsage, usage_of
 
@@ -60,7 +60,7 @@ class Recording:
         self._write_about({})
 
         def ask_person(question: str) -> str:
-            heard.append(sendable(ask(question)))
+            heard.append(replace_surrogates(ask(question)))
             self._write_about({})
             return heard[-1]
 

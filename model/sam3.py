@@ -32,6 +32,7 @@ from sam3_agent.model.lru import WeighedLRU
 from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
 from sam3_agent.model.point_segmenter import PointSegmenter
 from sam3_agent.rle import RLE, FloatArray, tight_boxes
+from sam3_agent.sanitize import shorten
 from sam3_agent.segmenter import (
     STANDARD,
     ConceptPrompt,
@@ -325,10 +326,9 @@ class Sam3Segmenter:
     def _tokens(self, phrase: str) -> list[int]:
         tokens: list[int] = self._processor.tokenizer(phrase)["input_ids"]
         if len(tokens) > self._context:
-            shown = phrase if len(phrase) <= 60 else phrase[:59] + "…"
             raise PromptError(
-                f"the concept phrase {shown!r} has {len(tokens)} tokens, SAM 3 reads at most "
-                f"{self._context}; use a short noun phrase such as 'red car'"
+                f"the concept phrase {shorten(phrase, 60)!r} has {len(tokens)} tokens, SAM 3 reads "
+                f"at most {self._context}; use a short noun phrase such as 'red car'"
             )
         return tokens
 

@@ -14,7 +14,7 @@ from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
 from sam3_agent.loop import Asked, Run
 from sam3_agent.planner import Planner, sees
 from sam3_agent.review import Candidate, Checks
-from sam3_agent.sanitize import sendable
+from sam3_agent.sanitize import replace_surrogates
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter, outside_domain
 from sam3_agent.tool import Tool
@@ -222,7 +222,7 @@ def checked_query(query: str) -> str:
         raise InputError(
             f"the question has {len(query)} characters, the limit is {MAX_QUERY_CHARACTERS}"
         )
-    return sendable(query.strip())
+    return replace_surrogates(query.strip())
 
 
 def _agree(first: Answer, second: Answer) -> bool:

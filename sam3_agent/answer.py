@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
+from sam3_agent.sanitize import one_line
 from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
@@ -60,7 +60,7 @@ class Answer:
         return f"{words} [{self.status}; {self._masks_by_phrase()}; {self.usage}]"
 
     def __repr__(self) -> str:
-        query, text = (shorten(words, 80, placeholder="…") for words in (self.query, self.text))
+        query, text = (one_line(words, 80) for words in (self.query, self.text))
         return (
             f"Answer(query={query!r}, status={self.status!r}, text={text!r}, "
             f"masks={self.masks!r}, planner={self.planner!r}, segmenter={self.segmenter!r})"

@@ -9,7 +9,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.events import Event, Finished
 from sam3_agent.loop import LAST_TURN, Asked
 from sam3_agent.messages import Message
-from sam3_agent.sanitize import cut
+from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Scene
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Chat:
             raise InputError("this chat is still answering; wait, or open another chat")
         try:
             said = [
-                f"Earlier: {cut(one.query, MAX_EARLIER)} -> {cut(one.text, MAX_EARLIER)}\n"
+                f"Earlier: {shorten(one.query, MAX_EARLIER)} -> {shorten(one.text, MAX_EARLIER)}\n"
                 for one in self.answers[-MAX_REMEMBERED:]
             ]
             answered = self.answers[-1].numbers if self.answers else ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sam3_agent.errors import ImageError
+from sam3_agent.sanitize import replace_surrogates, shorten
 
 MAX_DOWNLOAD_BYTES = 200_000_000
 DOWNLOAD_SECONDS = 60
@@ -126,8 +127,7 @@ def looks_like_base64(text: str) -> bool:
 def shown(source: str | os.PathLike[str]) -> str:
     """A path or URL as an error shows it."""
     text = os.fspath(source)
-    text = text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 2 :]}"
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return replace_surrogates(shorten(text, SHOWN, middle=True))
 
 
 def _download(url: str) -> bytes:

@@ -19,8 +19,9 @@ from sam3_agent.events import (
     TurnStarted,
 )
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.reply import sanitize_reply
 from sam3_agent.review import Checks
-from sam3_agent.sanitize import cut, kept
+from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
 from sam3_agent.text_answer import answer_text, text_answer
 from sam3_agent.tool import Conclusion, Tool, tool_named
@@ -307,7 +308,7 @@ class Run:
                 reply = self.agent.planner.reply(tuple(self.messages), tuple(self.tools.values()))
         finally:
             self.planner_seconds += time.monotonic() - began
-        reply = kept(reply)
+        reply = sanitize_reply(reply)
         self.account.add("planner", reply.spent)
         self.turns += 1
         self.messages.append(reply)
@@ -341,7 +342,7 @@ class Run:
                 result = self.tools[name].run(self.scene, call.arguments)
         except (ToolError, PromptError) as error:
             self.tool_errors += 1
-            told = cut(" ".join(str(error).split()), MAX_TOLD)
+            told = one_line(str(error), MAX_TOLD, middle=True)
             return Message("tool", f"Error: {told}", tool_call_id=call.id), True, None
         if isinstance(result, Conclusion):
             return Message("tool", "Answered.", tool_call_id=call.id), False, result

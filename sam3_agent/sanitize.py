@@ -1,34 +1,28 @@
-"""A model's reply as it goes into a conversation: text that can be sent on, and not endless."""
+"""Makes text from models and people safe to pass on: encodable, and of bounded length."""
 
-from dataclasses import replace
-
-from sam3_agent.messages import Message
-from sam3_agent.tool import MAX_ARGUMENTS
-
-MAX_SAID = 20_000
-"""Characters of a reply's words that are kept; of a longer one the middle is left out."""
+MAX_ARGUMENTS = 100_000
+"""Characters of the raw arguments of one call; more are refused."""
 
 
-def kept(reply: Message) -> Message:
-    """The reply with sendable, bounded texts."""
-    calls = tuple(
-        replace(
-            call,
-            id=sendable(call.id),
-            name=cut(sendable(call.name), 100),
-            arguments=sendable(call.arguments)[: MAX_ARGUMENTS + 1],
-        )
-        for call in reply.tool_calls
-    )
-    return replace(reply, text=cut(sendable(reply.text), MAX_SAID), tool_calls=calls)
-
-
-def sendable(text: str) -> str:
-    """Text without halves of surrogate pairs, which no encoding can carry."""
+def replace_surrogates(text: str) -> str:
+    """The text with "?" for halves of surrogate pairs, which no encoding can carry."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def cut(text: str, limit: int) -> str:
-    """Text of about `limit` characters at most; the middle gives way."""
-    half = limit // 2
-    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+def shorten(text: str, limit: int, *, middle: bool = False) -> str:
+    """The text in at most `limit` characters, with "…" for what is left out.
+
+    middle: leave out the middle instead of the end.
+    """
+    if len(text) <= limit:
+        return text
+    if limit < 1:
+        return ""
+    head = limit // 2 if middle else limit - 1
+    tail = limit - 1 - head
+    return f"{text[:head]}…{text[len(text) - tail :]}"
+
+
+def one_line(text: str, limit: int, *, middle: bool = False) -> str:
+    """The text on one line, otherwise as `shorten`."""
+    return shorten(" ".join(text.split()), limit, middle=middle)

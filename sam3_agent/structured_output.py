@@ -9,7 +9,7 @@ from typing import Any
 from sam3_agent.errors import PlannerError, ToolError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, sees
-from sam3_agent.sanitize import kept
+from sam3_agent.reply import sanitize_reply
 from sam3_agent.tool import Tool, tool_named
 from sam3_agent.usage import Budget, UsageTracker, current_tracker, usage_of
 
@@ -71,7 +71,7 @@ def _asked(
         if over is not None:
             return Opinion(None, f"the budget is used up: {over}")
         try:
-            reply = kept(model.reply(tuple(messages), (form,)))
+            reply = sanitize_reply(model.reply(tuple(messages), (form,)))
         except PlannerError as error:
             account.add(part, usage_of(error))
             return Opinion(None, str(error))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from sam3_agent.mentions import Mention, read_mentions
-from sam3_agent.sanitize import cut
+from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Conclusion
 
@@ -59,7 +59,7 @@ def answer_text(text: str) -> str:
     is_data = text.startswith("{") or (text.startswith("[") and text.endswith("]"))
     if is_data or _BROKEN_CALL.match(text) or not _WORD.search(text):
         return ""
-    return cut(text, MAX_TEXT)
+    return shorten(text, MAX_TEXT, middle=True)
 
 
 def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.mentions import Mention
+from sam3_agent.sanitize import MAX_ARGUMENTS, shorten
 from sam3_agent.scene import Scene
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Conclusion:
     unable: bool = False
 
 
-MAX_ARGUMENTS = 100_000
-"""Characters of the raw arguments of one call; more are refused."""
+MAX_SHOWN = 80
+"""Characters of a wrong value in an error."""
 
 ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]
 
@@ -112,7 +113,7 @@ class Tool:
         properties, required = self.parameters["properties"], self.parameters["required"]
         for name in values:
             if name not in properties:
-                told = _shorten(repr(name))
+                told = shorten(repr(name), MAX_SHOWN)
                 raise ToolError(f"{self.name} has no argument {told}; {self._usage()}")
         for name in required:
             if name not in values:
@@ -179,7 +180,7 @@ def read_json(text: str) -> Any:
         values = dict(pairs)
         if len(values) < len(pairs):
             twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
-            raise ValueError(f"the key {_shorten(repr(twice))} comes twice")
+            raise ValueError(f"the key {shorten(repr(twice), MAX_SHOWN)} comes twice")
         return values
 
     return json.loads(text, object_pairs_hook=once)
@@ -224,10 +225,6 @@ def _kind(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     try:
-        return _shorten(json.dumps(value))
+        return shorten(json.dumps(value), MAX_SHOWN)
     except RecursionError:
         return "[[…"
-
-
-def _shorten(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

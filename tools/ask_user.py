@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sam3_agent.errors import ToolError
-from sam3_agent.sanitize import cut, sendable
+from sam3_agent.sanitize import replace_surrogates, shorten
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation, Tool
 
@@ -32,7 +32,7 @@ def ask_person_tool(ask: Callable[[str], str]) -> Tool:
         if heard:
             return Observation(heard)
         question = question.strip()
-        reply = cut(sendable(ask(question)).strip(), MAX_REPLY)
+        reply = shorten(replace_surrogates(ask(question)).strip(), MAX_REPLY, middle=True)
         if not reply:
             heard = "No reply: take the likeliest reading and say which in the answer."
             return Observation(heard)

@@ -16,6 +16,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.review import Candidate, Completeness, Verdict
+from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
 from sam3_agent.structured_output import Opinion, consult
 from sam3_agent.tool import Observation, Tool
@@ -180,7 +181,7 @@ class Checker:
             for region in map(_in_percent, opinion.values["regions"])
             if region is not None
         ]
-        what = _short(opinion.values["missing"]) or "something"
+        what = one_line(opinion.values["missing"], MAX_REASON) or "something"
         return Completeness(False, what, tuple(regions[:MAX_REGIONS]))
 
     def better(
@@ -203,14 +204,14 @@ def _counted(number: int, ballots: Sequence[Opinion]) -> Verdict:
         votes += [one for one in given if one["number"] == number][:1]
     if not votes:
         failure = next((ballot.failure for ballot in ballots if ballot.failure), "no verdict")
-        return Verdict(number, None, 0.0, _short(failure))
+        return Verdict(number, None, 0.0, one_line(failure, MAX_REASON))
     counts = Counter(vote["right"] for vote in votes)
     right, most = counts.most_common(1)[0]
     if 2 * most == len(votes) and len(counts) > 1:
         return Verdict(number, None, 0.0, "the votes are even")
     agreeing = [vote for vote in votes if vote["right"] == right]
     sure = sum(min(1.0, max(0.0, vote["confidence"])) for vote in agreeing) / len(votes)
-    return Verdict(number, right, sure, _short(agreeing[0]["reason"]))
+    return Verdict(number, right, sure, one_line(agreeing[0]["reason"], MAX_REASON))
 
 
 def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Message:
@@ -246,8 +247,3 @@ def _in_percent(region: Sequence[float]) -> npt.NDArray[np.float64] | None:
 def _check_text(name: str, text: str) -> None:
     if not text.strip() or len(text) > MAX_STATEMENT:
         raise ToolError(f"{name} must have 1 to {MAX_STATEMENT} characters")
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import ToolError
-from sam3_agent.sanitize import cut
+from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Finding, Region, Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box
@@ -128,7 +128,7 @@ def _vocabulary_line(scene: Scene) -> str:
         ", ".join(nouns) + (f" (also {'/'.join(attributes)})" if attributes else "")
         for attributes, nouns in groups.items()
     ]
-    return cut(f"The segmenter knows only: {'; '.join(parts)}.", MAX_VOCABULARY)
+    return shorten(f"The segmenter knows only: {'; '.join(parts)}.", MAX_VOCABULARY, middle=True)
 
 
 def _finding_line(scene: Scene, finding: Finding, fresh: set[int]) -> str:

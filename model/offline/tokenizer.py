@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from sam3_agent.model.offline.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Words
+from sam3_agent.sanitize import shorten
 
 MAX_WORDS = 80
 
@@ -127,4 +128,4 @@ def _without_image(words: list[str]) -> list[str]:
 def _shown(words: list[str]) -> str:
     """Words in quotation marks; what cannot be printed by its code."""
     text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in " ".join(words))
-    return f'"{text if len(text) <= 60 else text[:59] + "…"}"'
+    return f'"{shorten(text, 60)}"'

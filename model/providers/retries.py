@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.model.providers.refusals import Refusal
+from sam3_agent.sanitize import one_line
 from sam3_agent.usage import deadline
 
 logger = logging.getLogger(__name__)
@@ -124,8 +125,7 @@ class Line:
 
     def redacted(self, text: str, limit: int = 400) -> str:
         """A server's words on one line, without keys, and not endless."""
-        text = " ".join(self._without_keys(text).split())
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return one_line(self._without_keys(text), limit)
 
     @contextmanager
     def setting_up(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ import logging
 from sam3_agent.errors import InputError, ModelError, PlannerError, ToolError
 from sam3_agent.events import Event, PlannerReplied, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.plugin.work_queue import BusyError, LateError, StoppedError
+from sam3_agent.sanitize import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,11 @@ def progress(event: Event) -> str | None:
         case TurnStarted():
             return f"turn {event.turn} of {event.max_turns}"
         case ToolStarted():
-            return _line(f"{event.call.name} {event.call.arguments}")
+            return one_line(f"{event.call.name} {event.call.arguments}", MAX_LINE)
         case ToolFinished():
-            return _line(event.message.text)
+            return one_line(event.message.text, MAX_LINE)
         case PlannerReplied():
-            return _line(event.message.text) or None
+            return one_line(event.message.text, MAX_LINE) or None
     return None
 
 
@@ -43,8 +44,3 @@ def refusal(error: Exception) -> tuple[int, str, str]:
         return 502, who, f"the {who} failed; the server's log says why"
     logger.error("a bug", exc_info=error)
     return 500, "bug", "something went wrong in the server; its log says what"
-
-
-def _line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"

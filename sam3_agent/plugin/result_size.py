@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
 from sam3_agent.plugin.result import PICTURE_SIDE, ToolResult, picture_file, picture_size
-from sam3_agent.sanitize import cut, sendable
+from sam3_agent.sanitize import replace_surrogates, shorten
 
 MAX_RESULT_BYTES = 900_000
 """Bytes of a serialized result; the rest to 1,048,576 is for clients that serialize otherwise."""
@@ -92,7 +92,7 @@ def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False)
     links: the JSON values of the blocks that go along unchanged. structured: whether structured
     content is sent too, and counts.
     """
-    result = replace(result, text=sendable(result.text))
+    result = replace(result, text=replace_surrogates(result.text))
     linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
     sizes = [picture_size(picture) for picture in result.pictures]
     wanted = sum(picture_tokens(*size) for size in sizes)
@@ -109,7 +109,7 @@ def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False)
 
 def fit_text(text: str) -> str:
     """A text without anything else, such as an error, cut in its middle if it is too long."""
-    return _longest(sendable(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
+    return _longest(replace_surrogates(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
 def _words(result: ToolResult, structured: bool, room: int) -> Words:
@@ -163,11 +163,12 @@ def _cost(text: str, values: dict[str, Any] | None) -> int:
 
 def _longest(text: str, cost: Callable[[str], int], room: int) -> str:
     """The text, its middle cut as far as its cost needs."""
-    text = cut(text, 3 * room)
+    text = shorten(text, 3 * room, middle=True)
     if cost(text) <= room:
         return text
-    length = bisect.bisect_right(range(len(text)), room, key=lambda n: cost(cut(text, n))) - 1
-    return cut(text, max(0, length))
+    lengths = range(len(text))
+    fitting = bisect.bisect_right(lengths, room, key=lambda n: cost(shorten(text, n, middle=True)))
+    return shorten(text, max(0, fitting - 1), middle=True)
 
 
 def compressed(

@@ -11,7 +11,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sam3_agent.sanitize import sendable
+from sam3_agent.sanitize import replace_surrogates
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -117,7 +117,7 @@ def _reply(line: bytes, error: "ValidationError") -> "types.JSONRPCError | None"
         told = f"half of a surrogate pair, such as \\ud800, is no text ({told})"
     given = value.get("id")
     usable = isinstance(given, str | int) and not isinstance(given, bool)
-    usable = usable and sendable(str(given)) == str(given)
+    usable = usable and replace_surrogates(str(given)) == str(given)
     return _error(types.INVALID_REQUEST, told, given if usable else None)
 
 
