@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE, run_lengths, tight_boxes
+from sam3_agent.rle import RLE, BoolArray, encode_mask, run_lengths, tight_boxes
 
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
 """Formats of pictures that need not keep every value."""
@@ -119,7 +119,7 @@ def png_mask(path: Path, size: tuple[int, int]) -> RLE:
         raise InputError(f"there is no mask {path}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} is no mask that can be read: {error}") from error
-    dense = pixels != 0 if pixels.ndim == 2 else pixels.any(axis=2)
+    dense: BoolArray = np.asarray(pixels != 0 if pixels.ndim == 2 else pixels.any(axis=2))
     if dense.shape != size:
         height, width = dense.shape
         raise InputError(f"{path} is {width}x{height} pixels, the image {size[1]}x{size[0]}")
@@ -128,8 +128,7 @@ def png_mask(path: Path, size: tuple[int, int]) -> RLE:
             f"{path} has {between} pixels between black and the mask (JPEG artefacts or soft "
             "edges), so where the mask ends is not known: save it as a PNG with two values"
         )
-    packed: RLE = coco.encode(np.asfortranarray(dense, dtype=np.uint8))
-    return packed
+    return encode_mask(dense)
 
 
 def _between(pixels: npt.NDArray[Any], lossy: bool) -> int:

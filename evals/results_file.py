@@ -17,12 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-import numpy as np
-
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row
-from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE
+from sam3_agent.rle import rle_from_record, rle_record
+from sam3_agent.serialization import masks_from_record, masks_record
 
 FORMAT = "sam3-agent run"
 VERSION = 1
@@ -288,8 +286,8 @@ def row_to_dict(index: int, row: Row) -> dict[str, Any]:
     """A row's line as JSON values; `index` is its key in the run (see `runner.chosen`)."""
     line = {"kind": "row", "index": index, **vars(row)}
     for name in ("pred", "found", "truth"):
-        line[name] = None if line[name] is None else _masks_dict(line[name])
-    line["ignore"] = None if row.ignore is None else _rle_dict(row.ignore)
+        line[name] = None if line[name] is None else masks_record(line[name])
+    line["ignore"] = None if row.ignore is None else rle_record(row.ignore)
     for name in ("tags", "about", "usage"):
         line[name] = dict(line[name])
     line["messages"] = [dict(message) for message in row.messages]
@@ -298,9 +296,9 @@ def row_to_dict(index: int, row: Row) -> dict[str, Any]:
 
 def row_from_dict(line: Mapping[str, Any]) -> Row:
     """The row of a line; raises ValueError, KeyError or TypeError for one that is none."""
-    ignore = None if line["ignore"] is None else _rle(line["ignore"])
-    truth = None if line["truth"] is None else _masks(line["truth"])
-    pred, found = _masks(line["pred"]), _masks(line["found"])
+    ignore = None if line["ignore"] is None else rle_from_record(line["ignore"])
+    truth = None if line["truth"] is None else masks_from_record(line["truth"])
+    pred, found = masks_from_record(line["pred"]), masks_from_record(line["found"])
     sizes = {masks.size for masks in (truth, pred, found) if masks is not None}
     if len(sizes) > 1:
         raise ValueError(f"its masks are of different sizes: {sorted(sizes)}")
@@ -321,35 +319,6 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
         earlier_cost=float(line.get("earlier_cost", 0.0)),
         repeat=int(line.get("repeat", 1)),
     )
-
-
-def _masks_dict(masks: Masks) -> dict[str, Any]:
-    return {
-        "size": list(masks.size),
-        "boxes": masks.boxes.tolist(),
-        "scores": masks.scores.tolist(),
-        "phrases": list(masks.phrases),
-        "counts": [rle["counts"].decode("ascii") for rle in masks.rles],
-    }
-
-
-def _masks(content: dict[str, Any]) -> Masks:
-    height, width = content["size"]
-    return Masks(
-        (height, width),
-        np.array(content["boxes"], np.float32).reshape(-1, 4),
-        np.array(content["scores"], np.float32),
-        tuple(content["phrases"]),
-        tuple(_rle({"size": [height, width], "counts": text}) for text in content["counts"]),
-    )
-
-
-def _rle_dict(rle: RLE) -> dict[str, Any]:
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def _rle(content: dict[str, Any]) -> RLE:
-    return {"size": list(content["size"]), "counts": content["counts"].encode("ascii")}
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:

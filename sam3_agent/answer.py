@@ -17,6 +17,7 @@ from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
 from sam3_agent.sanitize import one_line
+from sam3_agent.serialization import instance_records
 from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
@@ -83,7 +84,7 @@ class Answer:
             "status": self.status,
             "text": self.text,
             "image": {"width": width, "height": height},
-            "instances": _instances(self.masks, self.numbers),
+            "instances": instance_records(self.masks, self.numbers),
             "usage": self.usage.to_dict(),
             "planner": self.planner,
             "segmenter": self.segmenter,
@@ -91,7 +92,7 @@ class Answer:
                 {"start": one.start, "end": one.end, "numbers": list(one.numbers)}
                 for one in self.mentions
             ],
-            "beside": _instances(self.context_masks, self.context_numbers),
+            "beside": instance_records(self.context_masks, self.context_numbers),
         }
 
     def overlay(self) -> Pixels:
@@ -129,19 +130,3 @@ def _enumerated(parts: Sequence[str]) -> str:
     """The parts with commas; of many the first."""
     more = len(parts) - MAX_SHOWN
     return ", ".join(parts[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _instances(masks: Masks, numbers: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Masks as JSON values."""
-    areas = masks.areas()
-    return [
-        {
-            "number": number,
-            "phrase": masks.phrases[i],
-            "score": round(float(masks.scores[i]), 4),
-            "box": [round(float(v), 2) for v in masks.boxes[i]],
-            "area": int(areas[i]),
-            "segmentation": segmentation,
-        }
-        for i, (number, segmentation) in enumerate(zip(numbers, masks.rle(), strict=True))
-    ]

@@ -19,6 +19,7 @@ from sam3_agent.events import (
     TurnStarted,
 )
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.observations import UserQuestion
 from sam3_agent.reply import sanitize_reply
 from sam3_agent.review import Checks
 from sam3_agent.sanitize import one_line
@@ -86,11 +87,7 @@ class Run:
             "user",
             asked.query,
             () if asked.history else (self.scene.image,),
-            data={
-                "question": asked.query,
-                "answered": list(asked.answered),
-                "vocabulary": self.scene.vocabulary,
-            },
+            question=UserQuestion(asked.answered, self.scene.vocabulary),
         )
         before = asked.history or (Message("system", registry.system_prompt()),)
         self.messages = [*before, question]
@@ -347,7 +344,7 @@ class Run:
         if isinstance(result, Conclusion):
             return Message("tool", "Answered.", tool_call_id=call.id), False, result
         message = Message(
-            "tool", result.text, result.pictures, tool_call_id=call.id, data=result.data
+            "tool", result.text, result.pictures, tool_call_id=call.id, findings=result.findings
         )
         return message, False, None
 

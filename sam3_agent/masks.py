@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-from sam3_agent.rle import RLE, BoolArray, FloatArray, decode_crop, encode_crop, tight_boxes
+from sam3_agent.rle import (
+    RLE,
+    BoolArray,
+    FloatArray,
+    decode_crop,
+    encode_crop,
+    encode_mask,
+    rle_record,
+    tight_boxes,
+)
 
 Measure: TypeAlias = Literal["iou", "iom"]
 """How much two masks overlap: intersection over union, or over the smaller of the two (minimum)."""
@@ -68,7 +77,7 @@ class Masks:
     ) -> "Masks":
         """Masks from an (N, H, W) bool array; boxes are tight, scores default to 1."""
         count, height, width = dense.shape
-        rles = tuple(coco.encode(np.asfortranarray(one, dtype=np.uint8)) for one in dense)
+        rles = tuple(encode_mask(one) for one in dense)
         return cls(
             (height, width),
             tight_boxes(rles),
@@ -213,10 +222,7 @@ class Masks:
 
     def rle(self) -> list[dict[str, Any]]:
         """N compressed COCO RLEs that JSON can hold: {"size": [H, W], "counts": str}."""
-        return [
-            {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
-            for rle in self.rles
-        ]
+        return [rle_record(rle) for rle in self.rles]
 
 
 def _checked_index(

@@ -1,10 +1,10 @@
 """The conversation with a planner as plain values; the conversation is also the trace."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sam3_agent.images import Pixels
+from sam3_agent.observations import Findings, Question
 from sam3_agent.usage import TokenUsage
 
 
@@ -23,7 +23,7 @@ class Message:
 
     role: `system`, `user`, `assistant` (may carry tool calls) or `tool` (answers one call).
     pictures: (H, W, 3) uint8 arrays that the planner is shown.
-    data: what `text` says as JSON values, for planners and plugins that are programs.
+    question, findings: what `text` says, for planners and servers that are programs.
     spent: what it cost to get this message, as far as the planner knows.
     provider_state: opaque; a planner finds here what it put there (thought signatures and such).
     """
@@ -33,7 +33,8 @@ class Message:
     pictures: tuple[Pixels, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    data: Mapping[str, Any] | None = None
+    question: Question | None = None
+    findings: Findings | None = None
     provider_state: Any = None
     spent: TokenUsage = TokenUsage()
 

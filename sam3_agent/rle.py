@@ -4,7 +4,7 @@ pycocotools does the rest (area, IoU, union) but reads and writes only whole fra
 12-megapixel photo costs it 12 MB each time. Here the cost is that of the mask's own box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,12 @@ RLE: TypeAlias = dict[str, Any]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Positions: TypeAlias = npt.NDArray[np.int64]
+
+
+def encode_mask(mask: BoolArray) -> RLE:
+    """The RLE of an (H, W) bool mask."""
+    rle: RLE = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return rle
 
 
 def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> RLE:
@@ -66,6 +72,16 @@ def decode_crop(rle: RLE) -> tuple[BoolArray, tuple[int, int]]:
     steps[begin + ends - starts] -= 1
     pixels = np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_)
     return pixels.reshape(x1 - x0, y1 - y0).T, (x0, y0)
+
+
+def rle_record(rle: RLE) -> dict[str, Any]:
+    """A mask as JSON can hold it: {"size": [H, W], "counts": str}."""
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def rle_from_record(record: Mapping[str, Any]) -> RLE:
+    """The mask of an `rle_record`; ValueError, KeyError or TypeError for what is none."""
+    return {"size": list(record["size"]), "counts": record["counts"].encode("ascii")}
 
 
 def tight_boxes(rles: Sequence[RLE]) -> FloatArray:

@@ -41,7 +41,7 @@ class Finding:
 
     phrase: the concept phrase, or what else its masks are called. fresh: the numbers of those
     masks that nothing had found before. unknown: the part of a phrase that is outside the
-    segmenter's vocabulary, so that it was not looked for.
+    segmenter's vocabulary, so that it was not looked for; nearest: known words spelled like it.
     """
 
     phrase: str
@@ -49,6 +49,7 @@ class Finding:
     numbers: tuple[int, ...]
     fresh: tuple[int, ...] = ()
     unknown: str = ""
+    nearest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

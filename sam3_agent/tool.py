@@ -6,12 +6,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.mentions import Mention
+from sam3_agent.observations import Findings
 from sam3_agent.sanitize import MAX_ARGUMENTS, shorten
 from sam3_agent.scene import Scene
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a planner gets back from a tool: words, pictures, and the words' content as data."""
+    """What a planner gets back from a tool: words, pictures, and what the words say as values."""
 
     text: str
     pictures: tuple[Pixels, ...] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)
+    findings: Findings | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The loop: what a planner does, right or wrong, and what comes of it."""
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from sam3_agent.observations import SegmentFindings
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
@@ -83,7 +83,8 @@ def test_the_planner_sees_the_image_then_numbered_masks_with_scores_and_boxes(
     ]
     assert len(observed.pictures) == 1
     assert (observed.pictures[0] != 128).any()
-    assert json.loads(json.dumps(observed.data))["masks"][1]["area"] == 900
+    assert isinstance(observed.findings, SegmentFindings)
+    assert observed.findings.masks.areas().tolist() == [2500, 900, 400]
 
 
 def test_the_image_is_encoded_once_and_a_phrase_asked_twice_is_run_once(

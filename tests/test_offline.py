@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.vocabulary import NOUNS
+from sam3_agent.observations import MaskNumbers
 
 DOGS = [(10, 50, 40, 80), (60, 40, 100, 90), (150, 60, 170, 80)]
 CARS = [(10, 10, 50, 30), (80, 10, 110, 25)]
@@ -195,16 +197,13 @@ def test_an_answer_that_was_refused_is_an_error_and_not_repeated() -> None:
         reply([Message("user", "explain this joke"), refused, error])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [{}, {"image": {"width": 9, "height": 9}, "masks": [{}], "findings": []}, {"image": 3}],
-)
+@pytest.mark.parametrize("findings", [None, MaskNumbers((1,)), {"masks": [{"number": 1}]}])
 def test_what_another_segment_tool_gave_in_another_form_is_an_error(
-    segmenter: FakeSegmenter, data: dict[str, object]
+    segmenter: FakeSegmenter, findings: Any
 ) -> None:
     def segment(scene: Scene, phrases: list[str]) -> Observation:
         """Find things."""
-        return Observation("Found.", data=data)
+        return Observation("Found.", findings=findings)
 
     others = [tool for tool in registry.tools() if tool.name != "segment"]
     agent = Agent(
@@ -216,7 +215,7 @@ def test_what_another_segment_tool_gave_in_another_form_is_an_error(
 
 def test_results_of_other_tools_are_left_aside() -> None:
     other = Message("assistant", tool_calls=(ToolCall("x", "look", "{}"),))
-    result = Message("tool", "Seen.", tool_call_id="x", data={"findings": 3})
+    result = Message("tool", "Seen.", tool_call_id="x", findings=MaskNumbers((3,)))
 
     assert reply([Message("user", "the dog"), other, result]).tool_calls[0].name == "answer"
 

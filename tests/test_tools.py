@@ -10,6 +10,7 @@ from sam3_agent import Agent, Masks, Observation, PromptError, Scene, ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner
+from sam3_agent.observations import Measurements, SegmentFindings
 from sam3_agent.registry import tools
 from sam3_agent.scene import Edit, Finding
 
@@ -36,8 +37,18 @@ def run(scene: Scene, name: str, **arguments: Any) -> Observation:
     (tool,) = (tool for tool in tools() if tool.name == name)
     result = tool.run(scene, json.dumps(arguments))
     assert isinstance(result, Observation)
-    json.dumps(result.data)
+    assert result.findings is None or json.dumps(result.findings.to_dict())
     return result
+
+
+def found(result: Observation) -> SegmentFindings:
+    assert isinstance(result.findings, SegmentFindings)
+    return result.findings
+
+
+def measured(result: Observation) -> Measurements:
+    assert isinstance(result.findings, Measurements)
+    return result.findings
 
 
 def lines(scene: Scene, name: str, **arguments: Any) -> list[str]:
@@ -46,13 +57,13 @@ def lines(scene: Scene, name: str, **arguments: Any) -> list[str]:
 
 def test_a_mask_that_an_earlier_phrase_found_is_named_and_not_described_again(scene: Scene) -> None:
     run(scene, "segment", phrases=["dog", "leash"])
-    found = run(scene, "segment", phrases=["animal"], threshold=0.2)
-    assert found.text.splitlines() == [
+    result = run(scene, "segment", phrases=["animal"], threshold=0.2)
+    assert result.text.splitlines() == [
         '"animal": masks 4; known already: 1, 2 (presence 0.90)',
         '4: "animal" score 0.30 box 1,2,4,8 area 0.18%',
     ]
-    assert [mask["number"] for mask in found.data["masks"]] == [1, 2, 4]
-    assert found.data["masks"][2]["box"] == [2, 2, 8, 8]
+    assert found(result).numbers == (1, 2, 4)
+    assert found(result).masks.boxes[2].tolist() == [2, 2, 8, 8]
 
 
 def test_the_same_call_again_gives_the_same_table(scene: Scene) -> None:
@@ -79,9 +90,9 @@ def test_a_region_is_percent_and_its_masks_are_masks_of_the_image(scene: Scene) 
             return super().detect(features, prompts)
 
     scene = Scene(scene.image, Regional({}))
-    found = run(scene, "segment", phrases=["dog"], region=[50, 50, 100, 100])
-    assert found.text.splitlines()[1].startswith('1: "dog" score 0.90 box 50,50,100,75 ')
-    assert found.data["masks"][0]["box"] == [100, 50, 200, 75]
+    result = run(scene, "segment", phrases=["dog"], region=[50, 50, 100, 100])
+    assert result.text.splitlines()[1].startswith('1: "dog" score 0.90 box 50,50,100,75 ')
+    assert found(result).masks.boxes[0].tolist() == [100, 50, 200, 75]
 
 
 def test_counting_leaves_out_the_presence_score(scene: Scene) -> None:
@@ -112,7 +123,7 @@ def test_a_point_or_a_box_gives_the_object_there(scene: Scene) -> None:
     at = lines(scene, "segment_at", points=[[35, 45]])
     assert at[1].startswith('1: "leash" score 0.70 box 25,40,45,50')
     around = run(scene, "segment_at", box=[60, 40, 75, 70])
-    assert around.data["masks"][0]["box"] == [120, 40, 150, 70]
+    assert found(around).masks.boxes[0].tolist() == [120, 40, 150, 70]
 
 
 @pytest.mark.parametrize(
@@ -176,10 +187,10 @@ def test_a_gap_is_between_the_nearest_pixels_of_large_outlines() -> None:
     discs[1] &= x > 820
     scene = Scene(np.zeros((900, 1600, 3), np.uint8), FakeSegmenter({"disc": discs}))
     run(scene, "segment", phrases=["disc"])
-    (pair,) = run(scene, "measure", numbers=[1, 2]).data["pairs"]
+    (pair,) = measured(run(scene, "measure", numbers=[1, 2])).pairs
     columns = [np.flatnonzero(disc.any(axis=0)) for disc in discs]
     true = columns[1].min() - columns[0].max() - 1
-    assert pair["gap"] * np.hypot(1600, 900) == pytest.approx(true, abs=1)
+    assert pair.gap * np.hypot(1600, 900) == pytest.approx(true, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +209,8 @@ def test_colours_have_plain_names(rgb: tuple[int, int, int], name: str) -> None:
     image[:] = rgb
     scene = Scene(image, FakeSegmenter({"patch": [(2, 2, 18, 18)]}))
     run(scene, "segment", phrases=["patch"])
-    (mask,) = run(scene, "measure", numbers=[1]).data["masks"]
-    assert mask["colors"] == {name: 1.0}
+    (mask,) = measured(run(scene, "measure", numbers=[1])).masks
+    assert mask.colors == {name: 1.0}
 
 
 def test_close_ups_show_each_mask_at_full_resolution_under_its_number(scene: Scene) -> None:
@@ -251,7 +262,7 @@ def test_dropped_masks_are_named_as_that_and_leave_the_pictures(scene: Scene) ->
     assert after.text.splitlines()[0] == '"dog": masks 1; dropped: 2 (presence 0.90)'
     assert len(after.text.splitlines()) == 2
     assert (after.pictures[0] != before.pictures[0]).any()
-    assert [mask["number"] for mask in after.data["masks"]] == [1]
+    assert found(after).numbers == (1,)
     run(scene, "edit", action="drop", numbers=[1])
     assert run(scene, "segment", phrases=["dog"]).pictures == ()
     assert lines(scene, "measure", numbers=[1])[1].startswith("1: area 12.50%")

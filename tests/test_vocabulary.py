@@ -11,6 +11,7 @@ from sam3_agent import Observation, Scene, registry
 from sam3_agent.cli import app
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, NOUNS
+from sam3_agent.observations import SegmentFindings
 from sam3_agent.segmenter import vocabulary_of
 from sam3_agent.vocabulary import nearest_words, unknown_part
 
@@ -85,12 +86,10 @@ def test_a_planner_is_told_which_words_are_unknown_and_what_is_known() -> None:
     assert lines[3] == (
         "The segmenter knows only: car (also red/blue); butterfly, elephant; bus (also red)."
     )
-    assert [finding.get("unknown") for finding in result.data["findings"]] == [
-        "sofa",
-        None,
-        "elefant",
-    ]
-    assert result.data["findings"][2]["nearest"] == ["elephant"]
+    assert isinstance(result.findings, SegmentFindings)
+    sofa, car, elefant = result.findings.findings
+    assert (sofa.unknown, car.unknown, elefant.unknown) == ("sofa", "", "elefant")
+    assert elefant.nearest == ("elephant",)
 
 
 def test_several_calls_in_one_reply_leave_unknown_words_out() -> None:

@@ -10,7 +10,7 @@ from sam3_agent.segmenter import COUNTING, STANDARD, Box, ConceptPrompt, ObjectP
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import pixel_box, pixel_point
 from sam3_agent.tools.observation_text import checked_numbers, observation
-from sam3_agent.vocabulary import unknown_part
+from sam3_agent.vocabulary import nearest_words, unknown_part
 
 MAX_PHRASES = 16
 """More concepts than this in one call are refused."""
@@ -35,12 +35,12 @@ def segment(
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
     selection, box = _selection(threshold, counting), _region(scene, region)
-    known = [phrase for phrase in phrases if not unknown_part(phrase, scene.vocabulary)]
+    unknown = {phrase: unknown_part(phrase, scene.vocabulary) for phrase in phrases}
+    known = [phrase for phrase in phrases if not unknown[phrase]]
     found = iter(scene.segment(known, selection=selection, region=box))
     findings = [
-        Finding(phrase, 0.0, (), unknown=unknown) if unknown else next(found)
+        _not_looked_for(scene, phrase, unknown[phrase]) if unknown[phrase] else next(found)
         for phrase in phrases
-        for unknown in [unknown_part(phrase, scene.vocabulary)]
     ]
     return observation(scene, findings, scene.window(box))
 
@@ -97,6 +97,11 @@ def _selection(threshold: float | None, counting: bool) -> Selection:
         raise ToolError(f"the threshold {threshold:g} is not a score from 0 to 1")
     selection = COUNTING if counting else STANDARD
     return selection if threshold is None else replace(selection, threshold=threshold)
+
+
+def _not_looked_for(scene: Scene, phrase: str, unknown: str) -> Finding:
+    nearest = nearest_words(unknown, scene.vocabulary or {})
+    return Finding(phrase, 0.0, (), unknown=unknown, nearest=tuple(nearest))
 
 
 def _region(scene: Scene, region: Sequence[float] | None, what: str = "region") -> Box | None:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
+from sam3_agent.observations import MaskNumbers
 from sam3_agent.scene import Region, Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box, pixel_box, plain
@@ -42,7 +43,7 @@ def look(
     else:
         picture = closeups(scene, chosen)
         text = f"Close-ups, row by row: {', '.join(map(str, chosen))}."
-    return Observation(text, (picture,), {"numbers": list(chosen)})
+    return Observation(text, (picture,), MaskNumbers(chosen))
 
 
 def closeups(scene: Scene, numbers: Sequence[int]) -> Pixels:

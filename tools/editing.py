@@ -2,9 +2,10 @@
 
 from typing import Literal
 
+from sam3_agent.observations import MaskNumbers
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
-from sam3_agent.tools.observation_text import checked_numbers, mask_data, ranges, rows
+from sam3_agent.tools.observation_text import checked_numbers, mask_lines, ranges
 from sam3_agent.tools.overlay import view
 
 
@@ -20,17 +21,17 @@ def edit(
     match action:
         case "drop":
             scene.drop(chosen)
-            said = f"Dropped {ranges(chosen)}."
+            done = f"Dropped {ranges(chosen)}."
         case "restore":
             scene.restore(chosen)
-            said = f"Restored {ranges(chosen)}."
+            done = f"Restored {ranges(chosen)}."
         case "merge":
             made = [scene.merge(chosen)]
-            said = f"Masks {ranges(chosen)} are now mask {made[0]}."
+            done = f"Masks {ranges(chosen)} are now mask {made[0]}."
         case "subtract":
             made = [scene.subtract(chosen[0], chosen[1:])]
-            said = f"Mask {chosen[0]} without {ranges(chosen[1:])} is now mask {made[0]}."
+            done = f"Mask {chosen[0]} without {ranges(chosen[1:])} is now mask {made[0]}."
     left = f"Masks: {ranges(scene.numbers) or 'none'}."
     pictures = (view(scene.image, scene.select(made), made),) if made else ()
-    data = {"made": mask_data(scene, made), "numbers": list(scene.numbers)}
-    return Observation("\n".join([f"{said} {left}", *rows(scene, made)]), pictures, data)
+    text = "\n".join([f"{done} {left}", *mask_lines(scene, made)])
+    return Observation(text, pictures, MaskNumbers(scene.numbers))

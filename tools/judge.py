@@ -5,7 +5,7 @@ is better.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,11 @@ from typing_extensions import TypedDict  # pydantic takes that of typing from Py
 from sam3_agent.errors import ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
+from sam3_agent.observations import (
+    ComparisonQuestion,
+    CompletenessQuestion,
+    VerificationQuestion,
+)
 from sam3_agent.planner import Planner
 from sam3_agent.review import Candidate, Completeness, Verdict
 from sam3_agent.sanitize import one_line
@@ -113,20 +118,14 @@ class Checker:
         if votes is not None and not 1 <= votes <= MAX_VOTES:
             raise ToolError(f"votes is {votes}; give 1 to {MAX_VOTES}")
         verdicts = self.verdicts(scene, chosen, statement, votes or 1)
-        data = {"verdicts": [vars(verdict) for verdict in verdicts]}
-        return Observation("\n".join(verdict.line() for verdict in verdicts), (), data)
+        return Observation("\n".join(verdict.line() for verdict in verdicts))
 
     def check_complete(self, scene: Scene, query: str, numbers: list[int]) -> Observation:
         """Have fresh eyes look for what `query` asks for beyond these masks, and tell where."""
         chosen = checked_numbers(scene, numbers, 0, MAX_MASKS)
         _check_text("query", query)
         found = self.completeness(scene, query, chosen)
-        data = {
-            "complete": found.complete,
-            "missing": found.what,
-            "regions": [[round(value, 1) for value in region] for region in found.regions],
-        }
-        return Observation(found.line((scene.height, scene.width)), (), data)
+        return Observation(found.line((scene.height, scene.width)))
 
     def verdicts(
         self, scene: Scene, numbers: Sequence[int], statement: str, votes: int = 1
@@ -140,17 +139,11 @@ class Checker:
         for group in groups:
             masks = scene.select(group)
             pictures = (view(scene.image, masks, group), closeups(scene, group))
-            data = {
-                "statement": statement,
-                "masks": [
-                    {"number": n, "box": [float(v) for v in box]}
-                    for n, box in zip(group, masks.boxes, strict=True)
-                ],
-            }
+            question = VerificationQuestion(statement, masks, group)
             told = f"Statement: {statement}\nMasks to judge: {', '.join(map(str, group))}"
             for vote in range(1, votes + 1):
                 ballot = f"{told}\n(Vote {vote} of {votes}.)" if votes > 1 else told
-                questions.append(Message("user", ballot, pictures, data=data))
+                questions.append(Message("user", ballot, pictures, question=question))
         opinions = consult(self.model, "verify", self.prompt("verify"), questions, JUDGE)
         out = []
         for i, group in enumerate(groups):
@@ -163,12 +156,13 @@ class Checker:
         masks = scene.select(numbers)
         marked = view(scene.image, masks, tuple(numbers)) if numbers else scene.image
         told = f"Question: {query}\nMarked: {', '.join(map(str, numbers)) or 'nothing'}"
-        data = {"query": query, "marked": [[float(v) for v in box] for box in masks.boxes]}
+        pictures = (scene.image, marked) if numbers else (marked,)
+        question = CompletenessQuestion(query, masks)
         (opinion,) = consult(
             self.model,
             "check_complete",
             self.prompt("check_complete"),
-            [Message("user", told, (scene.image, marked) if numbers else (marked,), data=data)],
+            [Message("user", told, pictures, question=question)],
             REPORT,
         )
         if opinion.values is None:
@@ -221,11 +215,8 @@ def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Messag
         masks = ", ".join(map(str, one.numbers)) or "none"
         told.append(f"Answer {letter}: {one.text} (masks: {masks})")
         pictures.append(view(image, one.masks, one.numbers) if one.numbers else image)
-    data: dict[str, Any] = {
-        "query": query,
-        "answers": [[[float(v) for v in box] for box in one.masks.boxes] for one in (a, b)],
-    }
-    return Message("user", "\n".join(told), tuple(pictures), data=data)
+    question = ComparisonQuestion(query, (a.masks, b.masks))
+    return Message("user", "\n".join(told), tuple(pictures), question=question)
 
 
 def _choice(opinion: Opinion) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
+from sam3_agent.observations import Measurement, Measurements, PairMeasurement
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.colors import shares
@@ -37,18 +38,18 @@ def measure(scene: Scene, numbers: list[int]) -> Observation:
     masks = scene.select(chosen)
     areas, centres = masks.areas(), masks.centroids()
     percent = 100 * areas / (scene.width * scene.height)
-    measured: list[dict[str, Any]] = [
-        {
-            "number": number,
-            "area": int(areas[i]),
-            "centre": [round(float(v), 1) for v in centres[i]],
-            "colors": dict(shares(_pixels(scene.image, masks, i))[:3]),
-        }
+    measured = tuple(
+        Measurement(
+            number,
+            int(areas[i]),
+            (round(float(centres[i, 0]), 1), round(float(centres[i, 1]), 1)),
+            dict(shares(_pixels(scene.image, masks, i))[:3]),
+        )
         for i, number in enumerate(chosen)
-    ]
+    )
     lines = [f"{len(chosen)} masks, {plain(float(percent.sum()))}% of the image in sum"]
     for i, mask in enumerate(measured):
-        colors = ", ".join(f"{name} {share:.0%}" for name, share in mask["colors"].items())
+        colors = ", ".join(f"{name} {share:.0%}" for name, share in mask.colors.items())
         centre = percent_point(scene, *centres[i])
         lines.append(f"{chosen[i]}: area {percent[i]:.2f}% centre {centre} {colors or 'no colour'}")
     orders = {
@@ -56,7 +57,7 @@ def measure(scene: Scene, numbers: list[int]) -> Observation:
         "top to bottom": _ordered(chosen, centres[:, 1]),
         "largest first": _ordered(chosen, -areas),
     }
-    pairs = _pairs(scene, masks, chosen) if len(chosen) <= MAX_PAIRED else []
+    pairs = _pairs(scene, masks, chosen) if len(chosen) <= MAX_PAIRED else ()
     if len(chosen) > 1:
         lines += [f"{name}: {', '.join(map(str, order))}" for name, order in orders.items()]
         lines.append(
@@ -65,11 +66,11 @@ def measure(scene: Scene, numbers: list[int]) -> Observation:
             else f"(pairs are told for up to {MAX_PAIRED} masks)"
         )
         lines += [_pair_line(pair) for pair in pairs]
-    return Observation("\n".join(lines), data={"masks": measured, "orders": orders, "pairs": pairs})
+    return Observation("\n".join(lines), findings=Measurements(measured, orders, pairs))
 
 
-def _ordered(numbers: Sequence[int], keys: npt.NDArray[Any]) -> list[int]:
-    return [numbers[i] for i in np.argsort(keys, kind="stable")]
+def _ordered(numbers: Sequence[int], keys: npt.NDArray[Any]) -> tuple[int, ...]:
+    return tuple(numbers[i] for i in np.argsort(keys, kind="stable"))
 
 
 def _pixels(image: Pixels, masks: Masks, index: int) -> Pixels:
@@ -81,7 +82,7 @@ def _pixels(image: Pixels, masks: Masks, index: int) -> Pixels:
     return pixels
 
 
-def _pairs(scene: Scene, masks: Masks, numbers: Sequence[int]) -> list[dict[str, Any]]:
+def _pairs(scene: Scene, masks: Masks, numbers: Sequence[int]) -> tuple[PairMeasurement, ...]:
     """How each mask stands to each later one; gaps as a share of the diagonal."""
     areas, centres = masks.areas(), masks.centroids() / (scene.width, scene.height)
     shared = masks.overlap(masks, "iom") * np.minimum(areas[:, None], areas)
@@ -100,14 +101,14 @@ def _pairs(scene: Scene, masks: Masks, numbers: Sequence[int]) -> list[dict[str,
             relations.append("around")
         gap = 0.0 if shared[i, j] else _gap(outlines[i], outlines[j])
         pairs.append(
-            {
-                "numbers": [numbers[i], numbers[j]],
-                "relations": relations,
-                "overlap": [float(shared[i, j] / max(1, areas[k])) for k in (i, j)],
-                "gap": gap / math.hypot(scene.width, scene.height),
-            }
+            PairMeasurement(
+                (numbers[i], numbers[j]),
+                tuple(relations),
+                (float(shared[i, j] / max(1, areas[i])), float(shared[i, j] / max(1, areas[j]))),
+                gap / math.hypot(scene.width, scene.height),
+            )
         )
-    return pairs
+    return tuple(pairs)
 
 
 def _is_inside(masks: Masks, index: int, other: int) -> bool:
@@ -135,12 +136,12 @@ def _gap(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
     return max(0.0, math.hypot(*(a - b)) - 1)
 
 
-def _pair_line(pair: dict[str, Any]) -> str:
-    first, second = pair["numbers"]
-    told = list(pair["relations"])
-    if any(pair["overlap"]):
-        of_first, of_second = pair["overlap"]
-        told.append(f"overlap {of_first:.0%} of {first} and {of_second:.0%} of {second}")
+def _pair_line(pair: PairMeasurement) -> str:
+    first, second = pair.numbers
+    parts = list(pair.relations)
+    if any(pair.overlap):
+        of_first, of_second = pair.overlap
+        parts.append(f"overlap {of_first:.0%} of {first} and {of_second:.0%} of {second}")
     else:
-        told.append(f"gap {plain(100 * pair['gap'])}")
-    return f"{first}-{second}: {', '.join(told)}"
+        parts.append(f"gap {plain(100 * pair.gap)}")
+    return f"{first}-{second}: {', '.join(parts)}"

@@ -1,17 +1,17 @@
 """What a planner reads of masks: one line for each, and a check of the numbers that it names."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from sam3_agent.errors import ToolError
+from sam3_agent.observations import SegmentFindings
 from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Finding, Region, Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box
 from sam3_agent.tools.overlay import view
-from sam3_agent.vocabulary import nearest_words
 
 MAX_VOCABULARY = 2000
 """Characters of a vocabulary that are listed."""
@@ -55,47 +55,26 @@ def observation(
     if any(finding.unknown for finding in findings):
         lines.append(_vocabulary_line(scene))
     pictures = (view(scene.image, scene.select(shown), shown, region),) if shown else ()
-    data = {
-        "image": {"width": scene.width, "height": scene.height},
-        "findings": [
-            {
-                "phrase": finding.phrase,
-                "presence": round(finding.presence, 3),
-                "numbers": list(scene.kept(finding.numbers)),
-                **_unknown(scene, finding),
-            }
-            for finding in findings
-        ],
-        "masks": mask_data(scene, shown),
-    }
-    return Observation("\n".join([*lines, *rows(scene, new)]), pictures, data)
+    found = SegmentFindings(
+        tuple(replace(finding, numbers=scene.kept(finding.numbers)) for finding in findings),
+        scene.select(shown),
+        shown,
+    )
+    return Observation("\n".join([*lines, *mask_lines(scene, new)]), pictures, found)
 
 
-def mask_data(scene: Scene, numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Masks as JSON values; boxes in pixels."""
-    masks = scene.select(numbers)
-    areas = masks.areas()
-    return [
-        {
-            "number": number,
-            "phrase": masks.phrases[i],
-            "score": round(float(masks.scores[i]), 3),
-            "box": [round(float(v), 1) for v in masks.boxes[i]],
-            "area": int(areas[i]),
-            "area_percent": round(100 * float(areas[i]) / (scene.width * scene.height), 2),
-        }
-        for i, number in enumerate(numbers)
-    ]
-
-
-def rows(scene: Scene, numbers: Sequence[int]) -> list[str]:
+def mask_lines(scene: Scene, numbers: Sequence[int]) -> list[str]:
     """A line for each mask, of at most MAX_ROWS, and what is left out."""
+    masks = scene.select(numbers[:MAX_ROWS])
+    percent = 100 * masks.areas() / (scene.width * scene.height)
     lines = []
-    for mask in mask_data(scene, numbers[:MAX_ROWS]):
-        box = percent_box(scene, mask["box"])
-        area = f"{mask['area_percent']:.{1 if mask['area_percent'] >= 1 else 2}f}%"
+    for i, number in enumerate(numbers[:MAX_ROWS]):
+        # rounded twice, since a recorded run is replayed only where the text is the same
+        score, area = round(float(masks.scores[i]), 3), round(float(percent[i]), 2)
+        box = percent_box(scene, [round(float(value), 1) for value in masks.boxes[i]])
         lines.append(
-            f'{mask["number"]}: "{mask["phrase"]}" score {mask["score"]:.2f} box {box} area {area}'
+            f'{number}: "{masks.phrases[i]}" score {score:.2f} box {box} '
+            f"area {area:.{1 if area >= 1 else 2}f}%"
         )
     left = numbers[MAX_ROWS:]
     if left:
@@ -109,14 +88,6 @@ def ranges(numbers: Sequence[int]) -> str:
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run))
                      for run in runs)  # fmt: skip
-
-
-def _unknown(scene: Scene, finding: Finding) -> dict[str, Any]:
-    """What is outside the segmenter's vocabulary, and the known words that are spelled alike."""
-    if not finding.unknown or scene.vocabulary is None:
-        return {}
-    nearest = nearest_words(finding.unknown, scene.vocabulary)
-    return {"unknown": finding.unknown, "nearest": list(nearest)}
 
 
 def _vocabulary_line(scene: Scene) -> str:
@@ -133,7 +104,7 @@ def _vocabulary_line(scene: Scene) -> str:
 
 def _finding_line(scene: Scene, finding: Finding, fresh: set[int]) -> str:
     if finding.unknown:
-        nearest = " or ".join(f'"{word}"' for word in _unknown(scene, finding)["nearest"])
+        nearest = " or ".join(f'"{word}"' for word in finding.nearest)
         return (
             f'"{finding.phrase}": not looked for, the segmenter does not know "{finding.unknown}"'
             + (f"; did you mean {nearest}?" if nearest else "")

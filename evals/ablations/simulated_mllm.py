@@ -4,7 +4,7 @@ The model knows the truth and errs at stated rates, so that strategies can be co
 MLLM. It says nothing about how good a real one is: only what a check of a given quality is worth.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,12 @@ import numpy.typing as npt
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.model.scripted_planner import calling
+from sam3_agent.observations import (
+    ComparisonQuestion,
+    CompletenessQuestion,
+    SegmentFindings,
+    VerificationQuestion,
+)
 from sam3_agent.rle import tight_boxes
 from sam3_agent.segmenter import (
     STANDARD,
@@ -127,12 +133,15 @@ class SimulatedMLLM:
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The next step as a planner, or the filled form as a verifier."""
-        forms = {"judge": self._judge, "report": self._report, "prefer": self._prefer}
-        if tools[0].name in forms:
-            values = forms[tools[0].name](messages[-1].data or {})
-            call = (tools[0].name, values)
-        else:
-            call = self._next_step(messages)
+        match messages[-1].question:
+            case VerificationQuestion() as question:
+                call = "judge", self._judge(question)
+            case CompletenessQuestion() as question:
+                call = "report", self._report(question)
+            case ComparisonQuestion() as question:
+                call = "prefer", self._prefer(question)
+            case _:
+                call = self._next_step(messages)
         return Message(
             "assistant", tool_calls=calling(call).tool_calls, spent=TokenUsage(calls=1, cost=None)
         )
@@ -146,11 +155,11 @@ class SimulatedMLLM:
             self._heed(last.text)
             return "segment", {"phrases": ["target"], "threshold": LOWERED}
         self._heed(last.text)
-        masks = _masks_of(messages)
-        numbers = [number for number, box in masks.items() if self._pick(number, box)]
+        boxes = _boxes_of(messages)
+        numbers = [number for number, box in boxes.items() if self._pick(number, box)]
         return "answer", {"text": "These.", "numbers": numbers}
 
-    def _pick(self, number: int, box: Sequence[float]) -> bool:
+    def _pick(self, number: int, box: npt.NDArray[np.float32]) -> bool:
         """Whether a mask belongs to the answer, as it seems; decided once."""
         if number not in self._picked:
             self._picked[number] = self._guess(self._is_target(box), self.faults.picks)
@@ -166,28 +175,28 @@ class SimulatedMLLM:
                 else:
                     self._picked[number] = False
 
-    def _judge(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _judge(self, question: VerificationQuestion) -> dict[str, Any]:
         rate = self.faults.mask_checks
         verdicts = [
             {
-                "number": mask["number"],
-                "right": self._guess(self._is_target(mask["box"]), rate),
+                "number": number,
+                "right": self._guess(self._is_target(box), rate),
                 "confidence": 0.8,
                 "reason": "simulated",
             }
-            for mask in data["masks"]
+            for number, box in zip(question.numbers, question.masks.boxes, strict=True)
         ]
         return {"verdicts": verdicts}
 
-    def _report(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _report(self, question: CompletenessQuestion) -> dict[str, Any]:
         rate = self.faults.exhaustivity
-        marked = np.array(data["marked"], np.float32).reshape(-1, 4)
-        whole = bool((_box_iou(self.targets, marked).max(1, initial=0.0) >= SAME_IOU).all())
+        overlap = _box_iou(self.targets, question.masks.boxes)
+        whole = bool((overlap.max(1, initial=0.0) >= SAME_IOU).all())
         complete = self._guess(whole, rate)
         return {"complete": complete, "missing": "" if complete else "a target", "regions": []}
 
-    def _prefer(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        a, b = (self._quality(np.array(boxes, np.float32)) for boxes in data["answers"])
+    def _prefer(self, question: ComparisonQuestion) -> dict[str, Any]:
+        a, b = (self._quality(masks.boxes) for masks in question.answers)
         if a == b:
             return {"better": "equal", "reason": "simulated"}
         better = "A" if self._guess(a > b, self.faults.comparisons) else "B"
@@ -195,15 +204,13 @@ class SimulatedMLLM:
 
     def _quality(self, boxes: npt.NDArray[np.float32]) -> float:
         """F1 of an answer's boxes."""
-        boxes = boxes.reshape(-1, 4)
         if not len(boxes) or not len(self.targets):
             return float(len(boxes) == len(self.targets))
         hits = float((_box_iou(self.targets, boxes).max(1) >= SAME_IOU).sum())
         return 2 * hits / (len(boxes) + len(self.targets))
 
-    def _is_target(self, box: Sequence[float]) -> bool:
-        one = np.array([box], np.float32)
-        return bool((_box_iou(self.targets, one) >= SAME_IOU).any())
+    def _is_target(self, box: npt.NDArray[np.float32]) -> bool:
+        return bool((_box_iou(self.targets, box[None]) >= SAME_IOU).any())
 
     def _guess(self, truth: bool, rate: float) -> bool:
         """The truth with this probability, else its opposite."""
@@ -217,13 +224,13 @@ def _arguments(messages: Sequence[Message]) -> list[str]:
     return [call.arguments for message in messages for call in message.tool_calls]
 
 
-def _masks_of(messages: Sequence[Message]) -> dict[int, list[float]]:
-    """The pixel boxes of all masks that segment told of, by number."""
+def _boxes_of(messages: Sequence[Message]) -> dict[int, npt.NDArray[np.float32]]:
+    """The pixel boxes of all masks that `segment` found, by number."""
     return {
-        mask["number"]: mask["box"]
+        number: box
         for message in messages
-        if message.role == "tool" and message.data
-        for mask in message.data.get("masks", ())
+        if isinstance(found := message.findings, SegmentFindings)
+        for number, box in zip(found.numbers, found.masks.boxes, strict=True)
     }
 
 

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
@@ -44,7 +43,7 @@ from sam3_agent.evals.dataset_io import (
 from sam3_agent.evals.mask_io import masks_of, polygon
 from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
 from sam3_agent.extras import require
-from sam3_agent.rle import RLE, BoolArray
+from sam3_agent.rle import BoolArray, encode_mask
 
 SOURCE = (
     "get ReasonSeg from https://github.com/dvlab-research/LISA (link in its README, for research "
@@ -190,8 +189,8 @@ def _file_sample(path: Path, picture: Path, split: str) -> Sample:
         id=path.stem,
         query=annotation.question,
         image=picture,
-        truth=masks_of([_packed(target)] if target.any() else [], size),
-        ignore=_packed(ignored) if ignored.any() else None,
+        truth=masks_of([encode_mask(target)] if target.any() else [], size),
+        ignore=encode_mask(ignored) if ignored.any() else None,
         tags={"split": split, "length": "long" if annotation.long else "short"},
     )
 
@@ -222,12 +221,7 @@ def _table_sample(row: TableRow, split: str) -> Sample:
         id="-".join(dict.fromkeys(ids)) or row.where,
         query=text({"text": row.get("text")}, "text"),
         image=row.image,
-        truth=masks_of([_packed(target)] if target.any() else [], size),
+        truth=masks_of([encode_mask(target)] if target.any() else [], size),
         tags=tags,
         about=about,
     )
-
-
-def _packed(mask: BoolArray) -> RLE:
-    rle: RLE = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return rle

@@ -25,6 +25,7 @@ from pycocotools import mask as coco
 from sam3_agent.evals.synthetic.referring import SCENES_PER_SEED, ReferringQuery, referring_queries
 from sam3_agent.evals.synthetic.scenes import SyntheticScene, Thing, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
+from sam3_agent.rle import encode_mask, rle_record
 
 FORMAT = "sam3-agent annotated set"
 VERSION = 1
@@ -124,7 +125,7 @@ def _image_record(annotated: AnnotatedScene) -> dict[str, Any]:
                 "noun": thing.noun,
                 "color": thing.color,
                 "box": list(thing.box),
-                "segmentation": _encoded(scene.mask(index)),
+                "segmentation": rle_record(encode_mask(scene.mask(index))),
             }
             for index, thing in enumerate(scene.things)
         ],
@@ -138,11 +139,6 @@ def _image_record(annotated: AnnotatedScene) -> dict[str, Any]:
             for query in annotated.queries
         ],
     }
-
-
-def _encoded(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    rle: Any = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def _read_scene(path: Path, record: Any, where: str) -> AnnotatedScene:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy as np
 
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message, ToolCall
@@ -31,6 +32,7 @@ from sam3_agent.model.offline.query_tree import (
     heads,
     nodes,
 )
+from sam3_agent.observations import Measurements, SegmentFindings, UserQuestion
 from sam3_agent.tool import Tool
 from sam3_agent.vocabulary import Vocabulary
 
@@ -39,6 +41,9 @@ PHRASES_PER_CALL = 16
 
 MAIN_COLOR = 0.6
 """A second colour is named when it covers at least this much of what the first does."""
+
+ERROR = "Error:"
+"""How a message begins that says why a call was not run."""
 
 UNREADABLE = (
     "The offline planner cannot read this question. {reason} It stands in for a multimodal LLM and "
@@ -84,7 +89,8 @@ class OfflinePlanner:
         query = _query([one.text for one in _questions(messages[: at + 1])])
         if isinstance(query, Unreadable):
             return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
-        vocabulary = (question.data or {}).get("vocabulary")
+        asked = question.question
+        vocabulary = asked.vocabulary if isinstance(asked, UserQuestion) else None
         try:
             known = in_known_words(query, vocabulary)
         except UnknownWordError as error:
@@ -101,7 +107,7 @@ class OfflinePlanner:
             if doubt := _colorless(known.query, vocabulary, found) or _doubt(known, findings):
                 return _answer(doubt, (), unable=True)
             return _conclude(known, findings, measured | named, messages[at:], tools)
-        failed = next((result.text for result in results if result.data is None), None)
+        failed = next((one.text for one in results if one.text.startswith(ERROR)), None)
         if failed is not None:
             return _answer(f"I could not look for {_quoted(missing)}. {failed}", (), unable=True)
         if results:
@@ -115,7 +121,7 @@ class OfflinePlanner:
 def _questions(messages: Sequence[Message]) -> list[Message]:
     """The questions of a conversation: the user messages that are marked as such, or the first."""
     asked = [message for message in messages if message.role == "user"]
-    return [one for one in asked if "question" in (one.data or {})] or asked[:1]
+    return [one for one in asked if one.question is not None] or asked[:1]
 
 
 def _last_question(messages: Sequence[Message]) -> int:
@@ -218,10 +224,12 @@ def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequenc
 def _colors(results: Sequence[Message]) -> dict[int, str]:
     """The main colours of masks by number, as `measure` told them: "red", or "red and white"."""
     out = {}
-    for mask in (mask for result in results if result.data for mask in result.data["masks"]):
-        shares = sorted(mask["colors"].items(), key=lambda item: -item[1])
-        main = [name for name, share in shares if share >= MAIN_COLOR * shares[0][1]]
-        out[int(mask["number"])] = " and ".join(main[:2])
+    for result in results:
+        found = result.findings
+        for mask in found.masks if isinstance(found, Measurements) else ():
+            shares = sorted(mask.colors.items(), key=lambda item: -item[1])
+            main = [name for name, share in shares if share >= MAIN_COLOR * shares[0][1]]
+            out[mask.number] = " and ".join(main[:2])
     return out
 
 
@@ -250,7 +258,7 @@ def _results(messages: Sequence[Message], tool: str) -> list[Message]:
 
 
 def _check_no_refusal(messages: Sequence[Message]) -> None:
-    refused = [m for m in _results(messages, "answer") if m.text.startswith("Error:")]
+    refused = [m for m in _results(messages, "answer") if m.text.startswith(ERROR)]
     if refused:
         raise PlannerError(f"the offline planner's answer was refused: {refused[-1].text}")
 
@@ -263,23 +271,30 @@ def _found(
     found: dict[str, tuple[Thing, ...]] = {}
     size = (1, 1)
     for result in results:
-        if result.data is None:
+        if result.text.startswith(ERROR):
             continue
-        try:
-            size = (int(result.data["image"]["width"]), int(result.data["image"]["height"]))
-            things.update((mask["number"], _thing(mask)) for mask in result.data["masks"])
-            for finding in result.data["findings"]:
-                found[finding["phrase"]] = tuple(things[n] for n in finding["numbers"])
-        except (KeyError, TypeError, ValueError) as error:
+        given = result.findings
+        if not isinstance(given, SegmentFindings):
             raise PlannerError(
-                f"the offline planner cannot read what the tool 'segment' gave: {error!r}"
-            ) from error
+                "the offline planner cannot read what the tool 'segment' gave: its findings are "
+                f"{given!r:.80}, not SegmentFindings"
+            )
+        size = given.masks.size[1], given.masks.size[0]
+        things.update(_things(given))
+        for finding in given.findings:
+            found[finding.phrase] = tuple(things[number] for number in finding.numbers)
     return found, size
 
 
-def _thing(mask: Mapping[str, Any]) -> Thing:
-    x0, y0, x1, y1 = (float(value) for value in mask["box"])
-    return Thing(int(mask["number"]), (x0, y0, x1, y1), int(mask["area"]), float(mask["score"]))
+def _things(given: SegmentFindings) -> dict[int, Thing]:
+    """The masks by number; differences below a tenth of a pixel and 0.001 of a score are none."""
+    boxes = given.masks.boxes.astype(np.float64).round(1).tolist()
+    scores = given.masks.scores.astype(np.float64).round(3).tolist()
+    areas = given.masks.areas().tolist()
+    return {
+        number: Thing(number, (box[0], box[1], box[2], box[3]), area, score)
+        for number, box, area, score in zip(given.numbers, boxes, areas, scores, strict=True)
+    }
 
 
 def _quoted(phrases: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from sam3_agent.answer import Status
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
+from sam3_agent.serialization import instance_records, rounded_box
 
 PICTURE_SIDE = 1568
 """The longest side in pixels of a picture that is shown: what a multimodal model reads at most."""
@@ -148,19 +149,19 @@ SCHEMA: dict[str, Any] = {
 
 def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
     """The marks of N masks with these N numbers, in order."""
-    areas, (height, width) = masks.areas(), masks.size
-    scale = 100 / np.array([width, height, width, height])
+    height, width = masks.size
+    percent = masks.boxes * (100 / np.array([width, height, width, height]))
     return tuple(
         Mark(
-            number,
-            masks.phrases[i],
-            round(float(masks.scores[i]), 4),
-            tuple(round(float(value), 2) for value in masks.boxes[i]),
-            tuple(round(float(value), 2) for value in masks.boxes[i] * scale),
-            int(areas[i]),
-            round(100 * int(areas[i]) / (width * height), 2),
+            record["number"],
+            record["phrase"],
+            record["score"],
+            tuple(record["box"]),
+            tuple(rounded_box(percent[i])),
+            record["area"],
+            round(100 * record["area"] / (width * height), 2),
         )
-        for i, number in enumerate(numbers)
+        for i, record in enumerate(instance_records(masks, numbers))
     )
 
 

@@ -15,6 +15,7 @@ from sam3_agent.errors import InputError, ToolError
 from sam3_agent.events import Event, Finished
 from sam3_agent.images import ImageSource, load_image
 from sam3_agent.masks import Masks
+from sam3_agent.observations import MaskNumbers
 from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.result import ToolResult, marks
 from sam3_agent.plugin.sessions import MAX_ANSWERS, MAX_BYTES, Session, Sessions
@@ -174,15 +175,13 @@ class Toolkit:
             finally:
                 session.scene.forget_features()
             assert isinstance(result, Observation), "only `answer` ends a run"
-            numbers = [mask["number"] for mask in result.data.get("masks", ())]
-            numbers = numbers or result.data.get("numbers", [])
-            found = ("masks", "image") if "findings" in result.data else ("image", "numbers")
+            found = result.findings or MaskNumbers(())
             return self._result(
                 session,
                 result.text,
-                session.scene.select(numbers),
-                numbers,
-                details={key: value for key, value in result.data.items() if key not in found},
+                session.scene.select(found.numbers),
+                found.numbers,
+                details=found.to_dict(),
                 pictures=result.pictures,
             )
 
