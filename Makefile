@@ -15,7 +15,8 @@ demo: install
 	$(BIN)/sam3-agent ask evals/demo/red_cars.png "all red cars except the smallest" --out out/demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/coverage run -m pytest
+	@echo "coverage of lines and branches: $$($(BIN)/coverage report --format=total) %"
 
 lint: install
 	$(BIN)/ruff format --check
