@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Tool
 
 Wire: TypeAlias = dict[str, Any]
@@ -123,12 +124,12 @@ def read_candidate(body: str | None) -> Candidate:
     try:
         response = json.loads(body or "")
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{error}: {(body or '')[:200]!r}") from error
+        raise UnreadableError(f"{error}: {shorten(body or '', 200)!r}") from error
     response = _mapping(response)
     found = [one for one in _sequence(response.get("candidates")) if isinstance(one, dict)]
     blocked = _word(_mapping(response.get("promptFeedback")).get("blockReason"))
     if not found and not blocked:
-        raise UnreadableError(f"an answer without a candidate: {(body or '')[:200]!r}")
+        raise UnreadableError(f"an answer without a candidate: {shorten(body or '', 200)!r}")
     first = found[0] if found else {}
     return Candidate(
         content=_mapping(first.get("content")),

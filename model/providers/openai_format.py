@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.sanitize import one_line
 from sam3_agent.tool import Tool
 
 Wire: TypeAlias = dict[str, Any]
@@ -64,7 +65,7 @@ class UnreadableError(Exception):
 
 def read_answer(body: str) -> Wire:
     """The JSON of a response; its first choice is sure to have a message, else UnreadableError."""
-    said = " ".join(body[:400].split())[:200]
+    said = one_line(body[:400], 200)
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:

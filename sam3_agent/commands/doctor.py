@@ -24,6 +24,7 @@ from sam3_agent.errors import InputError, Sam3AgentError
 from sam3_agent.messages import Message
 from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.planner import sees
+from sam3_agent.sanitize import shorten
 
 PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
 VARIABLES = (
@@ -139,7 +140,8 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
     if saw and not sees(planner):
         spent += "; its server takes no pictures"
     if not reply.tool_calls:
-        said = f"answered in {seconds:.1f} s ({spent}), but called no tool: {reply.text[:80]!r}"
+        said = f"answered in {seconds:.1f} s ({spent}), but called no tool: "
+        said += repr(shorten(reply.text, 80))
         return [*checks, Check("live", said, False)]
     called = ", ".join(call.name for call in reply.tool_calls)
     return [*checks, Check("live", f"answered in {seconds:.1f} s ({spent}), called {called}", True)]

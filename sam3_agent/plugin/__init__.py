@@ -19,6 +19,7 @@ from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.provider_schemas import TOOLS, Format, content, schemas
 from sam3_agent.plugin.result import Mark, ToolResult
 from sam3_agent.plugin.toolkit import Toolkit
+from sam3_agent.sanitize import shorten
 from sam3_agent.tool import tool_named
 
 __all__ = ["ImageLoader", "Mark", "ToolResult", "Toolkit", "call", "content", "functions", "tools"]
@@ -48,7 +49,9 @@ def call(
     try:
         known = tool_named(name, TOOLS)
         if known is None:
-            raise ToolError(f"there is no tool {name[:80]!r}; the tools are: {', '.join(TOOLS)}")
+            raise ToolError(
+                f"there is no tool {shorten(name, 80)!r}; the tools are: {', '.join(TOOLS)}"
+            )
         tool = TOOLS[known]
         given = tool.checked(arguments) if isinstance(arguments, str) else tool.fitting(arguments)
         result: ToolResult = getattr(replace(toolkit, images=images or toolkit.images), known)(

@@ -22,6 +22,7 @@ from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, f
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import Tell, WorkQueue
+from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class _Handlers:
             tool = TOOLS.get(params.name)
             if tool is None:
                 raise ToolError(
-                    f"there is no tool {params.name[:80]!r}; the tools are: {', '.join(TOOLS)}"
+                    f"there is no tool {shorten(params.name, 80)!r}; "
+                    f"the tools are: {', '.join(TOOLS)}"
                 )
             given = tool.fitting(_with_url(params.arguments or {}))
             result: ToolResult = getattr(replace(toolkit, watch=tell), tool.name)(**given)

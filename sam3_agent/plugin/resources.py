@@ -8,6 +8,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.plugin.result import mask_file, picture_file
 from sam3_agent.plugin.result_size import compressed
 from sam3_agent.plugin.toolkit import Toolkit
+from sam3_agent.sanitize import shorten
 
 KINDS = {
     "overlay.jpg": ("image/jpeg", "The image with the masks of its last result."),
@@ -28,7 +29,7 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
     found = _MASK.fullmatch(name)
     kind = KINDS.get("masks/{number}.png" if found else name)
     if kind is None:
-        raise InputError(f"there is no {name[:80]!r}; there are {', '.join(KINDS)}")
+        raise InputError(f"there is no {shorten(name, 80)!r}; there are {', '.join(KINDS)}")
     session = toolkit.sessions.get(toolkit.owner, handle)
     with session.lock:
         scene = session.scene

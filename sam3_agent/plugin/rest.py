@@ -21,6 +21,7 @@ from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.toolkit import Toolkit, public_name
 from sam3_agent.plugin.work_queue import Tell, WorkQueue
+from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Tool, read_json
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class _Handlers:
             values: dict[str, Any] = {}
             for name, value in form.multi_items():
                 if name in values:
-                    raise HTTPException(422, f"the field {name[:80]!r} comes twice")
+                    raise HTTPException(422, f"the field {shorten(name, 80)!r} comes twice")
                 values[name] = value if isinstance(value, str) else await value.read()
             return values
 

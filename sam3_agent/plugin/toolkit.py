@@ -19,6 +19,7 @@ from sam3_agent.observations import MaskNumbers
 from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.result import ToolResult, marks
 from sam3_agent.plugin.sessions import MAX_ANSWERS, MAX_BYTES, Session, Sessions
+from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Observation
 
 LOCAL = "local"
@@ -193,7 +194,7 @@ class Toolkit:
             pixels = load_image(self.images[image], max_megapixels=self.agent.max_megapixels)
         elif isinstance(image, str) and self.images and not _is_source(image):
             raise InputError(
-                f"there is no image {image[:80]!r}; there is: {', '.join(self.images)}"
+                f"there is no image {shorten(image, 80)!r}; there is: {', '.join(self.images)}"
             )
         else:
             pixels = self.loader.read(image)
