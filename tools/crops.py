@@ -7,13 +7,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sam3_agent.errors import ToolError
+from sam3_agent.image_encoding import MAX_SIDE
 from sam3_agent.images import Pixels
 from sam3_agent.observations import MaskNumbers
 from sam3_agent.scene import Region, Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box, pixel_box, plain
 from sam3_agent.tools.observation_text import checked_numbers
-from sam3_agent.tools.overlay import LONGEST_SIDE, outlined, view
+from sam3_agent.tools.overlay import outlined, view
 
 MAX_CLOSEUPS = 25
 """Masks of one call: five rows of five."""
@@ -50,7 +51,7 @@ def closeups(scene: Scene, numbers: Sequence[int]) -> Pixels:
     """A grid of tiles (H, W, 3), row by row: each mask in its surroundings, below its number."""
     columns = math.ceil(math.sqrt(len(numbers)))
     rows = math.ceil(len(numbers) / columns)
-    width, height = ((LONGEST_SIDE + GAP) // n - GAP for n in (columns, rows))
+    width, height = ((MAX_SIDE + GAP) // n - GAP for n in (columns, rows))
     side = min(LARGEST_TILE, width, height - TITLE)
     height = TITLE + side
     grid = np.full((rows * (height + GAP) - GAP, columns * (side + GAP) - GAP, 3), GROUND, np.uint8)

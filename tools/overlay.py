@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam3_agent.image_encoding import MAX_SIDE
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
@@ -43,9 +44,9 @@ LEAST_HALO, LEAST_HATCH = 5, 12
 OUTLINE = 5
 """Pixels of the outline of a close-up, whose colour may be that of the thing."""
 
-LONGEST_SIDE, SHORT_SIDE = 1568, 768
-"""Pixels of the longest side of what a planner is shown: providers scale down what is larger, and
-in a smaller picture numbers are hard to read."""
+SHORT_SIDE = 768
+"""Pixels of the longest side that a planner is shown at least: in a smaller picture numbers are
+hard to read."""
 
 LABEL_AREA = 1300
 """Pixels of a picture for each label, a third of which the label itself takes."""
@@ -109,7 +110,7 @@ def _part(image: Pixels, region: Region, scale: float) -> Image.Image:
 def _scale(width: int, height: int, labels: int) -> float:
     longest = max(width, height)
     for_labels = math.sqrt(labels * LABEL_AREA / (width * height))
-    return min(max(1.0, SHORT_SIDE / longest, for_labels), LONGEST_SIDE / longest)
+    return min(max(1.0, SHORT_SIDE / longest, for_labels), MAX_SIDE / longest)
 
 
 def _marks(

@@ -6,9 +6,7 @@
 Scores and metrics are the benchmark's own; `--limit`, retries and logs are inspect's.
 """
 
-import base64
 import contextvars
-import io
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +15,6 @@ from typing import Any
 
 import anyio.from_thread
 import anyio.to_thread
-import numpy as np
 
 from sam3_agent.extras import require
 
@@ -43,7 +40,6 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolCall as InspectCall
 from inspect_ai.tool import ToolInfo, ToolParams
-from PIL import Image
 
 from sam3_agent import registry
 from sam3_agent.agent import Agent
@@ -53,7 +49,7 @@ from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.results_file import row_from_dict, row_to_dict
 from sam3_agent.evals.runner import solved
 from sam3_agent.evals.solvers.named import solver_named
-from sam3_agent.images import Pixels
+from sam3_agent.image_encoding import encode_smaller
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Tool
@@ -184,7 +180,9 @@ def _chat(messages: Sequence[Message]) -> list[ChatMessage]:
         if message.role != "tool" and pictures:
             out.append(ChatMessageUser(content=pictures))
             pictures = []
-        shown: list[Content] = [_picture(one) for one in message.pictures]
+        shown: list[Content] = [
+            ContentImage(image=encode_smaller(picture).data_url) for picture in message.pictures
+        ]
         if message.role == "system":
             out.append(ChatMessageSystem(content=message.text))
         elif message.role == "user":
@@ -199,13 +197,6 @@ def _chat(messages: Sequence[Message]) -> list[ChatMessage]:
     if pictures:
         out.append(ChatMessageUser(content=pictures))
     return out
-
-
-def _picture(pixels: Pixels) -> ContentImage:
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).save(file, "JPEG", quality=90)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return ContentImage(image=f"data:image/jpeg;base64,{data}")
 
 
 def _info(tool: Tool) -> ToolInfo:

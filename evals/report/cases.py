@@ -1,7 +1,5 @@
 """Single samples for a person's eye: pictures, words, the whole conversation."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from PIL import Image
 from sam3_agent import registry
 from sam3_agent.errors import Sam3AgentError
 from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.image_encoding import encode_jpeg
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
@@ -58,7 +57,7 @@ def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
         shown.append(
             ("against the truth", _agreement(image, pred.coverage(), row.truth.coverage()))
         )
-    return [{"what": what, "url": _data_url(picture)} for what, picture in shown]
+    return [{"what": what, "url": encode_jpeg(picture, SIDE).data_url} for what, picture in shown]
 
 
 def _agreement(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
@@ -68,14 +67,6 @@ def _agreement(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
     for where, color in ((pred & truth, RIGHT), (pred & ~truth, EXTRA), (truth & ~pred, MISSED)):
         out[where] = 0.3 * out[where] + 0.7 * np.array(color, np.float32)
     return np.asarray(out.clip(0, 255), np.uint8)
-
-
-def _data_url(picture: Pixels) -> str:
-    small = Image.fromarray(picture)
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=82, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _size(image: Pixels) -> tuple[int, int]:

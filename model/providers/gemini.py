@@ -1,6 +1,5 @@
 """Planners behind Google's Gemini API."""
 
-import base64
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.extras import require
-from sam3_agent.images import Pixels
+from sam3_agent.image_encoding import PictureEncoder
 from sam3_agent.messages import Message
 from sam3_agent.model.providers import text_tool_calls
 from sam3_agent.model.providers.gemini_format import (
@@ -32,7 +31,6 @@ from sam3_agent.model.providers.gemini_format import (
     tool_calls,
 )
 from sam3_agent.model.providers.history import KEPT_PICTURES, economical, without_system
-from sam3_agent.model.providers.image_encoding import PictureEncoder
 from sam3_agent.model.providers.pricing import Price, known_price
 from sam3_agent.model.providers.profile import Learning, Profile, Sent
 from sam3_agent.model.providers.refusals import numbers_in, refusals_of
@@ -218,7 +216,9 @@ class GeminiPlanner:
         if not by.system:
             messages = without_system(messages)
         contents = gemini_contents(
-            messages, lambda one: self._picture_part(one, by.max_side), by.pictures_in_results
+            messages,
+            lambda picture: self._pictures.encode(picture, by.max_side),
+            by.pictures_in_results,
         )
         config = _given({**self._generation_config, "seed": sampling_seed.get()})
         config = {name: value for name, value in config.items() if name not in by.refused}
@@ -229,11 +229,6 @@ class GeminiPlanner:
         if tools and by.tool_calls == "native":
             payload["tools"] = [{"functionDeclarations": [gemini_tool(tool) for tool in tools]}]
         return payload
-
-    def _picture_part(self, picture: Pixels, max_side: int | None) -> Wire:
-        encoded = self._pictures.encode(picture, max_side)
-        data = base64.b64encode(encoded.data).decode("ascii")
-        return {"inlineData": {"mimeType": encoded.media_type, "data": data}}
 
     def _held(self, payload: Wire, pictures: int, by: Profile) -> Sent:
         """What a request held that a server may refuse."""

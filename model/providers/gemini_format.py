@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sam3_agent.image_encoding import EncodedImage
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.sanitize import shorten
@@ -52,11 +53,11 @@ class Candidate:
 
 
 def gemini_contents(
-    messages: Sequence[Message], picture_part: Callable[[Pixels], Wire], modern: bool
+    messages: Sequence[Message], encode: Callable[[Pixels], EncodedImage], modern: bool
 ) -> list[Wire]:
     """A conversation as contents; the system prompt is left out.
 
-    picture_part: gives the `inlineData` part of a picture. modern: as Gemini 3 and later want it:
+    encode: makes a picture a file. modern: as Gemini 3 and later want it:
     pictures stand inside the function response they belong to, otherwise in the user's next turn;
     and calls that were not made by Gemini say so.
     """
@@ -68,7 +69,7 @@ def gemini_contents(
         if message.role != "tool" and waiting:
             _append_user(wire, waiting)
             waiting = []
-        pictures = [picture_part(picture) for picture in message.pictures]
+        pictures = [_picture_part(encode(picture)) for picture in message.pictures]
         if message.role == "user":
             _append_user(wire, [*pictures, {"text": message.text}])
         elif message.role == "assistant":
@@ -199,6 +200,10 @@ def _response(call: Wire, text: str) -> Wire:
     """The function response that belongs to a function call: its name, and its id if it has one."""
     response: Wire = {"id": call["id"]} if call.get("id") else {}
     return {**response, "name": _word(call.get("name")), "response": {"output": text}}
+
+
+def _picture_part(picture: EncodedImage) -> Wire:
+    return {"inlineData": {"mimeType": picture.media_type, "data": picture.base64}}
 
 
 def _append_user(wire: list[Wire], parts: list[Wire]) -> None:

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
-from sam3_agent.model.providers.image_encoding import pasted
 
 KEPT_PICTURES = 2
 """How many pictures besides the original image are shown, the latest ones."""
+
+GAP, GROUND = 12, 32
+"""Pixels between pictures that are joined into one, and the grey around them."""
 
 NO_PICTURES = (
     "(You cannot be shown the image or any other picture: go by what the tools tell in words and "
@@ -57,7 +61,7 @@ def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
         pictures = out[i].pictures
         if len(pictures) > room and i in latest:
             note = f"({len(pictures)} pictures, here in one, in their order)"
-            out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(pasted(pictures),))
+            out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(_joined(pictures),))
         elif len(pictures) > room:
             what = "not shown: the server takes too few in one request; see the latest"
             out[i] = _showing(out[i], pictures[len(pictures) - room :], what)
@@ -72,6 +76,23 @@ def _showing(message: Message, pictures: tuple[Pixels, ...], what: str) -> Messa
         return message
     note = f"({out} picture{'s' if out > 1 else ''} {what})"
     return replace(message, text=f"{message.text}\n{note}".strip(), pictures=pictures)
+
+
+def _joined(pictures: Sequence[Pixels]) -> Pixels:
+    """Several (H, W, 3) pictures as one, in order: side by side, or below each other if they are
+    wide; each keeps its pixels.
+    """
+    width = sum(picture.shape[1] for picture in pictures)
+    height = sum(picture.shape[0] for picture in pictures)
+    axis = 0 if width > height else 1
+    other = max(picture.shape[1 - axis] for picture in pictures)
+    parts: list[Pixels] = []
+    for picture in pictures:
+        padding = [(0, 0), (0, 0), (0, 0)]
+        padding[axis] = (0, GAP if picture is not pictures[-1] else 0)
+        padding[1 - axis] = (0, other - picture.shape[1 - axis])
+        parts.append(np.pad(picture, padding, constant_values=GROUND))
+    return np.concatenate(parts, axis)
 
 
 def rebuilt(messages: Sequence[Message]) -> list[Message]:

@@ -1,6 +1,5 @@
 """Planners behind an OpenAI-compatible chat API: OpenAI, vLLM, Ollama, llama.cpp, OpenRouter."""
 
-import base64
 import json
 import logging
 import os
@@ -13,11 +12,10 @@ from typing import Any, Literal
 from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import PlannerError
 from sam3_agent.extras import require
-from sam3_agent.images import Pixels
+from sam3_agent.image_encoding import PictureEncoder
 from sam3_agent.messages import Message
 from sam3_agent.model.providers import text_tool_calls
 from sam3_agent.model.providers.history import KEPT_PICTURES, economical, rebuilt, without_system
-from sam3_agent.model.providers.image_encoding import PictureEncoder
 from sam3_agent.model.providers.openai_format import (
     UnreadableError,
     Wire,
@@ -216,12 +214,9 @@ class OpenAIPlanner:
             messages = text_tool_calls.as_text(messages, tools)
         if not by.system:
             messages = without_system(messages)
-        return chat_messages(messages, lambda picture: self._picture_url(picture, by.max_side))
-
-    def _picture_url(self, picture: Pixels, max_side: int | None) -> str:
-        encoded = self._pictures.encode(picture, max_side)
-        data = base64.b64encode(encoded.data).decode("ascii")
-        return f"data:{encoded.media_type};base64,{data}"
+        return chat_messages(
+            messages, lambda picture: self._pictures.encode(picture, by.max_side).data_url
+        )
 
     def _held(self, payload: Wire, pictures: int, by: Profile) -> Sent:
         """What a request held that a server may refuse."""

@@ -5,7 +5,8 @@ import re
 
 from sam3_agent import registry
 from sam3_agent.errors import InputError
-from sam3_agent.plugin.result import mask_file, picture_file
+from sam3_agent.image_encoding import encode_jpeg
+from sam3_agent.plugin.result import mask_file
 from sam3_agent.plugin.result_size import compressed
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.sanitize import shorten
@@ -40,7 +41,7 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
             return mask_file(scene, number), kind[0]
         if name == "overlay.jpg":
             picture = registry.draw(scene.image, scene.select(session.shown), session.shown)
-            (file,) = compressed([picture]) or (picture_file(picture),)
+            (file,) = compressed([picture]) or (encode_jpeg(picture).data,)
             return file, kind[0]
         if name == "masks.json":
             return json.dumps(session.masks_data()).encode(), kind[0]

@@ -1,22 +1,18 @@
 """A sight: what a tool of the plugin shows its caller, in words, numbers and pictures."""
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 import numpy as np
-from PIL import Image
 
 from sam3_agent.answer import Status
+from sam3_agent.image_encoding import encode_png
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
 from sam3_agent.serialization import instance_records, rounded_box
-
-PICTURE_SIDE = 1568
-"""The longest side in pixels of a picture that is shown: what a multimodal model reads at most."""
 
 
 @dataclass(frozen=True)
@@ -168,25 +164,4 @@ def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
 def mask_file(scene: Scene, number: int) -> bytes:
     """One mask as a PNG of the image's size: 8-bit grey, 255 where the mask is."""
     dense = scene.select([number]).dense()[0].astype(np.uint8) * 255
-    return _file(Image.fromarray(dense), "PNG")
-
-
-def picture_size(picture: Pixels, side: int = PICTURE_SIDE) -> tuple[int, int]:
-    """Width and height of a picture that is no longer than `side` pixels."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, side / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def picture_file(picture: Pixels, side: int = PICTURE_SIDE, quality: int = 90) -> bytes:
-    """A picture as JPEG, no longer than `side` pixels."""
-    shown = Image.fromarray(picture)
-    if shown.size != (size := picture_size(picture, side)):
-        shown = shown.resize(size, Image.Resampling.LANCZOS)
-    return _file(shown, "JPEG", quality=quality)
-
-
-def _file(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return encode_png(dense).data

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from sam3_agent.image_encoding import MAX_SIDE, bounded_size, encode_jpeg
 from sam3_agent.images import Pixels
-from sam3_agent.plugin.result import PICTURE_SIDE, ToolResult, picture_file, picture_size
+from sam3_agent.plugin.result import ToolResult
 from sam3_agent.sanitize import replace_surrogates, shorten
 
 MAX_RESULT_BYTES = 900_000
@@ -94,7 +95,7 @@ def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False)
     """
     result = replace(result, text=replace_surrogates(result.text))
     linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
-    sizes = [picture_size(picture) for picture in result.pictures]
+    sizes = [bounded_size(picture) for picture in result.pictures]
     wanted = sum(picture_tokens(*size) for size in sizes)
     room = MAX_RESULT_TOKENS - linked
     text, values = _words(result, structured, max(room - wanted, LEAST_WORDS))
@@ -180,12 +181,12 @@ def compressed(
 
     None when that would need pictures smaller than LEAST_SIDE.
     """
-    side, qualities = float(PICTURE_SIDE), list(QUALITIES)
+    side, qualities = float(MAX_SIDE), list(QUALITIES)
     while side >= LEAST_SIDE:
-        sizes = [picture_size(picture, int(side)) for picture in pictures]
+        sizes = [bounded_size(picture, int(side)) for picture in pictures]
         if sum(picture_tokens(*size) for size in sizes) <= room:
             for quality in qualities:
-                files = tuple(picture_file(one, int(side), quality) for one in pictures)
+                files = tuple(encode_jpeg(one, int(side), quality).data for one in pictures)
                 if sum(4 * math.ceil(len(file) / 3) for file in files) <= free:
                     return files
         side, qualities = side * SHRINK, [QUALITIES[-1]]
