@@ -7,14 +7,15 @@
     pictures/        every picture that the planner was shown
 
 Nothing of the transport is kept, so no key can be. A replay compares each request with the recorded
-one, and stops when it has changed: then the recorded reply would answer another question.
+one, and stops when it has changed: then the recorded reply would answer another question. What this
+package words itself may have been reworded since: system prompts, descriptions of tools, errors.
 """
 
 import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ from sam3_agent.tool import Tool
 from sam3_agent.usage import Budget, TokenUsage, usage_of
 
 VERSION = 2
+
+REWORDED = {
+    "fresh eyes checked this answer and have doubts. They may be wrong, too.": (
+        "an independent check of this answer has doubts. It may be wrong, too."
+    ),
+}
+"""Texts of recorded requests as they were worded once, and as they are worded now."""
 
 
 class Recording:
@@ -77,17 +85,21 @@ class Recording:
 
         blind: whether the planner's server has turned out to take no pictures.
         """
-        request = _fingerprints(messages, tools)
+        digests = [_fingerprint(message) for message in messages]
         with self._lock:
             new = [
                 self._kept(message)
-                for message, digest in zip(messages, request["messages"], strict=True)
+                for message, digest in zip(messages, digests, strict=True)
                 if digest not in self._told
             ]
-            self._told.update(request["messages"])
-            line: dict[str, Any] = {"request": request, "new_messages": new, "blind": blind}
+            self._told.update(digests)
+            line: dict[str, Any] = {
+                "request": {"tools": [tool.name for tool in tools], "messages": digests},
+                "new_messages": new,
+                "blind": blind,
+            }
             if isinstance(reply, Message):
-                self._told.update(_fingerprints([reply], ())["messages"])
+                self._told.add(_fingerprint(reply))
                 line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
             else:
                 kind = "DeadlineError" if isinstance(reply, DeadlineError) else "PlannerError"
@@ -106,16 +118,11 @@ class Recording:
 
     def _kept(self, message: Message) -> dict[str, Any]:
         """A message as JSON values, its pictures as files."""
-        out = message.to_dict()
-        if message.pictures:
-            out["pictures"] = [self._file_of(picture) for picture in message.pictures]
-        return out
-
-    def _file_of(self, picture: Pixels) -> str:
-        path = self._folder / "pictures" / f"{_digest(picture.tobytes())}.png"
-        if not path.exists():
-            Image.fromarray(picture).save(path)
-        return f"pictures/{path.name}"
+        values = _values(message)
+        for name, picture in zip(values.get("pictures", ()), message.pictures, strict=True):
+            if not (self._folder / name).exists():
+                Image.fromarray(picture).save(self._folder / name)
+        return values
 
     def _write_about(self, more: dict[str, Any]) -> None:
         text = json.dumps(self._about | {"person": self._heard} | more, indent=2)
@@ -165,6 +172,7 @@ class Replay:
             about = json.loads((folder / "recording.json").read_text(encoding="utf-8"))
             lines = (folder / "turns.jsonl").read_text(encoding="utf-8").splitlines()
             self._turns = [json.loads(line) for line in lines]
+            self._requests = _requests(self._turns)
             if about["version"] != VERSION:
                 raise InputError(
                     f"{folder} was recorded in format {about['version']}, this is {VERSION}: "
@@ -185,30 +193,33 @@ class Replay:
             raise InputError(
                 f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
             ) from error
-        self._replies = len(self._turns)
         self.blind: set[str] = set()
         self._lock = threading.Lock()
 
-    def take(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+    def take(self, name: str, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
         """The first unused reply to this request; PlannerError when it failed or there is none.
 
         name: of the planner that is asked.
         """
+        request = _Request([tool.name for tool in tools], [_compared(_values(m)) for m in messages])
         with self._lock:
-            for index, turn in enumerate(self._turns):
-                if turn["request"] == request:
-                    del self._turns[index]
+            for number, (recorded, turn) in enumerate(
+                zip(self._requests, self._turns, strict=True)
+            ):
+                if recorded is not None and request.difference(recorded) is None:
+                    self._requests[number] = None
                     if turn.get("blind"):
                         self.blind.add(name)
                     return _reply_in(turn)
-            if not self._turns:
-                raise PlannerError(
-                    f"the recording ends after {self._replies} replies: record it again"
-                )
-            changed = _difference(self._turns[0]["request"], request)
-            number = self._replies - len(self._turns) + 1
+            for number, recorded in enumerate(self._requests, 1):
+                if recorded is not None:
+                    changed = request.difference(recorded)
+                    raise PlannerError(
+                        f"the recording no longer fits: in request {number} {changed}; "
+                        "record it again"
+                    )
             raise PlannerError(
-                f"the recording no longer fits: in request {number} {changed}; record it again"
+                f"the recording ends after {len(self._turns)} replies: record it again"
             )
 
 
@@ -226,7 +237,7 @@ class ReplayPlanner:
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The recorded reply; PlannerError when there is none or the request has changed."""
-        reply = self._replay.take(self.name, _fingerprints(messages, tools))
+        reply = self._replay.take(self.name, messages, tools)
         calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
         return Message("assistant", reply["text"], (), calls, spent=TokenUsage(**reply["spent"]))
 
@@ -249,30 +260,77 @@ def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _fingerprints(messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
-    """What tells whether two requests are the same."""
-    schemas = [[tool.name, tool.description, dict(tool.parameters)] for tool in tools]
-    return {
-        "tools": _digest(json.dumps(schemas).encode()),
-        "messages": [
-            _digest(
-                json.dumps(message.to_dict()).encode(),
-                *(picture.tobytes() for picture in message.pictures),
-            )
-            for message in messages
-        ],
-    }
+def _fingerprint(message: Message) -> str:
+    """What tells a message from others."""
+    pictures = (picture.tobytes() for picture in message.pictures)
+    return _digest(json.dumps(message.to_dict()).encode(), *pictures)
 
 
-def _difference(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    if then["tools"] != now["tools"]:
-        return "the tools differ"
-    before, after = then["messages"], now["messages"]
-    for number, (old, new) in enumerate(zip(before, after, strict=False), 1):
-        if old != new:
-            what = "the system prompt" if number == 1 else f"message {number}"
-            return f"{what} differs"
-    return None if len(before) == len(after) else "the number of messages differs"
+@dataclass(frozen=True)
+class _Request:
+    """What has to be equal in two requests for the reply to one to be that to the other.
+
+    tools: their names; None where they are not known. messages: see `_compared`.
+    """
+
+    tools: list[str] | None
+    messages: list[tuple[Any, ...]]
+
+    def difference(self, recorded: "_Request") -> str | None:
+        """What differs from a recorded request; None for nothing."""
+        if recorded.tools not in (None, self.tools):
+            return "the tools differ"
+        pairs = zip(recorded.messages, self.messages, strict=False)
+        for number, (before, now) in enumerate(pairs, 1):
+            if before != now:
+                return f"message {number} differs"
+        same_length = len(recorded.messages) == len(self.messages)
+        return None if same_length else "the number of messages differs"
+
+
+def _requests(turns: Sequence[dict[str, Any]]) -> "list[_Request | None]":
+    """The requests of recorded turns.
+
+    A turn names its messages by their digests, and holds those that no earlier turn holds, as
+    message or as reply.
+    """
+    known: dict[str, tuple[Any, ...]] = {}
+    requests: list[_Request | None] = []
+    for turn in turns:
+        digests = turn["request"]["messages"]
+        new = [digest for digest in digests if digest not in known]
+        known |= zip(new, map(_compared, turn["new_messages"]), strict=True)
+        tools = turn["request"]["tools"]
+        names = tools if isinstance(tools, list) else None  # older recordings have a digest
+        requests.append(_Request(names, [known[digest] for digest in digests]))
+        if "reply" in turn:
+            reply = {name: value for name, value in turn["reply"].items() if name != "spent"}
+            known[_digest(json.dumps(reply).encode())] = _compared(reply)
+    return requests
+
+
+def _compared(message: dict[str, Any]) -> tuple[Any, ...]:
+    """What of a message, as `_values` gives it, has to be as it was recorded.
+
+    System prompts and errors may have been reworded; the planner's own messages are those that were
+    recorded.
+    """
+    role, text = message["role"], message["text"]
+    if role in ("system", "assistant"):
+        return (role,)
+    if text.startswith("Error: "):
+        return (role, message.get("tool_call_id"), "Error")
+    for before, now in REWORDED.items():
+        text = text.replace(before, now)
+    return (role, message.get("tool_call_id"), text, *message.get("pictures", ()))
+
+
+def _values(message: Message) -> dict[str, Any]:
+    """A message as JSON values, its pictures as names of files in a recording's folder."""
+    values = message.to_dict()
+    if message.pictures:
+        values["pictures"] = [f"pictures/{_digest(one.tobytes())}.png" for one in message.pictures]
+    return values
 
 
 def _digest(*parts: bytes) -> str:

@@ -44,7 +44,7 @@ CLEAR_PRESENCE = 0.8
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
 DOUBTS = (
-    "Not sent yet: fresh eyes checked this answer and have doubts. They may be wrong, too.\n{}\n"
+    "Not sent yet: an independent check of this answer has doubts. It may be wrong, too.\n{}\n"
     "Look again where it pays, then call `answer`: corrected, or the same if you are sure."
 )
 

@@ -67,6 +67,20 @@ def test_a_replay_gives_the_same_answer(
     assert [m.text for m in again.messages] == [m.text for m in recorded.messages]
 
 
+@pytest.mark.parametrize("name", ["doubts", "fast", "offline", "text", "thorough"])
+def test_a_recording_of_an_earlier_version_gives_the_same_answer(
+    name: str, segmenter: FakeSegmenter
+) -> None:
+    folder = Path(__file__).parent / "recordings" / name
+    agent, image, query = registry.replay(folder, segmenter)
+    then = json.loads((folder / "recording.json").read_text("utf-8"))["answer"]
+    now = json.loads(json.dumps(agent.ask(image, query).to_dict()))
+    for answer in (then, now):
+        answer["usage"] = {k: v for k, v in answer["usage"].items() if "seconds" not in k}
+        del answer["segmenter"]  # the fake one had another name
+    assert {name: now[name] for name in then} == then
+
+
 def test_a_recording_holds_every_request_and_reply_and_the_pictures(
     recorded: Answer, tmp_path: Path
 ) -> None:
