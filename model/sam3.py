@@ -172,7 +172,7 @@ class Sam3Segmenter:
         }
 
     def outside_domain(self, image: Pixels) -> str | None:
-        """See `segmenter.LimitedDomain`; None for a checkpoint without a file of its domain."""
+        """See `Segmenter.outside_domain`; None for a checkpoint without a file of its domain."""
         if self._domain is None or self._domain.photo_score(image) <= 0:
             return None
         return OUTSIDE_DOMAIN.format(name=Path(self.name).name)

@@ -12,19 +12,16 @@ from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
 from sam3_agent.loop import Asked, Run
-from sam3_agent.planner import Planner, sees
+from sam3_agent.planner import Planner, checked_planner, price_of, sees
 from sam3_agent.review import Candidate, Checks
 from sam3_agent.sanitize import replace_surrogates
 from sam3_agent.scene import Scene
-from sam3_agent.segmenter import Segmenter, outside_domain
-from sam3_agent.tool import Tool
+from sam3_agent.segmenter import Segmenter, checked_segmenter, outside_domain
+from sam3_agent.tool import Tool, ToolFunction, tools_by_name
 from sam3_agent.usage import Budget, UsageTracker
 
 MAX_QUERY_CHARACTERS = 4000
 """A question longer than this is refused: it would crowd out the conversation."""
-
-FREE = 0
-"""The price of a planner that has none, such as `offline`."""
 
 AGREEING_IOU = 0.8
 """Two readings whose masks together overlap at least this much agree."""
@@ -42,7 +39,8 @@ class Agent:
         each mask of an answer verified once; `exhaustive` also asks whether anything is missing;
         `thorough` takes three votes on each mask, too, and reads the question twice from scratch.
     ask_person: passes one short question on to the person when a task has two readings.
-    tools: what the planner may call, by default `registry.tools()`; checks come on top.
+    tools: what the planner may call, Tools or plain functions (see `Tool.from_function`); by
+        default `registry.tools()`.
     budget: what one question may cost.
     max_megapixels: a larger image is refused.
     check_domain: whether an image of a kind that the segmenter was not trained on (a photo, for
@@ -59,15 +57,21 @@ class Agent:
         verifier: Planner | str | None = None,
         effort: Effort | str = BALANCED,
         ask_person: Callable[[str], str] | None = None,
-        tools: Sequence[Tool] | None = None,
+        tools: Sequence[Tool | ToolFunction] | None = None,
         budget: Budget | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         check_domain: bool = True,
     ) -> None:
         self.effort = effort_named(effort) if isinstance(effort, str) else effort
-        self.planner = planner if not isinstance(planner, str | None) else registry.planner(planner)
+        self.planner = (
+            registry.planner(planner)
+            if planner is None or isinstance(planner, str)
+            else checked_planner(planner)
+        )
         self.segmenter = (
-            segmenter if not isinstance(segmenter, str | None) else registry.segmenter(segmenter)
+            registry.segmenter(segmenter)
+            if segmenter is None or isinstance(segmenter, str)
+            else checked_segmenter(segmenter)
         )
         self.verifier: Planner | None
         if verifier is None:
@@ -75,20 +79,18 @@ class Agent:
         elif isinstance(verifier, str):
             self.verifier = None if verifier == "none" else registry.verifier(verifier)
         else:
-            self.verifier = verifier
+            self.verifier = checked_planner(verifier, "verifier")
         self._verifier_saw = self.verifier is not None and sees(self.verifier)
         self.ask_person = ask_person
-        self.tools = {
-            tool.name: tool for tool in (registry.tools(self.segmenter) if tools is None else tools)
-        }
+        self.tools = tools_by_name(registry.tools(self.segmenter) if tools is None else tools)
         self.budget = budget or Budget()
         self.max_megapixels = max_megapixels
         self.check_domain = check_domain
         for model in (self.planner, self.verifier):
-            if self.budget.usd is not None and getattr(model, "price", FREE) is None:
+            if model and self.budget.usd is not None and price_of(model) is None:
                 raise InputError(
                     f"a budget of {self.budget.usd:g} US dollars cannot be kept: the price of "
-                    f"{model.name} is not known; give it (price, --price, --verifier-price)"  # type: ignore[union-attr]
+                    f"{model.name} is not known; give it (price, --price, --verifier-price)"
                 )
 
     def __repr__(self) -> str:

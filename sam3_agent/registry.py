@@ -151,7 +151,7 @@ def tools(segmenter: Segmenter | None = None) -> list[Tool]:
     """The tools that a planner gets unless others are given: those that the segmenter can serve."""
     from sam3_agent.tools import concepts, crops, editing, final_answer, measurement
 
-    offered = prompts_of(segmenter)
+    offered = prompts_of(segmenter) if segmenter else {"exemplars", "clicks"}
     by_example = [_tool(concepts.segment_like)] if "exemplars" in offered else []
     by_place = [_tool(concepts.segment_at)] if "clicks" in offered else []
     return [

@@ -21,6 +21,7 @@ from sam3_agent.segmenter import (
     Selection,
     checked_box,
     checked_concept,
+    checked_detections,
     vocabulary_of,
 )
 from sam3_agent.tiling import merged_tiles, tiles
@@ -235,7 +236,7 @@ class Scene:
         for window in windows:
             inside = [_inside(prompt, window) for prompt in prompts]
             found = self._segmenter.detect(self._encoded(window), inside, selection)
-            for i, one in enumerate(found):
+            for i, one in enumerate(checked_detections(self._segmenter, found, len(prompts))):
                 whole = one.masks.size == size
                 masks = one.masks if whole else one.masks.paste(window[:2], size)
                 parts[i].append(Detection(prompts[i], one.presence, masks))

@@ -1,12 +1,14 @@
-"""The seam to the eye: what the agent needs of a segmentation model."""
+"""The segmenter protocol, its prompts and results, and what a segmenter declares about itself."""
 
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
-from sam3_agent.errors import PromptError
+from sam3_agent.abilities import declared, refuse_unfit
+from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks, Measure
 from sam3_agent.vocabulary import Vocabulary
@@ -91,7 +93,10 @@ class Detection:
 
 
 class Segmenter(Protocol):
-    """An image is encoded once; prompts are then answered from its features."""
+    """Encodes an image once, and then answers prompts from its features.
+
+    Beside these a segmenter may declare what is in `SegmenterDefaults`.
+    """
 
     @property
     def name(self) -> str:
@@ -112,56 +117,100 @@ class Segmenter(Protocol):
     def segment_at(self, features: Any, prompt: ObjectPrompt) -> Masks:
         """The one object at a place: one mask, or none.
 
-        Raises PromptError for a place outside the image, and SegmenterError when the model cannot
-        be pointed at things.
+        Raises PromptError for a place outside the image, and SegmenterError when the model takes
+        no clicks.
         """
 
 
-@runtime_checkable
-class LimitedDomain(Protocol):
-    """An optional ability of a segmenter that was trained on one kind of image only.
+class SegmenterDefaults:
+    """Optional attributes of a segmenter, with what holds for a class that does not declare them.
 
-    A segmenter without it is taken to know every image.
+    prompts: what it takes besides phrases; a planner is offered no tool for what it does not take.
+    threshold: the least score in 0..1 of a mask when a selection gives none.
+    vocabulary: the nouns of a segmenter that knows no others; None for any noun. What a phrase
+        outside a closed vocabulary finds means nothing, so a planner gets a message instead.
+    settings: what decides its masks, as JSON values for the record of a run, such as a hash of its
+        weights, its device, data type and threshold.
+    device: where it runs, such as "cuda:0".
     """
+
+    prompts: frozenset[str] = frozenset({"exemplars", "clicks"})
+    threshold: float = 0.5
+    vocabulary: Vocabulary | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
+    device: str = "cpu"
 
     def outside_domain(self, image: Pixels) -> str | None:
         """Why masks of this (H, W, 3) uint8 image would mean nothing, and what to use instead.
 
-        None when the image is of the kind that the segmenter knows. Takes milliseconds and runs
-        no model.
+        None when the image is of a kind that the segmenter was trained on. Takes milliseconds and
+        runs no model.
         """
+        return None
 
 
-def outside_domain(segmenter: Segmenter, image: Pixels) -> str | None:
-    """`LimitedDomain.outside_domain`; None for a segmenter that knows every image."""
-    return segmenter.outside_domain(image) if isinstance(segmenter, LimitedDomain) else None
+_DEFAULTS = SegmenterDefaults()
 
 
-def prompts_of(segmenter: Segmenter | None) -> frozenset[str]:
-    """What a segmenter takes besides phrases: its attribute `prompts`, else exemplars and clicks.
+def prompts_of(segmenter: Segmenter) -> frozenset[str]:
+    """What a segmenter takes besides phrases; see `SegmenterDefaults`."""
+    return frozenset(declared(segmenter, _DEFAULTS, "prompts", Set))
 
-    A planner is offered no tool for what it does not take.
-    """
-    taken: frozenset[str] = getattr(segmenter, "prompts", frozenset({"exemplars", "clicks"}))
-    return taken
+
+def threshold_of(segmenter: Segmenter) -> float:
+    """The least score of a mask when a selection gives none; see `SegmenterDefaults`."""
+    return float(declared(segmenter, _DEFAULTS, "threshold", float | int))
+
+
+def vocabulary_of(segmenter: Segmenter) -> Vocabulary | None:
+    """The nouns of a segmenter that knows no others; see `SegmenterDefaults`."""
+    known: Vocabulary | None = declared(segmenter, _DEFAULTS, "vocabulary", Mapping | None)
+    return known
 
 
 def settings_of(segmenter: Segmenter) -> dict[str, Any]:
-    """What of a segmenter decides its masks, as JSON values for the record of a run.
-
-    Its attribute `settings`, such as a hash of its weights, its device, data type and threshold.
-    """
-    settings: Mapping[str, Any] = getattr(segmenter, "settings", {})
-    return dict(settings)
+    """What decides a segmenter's masks; see `SegmenterDefaults`."""
+    return dict(declared(segmenter, _DEFAULTS, "settings", Mapping))
 
 
-def vocabulary_of(segmenter: Segmenter | None) -> Vocabulary | None:
-    """The nouns of a segmenter that knows no others: its attribute `vocabulary`, else None.
+def device_of(segmenter: Segmenter) -> str:
+    """Where a segmenter runs; see `SegmenterDefaults`."""
+    return str(declared(segmenter, _DEFAULTS, "device"))
 
-    What a phrase outside a closed vocabulary finds means nothing, so a planner is told instead.
-    """
-    known: Vocabulary | None = getattr(segmenter, "vocabulary", None)
-    return known
+
+def outside_domain(segmenter: Segmenter, image: Pixels) -> str | None:
+    """Why masks of this image would mean nothing, or None; see `SegmenterDefaults`."""
+    why: str | None = declared(segmenter, _DEFAULTS, "outside_domain")(image)
+    return why
+
+
+def checked_segmenter(value: Any) -> Segmenter:
+    """The value, if it is a segmenter; raises InputError that says what was expected."""
+    methods = ["encode(image)", "detect(features, prompts, selection)"]
+    if not isinstance(value, type) and "clicks" in prompts_of(value):
+        methods.append("segment_at(features, prompt)")
+    hint = "or give the name of a segmenter, such as 'tiny' or 'facebook/sam3'"
+    refuse_unfit(value, "segmenter", methods, hint)
+    segmenter: Segmenter = value
+    threshold_of(segmenter), vocabulary_of(segmenter)  # another type is refused here, too
+    return segmenter
+
+
+def checked_detections(segmenter: Segmenter, found: Any, count: int) -> list[Detection]:
+    """What `detect` returned for so many prompts; raises SegmenterError for anything else."""
+    if isinstance(found, (list, tuple)) and all(isinstance(one, Detection) for one in found):
+        if len(found) == count:
+            return list(found)
+        wrong = f"{len(found)} detections for {count} prompts"
+    elif isinstance(found, (list, tuple)):
+        other = next(one for one in found if not isinstance(one, Detection))
+        wrong = f"a list with {type(other).__name__}"
+    else:
+        wrong = type(found).__name__
+    raise SegmenterError(
+        f"the segmenter {segmenter.name} returned {wrong}; detect returns a list with one "
+        "Detection(prompt, presence, masks) per prompt"
+    )
 
 
 def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:

@@ -5,11 +5,11 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sam3_agent.errors import ToolError
+from sam3_agent.errors import InputError, ToolError
 from sam3_agent.images import Pixels
 from sam3_agent.mentions import Mention
 from sam3_agent.observations import Findings
@@ -161,6 +161,35 @@ class Tool:
         properties = self.parameters["properties"]
         shown = self.parameters["required"] or list(properties)[:1]
         return {name: _EXAMPLES.get(name, _example_of(properties[name])) for name in shown}
+
+
+def tools_by_name(tools: Iterable[Tool | ToolFunction]) -> dict[str, Tool]:
+    """Tools by their names, plain functions as tools; raises InputError for anything else."""
+    named: dict[str, Tool] = {}
+    for one in tools:
+        tool = checked_tool(one)
+        if tool.name in named:
+            raise InputError(f"two tools have the name {tool.name!r}; give one of them another")
+        named[tool.name] = tool
+    return named
+
+
+def checked_tool(value: Any) -> Tool:
+    """A tool, or a plain function as one; raises InputError that says what was expected."""
+    if isinstance(value, Tool):
+        return value
+    if not inspect.isfunction(value):
+        raise InputError(
+            f"{value!r:.80} is no tool; give a function such as `def area(scene, number: int) -> "
+            "Observation`, or Tool.from_function(function)"
+        )
+    try:
+        return Tool.from_function(value)
+    except Exception as error:  # whatever pydantic or a broken annotation raises
+        raise InputError(
+            f"the function {value.__name__} cannot be a tool ({error}); its first parameter is the "
+            "scene, and every other one has a type, such as `number: int`"
+        ) from error
 
 
 def tool_named(name: str, known: Collection[str]) -> str | None:

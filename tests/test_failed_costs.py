@@ -25,6 +25,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import calling
+from sam3_agent.planner import Price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
 from tests.gemini_fixtures import MODEL, Stage, said
@@ -41,7 +42,7 @@ class Priced:
 
     name = "priced"
     sees = True
-    price = (1.0, 1.0, 1.0)
+    price = Price(1.0, 1.0, 1.0)
 
     def __init__(self, *replies: Message, cost: float | None = 1.0) -> None:
         self._replies = replies

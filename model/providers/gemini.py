@@ -31,7 +31,7 @@ from sam3_agent.model.providers.gemini_format import (
     tool_calls,
 )
 from sam3_agent.model.providers.history import KEPT_PICTURES, economical, without_system
-from sam3_agent.model.providers.pricing import Price, known_price
+from sam3_agent.model.providers.pricing import GEMINI_AS_OF, known_price
 from sam3_agent.model.providers.profile import Learning, Profile, Sent
 from sam3_agent.model.providers.refusals import numbers_in, refusals_of
 from sam3_agent.model.providers.retries import (
@@ -44,6 +44,7 @@ from sam3_agent.model.providers.retries import (
     root_cause,
     unknown_host,
 )
+from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage, deadline, sampling_seed
 
@@ -76,12 +77,24 @@ class GeminiPlanner:
         breaks around them are dropped.
     tool_calls: `native`, or `text` for models that have none.
     max_output_tokens, temperature, thinking_level, thinking_budget: sent only when given.
-    price: dollars for a million tokens, when the model is not in `prices.PRICES`.
+    price: dollars for a million tokens, when the model is not in `pricing.PRICES`.
     timeout: seconds for one request. line, http_client (an httpx2.Client): for tests.
 
     Raises PlannerError when no key is there, the key or the base URL cannot be right, or the
     google-genai package is missing.
     """
+
+    provider = Provider(
+        name="gemini",
+        title="Google Gemini",
+        package="google-genai",
+        module="google.genai",
+        extra="gemini",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        base_url_variable="GOOGLE_GEMINI_BASE_URL",
+        example_model="gemini-3.8-flash",
+        price_source=f"Google's price list of {GEMINI_AS_OF}, as others report it",
+    )
 
     def __init__(
         self,

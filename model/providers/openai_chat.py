@@ -25,7 +25,7 @@ from sam3_agent.model.providers.openai_format import (
     read_answer,
     said_in,
 )
-from sam3_agent.model.providers.pricing import Price, known_price
+from sam3_agent.model.providers.pricing import AS_OF, known_price
 from sam3_agent.model.providers.profile import Learning, Profile, Sent
 from sam3_agent.model.providers.refusals import numbers_in, refusals_in, refusals_of
 from sam3_agent.model.providers.retries import (
@@ -40,6 +40,7 @@ from sam3_agent.model.providers.retries import (
     unknown_host,
     unsendable,
 )
+from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage, deadline, sampling_seed
 
@@ -61,12 +62,24 @@ class OpenAIPlanner:
     tool_calls, profile: how the server wants to be spoken to; what it refuses is learned from its
         answers.
     max_output_tokens, temperature, reasoning_effort: sent only when given.
-    price: dollars for a million tokens, when the model is not in `prices.PRICES`.
+    price: dollars for a million tokens, when the model is not in `pricing.PRICES`.
     timeout: seconds for one request. line, http_client: for tests.
 
     Raises PlannerError when no key is there, the key or the base URL cannot be right, or the openai
     package is missing.
     """
+
+    provider = Provider(
+        name="openai",
+        title="OpenAI, or a server with its API: vLLM, Ollama, llama.cpp, OpenRouter",
+        package="openai",
+        module="openai",
+        extra="openai",
+        key_variables=("OPENAI_API_KEY",),
+        base_url_variable="OPENAI_BASE_URL",
+        example_model="gpt-5.4-mini",
+        price_source=f"OpenAI's price list of {AS_OF}",
+    )
 
     def __init__(
         self,

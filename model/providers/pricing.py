@@ -1,29 +1,16 @@
 """What model calls cost, in US dollars for a million tokens."""
 
-from dataclasses import dataclass
 from datetime import date
+
+from sam3_agent.planner import Price
+
+__all__ = ["PRICES", "Price", "known_price"]
 
 AS_OF = "2026-06-28"
 """The day of the published price lists that PRICES was read from, Gemini's on GEMINI_AS_OF; prices
 change."""
 
 GEMINI_AS_OF = "2026-10-07"
-
-
-@dataclass(frozen=True)
-class Price:
-    """US dollars for a million tokens; cached: input that the provider had cached."""
-
-    input: float
-    cached: float
-    output: float
-
-    def cost(self, input_tokens: int, cached_tokens: int, output_tokens: int) -> float:
-        """US dollars; `input_tokens` includes the cached ones, `output_tokens` the reasoning."""
-        fresh = max(0, input_tokens - cached_tokens)
-        total = fresh * self.input + cached_tokens * self.cached + output_tokens * self.output
-        return total / 1e6
-
 
 PRICES = {
     "gpt-5.5": Price(5.00, 0.50, 30.00),

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import numpy as np
 import typer
@@ -23,8 +23,9 @@ from sam3_agent.credentials import key_problem
 from sam3_agent.errors import InputError, Sam3AgentError
 from sam3_agent.messages import Message
 from sam3_agent.model.vocabulary import NOUNS
-from sam3_agent.planner import sees
+from sam3_agent.planner import FREE, price_of, sees
 from sam3_agent.sanitize import shorten
+from sam3_agent.segmenter import device_of
 
 PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
 VARIABLES = (
@@ -105,8 +106,8 @@ def _segmenter_checks(name: str | None) -> list[Check]:
         seconds = f"loaded in {loaded - began:.1f} s, one look {time.perf_counter() - loaded:.1f} s"
     except Sam3AgentError as error:
         return [Check("segmenter", str(error), False)]
-    device = getattr(segmenter, "device", "?")
-    checks = [Check("segmenter", f"{segmenter.name} on {device}: {seconds}", True)]
+    ran = f"{segmenter.name} on {device_of(segmenter)}: {seconds}"
+    checks = [Check("segmenter", ran, True)]
     if segmenter.name == "tiny":
         checks.append(Check("domain", TINY))
     return checks
@@ -118,8 +119,9 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
         planner = registry.planner(name)
     except Sam3AgentError as error:
         return [Check("planner", str(error), False)]
-    price: Any = getattr(planner, "price", None)
-    known = "" if price is None else f", {price.input:g}/{price.output:g} USD per million in/out"
+    price = price_of(planner)
+    known = f", {price.input:g}/{price.output:g} USD per million in/out" if price else ""
+    known = "" if price == FREE else known
     checks = [Check("planner", f"{planner.name}{known}", True)]
     if not live:
         return checks

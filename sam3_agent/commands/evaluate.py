@@ -46,7 +46,7 @@ from sam3_agent.evals.solvers.solver import Solver
 from sam3_agent.evals.summary import summary
 from sam3_agent.evals.synthetic.concept_report import concept_report
 from sam3_agent.extras import require
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, price_of
 
 Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
 Baseline = StrEnum("Baseline", ["SEGMENTER", "MLLM", "ORACLE", "REFERENCE"])
@@ -157,10 +157,12 @@ def evaluate(
         if brain is not None and asks:
             checker = chosen_verifier(verifier, brain, verifier_price)
         for model in (brain, checker):
-            if max_usd is not None and getattr(model, "price", 0) is None:
+            if model is None or isinstance(model, str) or max_usd is None:
+                continue
+            if price_of(model) is None:
                 raise InputError(
-                    f"--max-usd cannot be kept: the price of {getattr(model, 'name', '')} is not "
-                    "known; give --price, or --verifier-price for a verifier"
+                    f"--max-usd cannot be kept: the price of {model.name} is not known; "
+                    "give --price, or --verifier-price for a verifier"
                 )
         say_models(brain.name if brain else None, eye.name)
         config = {
