@@ -1,8 +1,8 @@
-"""The seam between benchmarks and the runner: samples to ask, rows that were answered.
+"""The interface between benchmarks and the runner: Sample (asked), Row (answered), Benchmark.
 
 A benchmark reads its authors' files into Samples before anything is asked; the runner turns each
-into a Row; the benchmark scores the rows. Rows hold all that a metric or report needs, so nothing
-is ever asked twice.
+Sample into a Row; the benchmark scores the Rows. A Row holds all that a metric or report needs, so
+that a run can be scored again without asking a model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,27 +11,25 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from sam3_agent.answer import Status
+from sam3_agent.evals.metrics.bootstrap import Interval, Tally
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE
 
 RowStatus: TypeAlias = Status | Literal["failed"]
 
-Interval: TypeAlias = tuple[float, float]
-"""The ends of a 95 % interval."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One question about one image, and what is true.
+    """One query about one image, with its ground truth.
 
     id: unique in its benchmark, and the same in every run over the same files.
-    image: a file, or a function that gives the (H, W, 3) uint8 pixels; read when it is asked.
-    truth: the N instances that the query means, none when it means nothing; referring benchmarks
-        score their union. None where a benchmark has no masks (boxes or counts are in `about`).
-    ignore: pixels that count for nothing, as a compressed RLE of the image's size (ReasonSeg).
-    tags: what the report has rows for, such as split, length, kind.
-    about: JSON values that the metrics need, such as a count, boxes or the ids of the files.
+    image: a file, or a function that returns (H, W, 3) uint8 pixels; read when the sample is asked.
+    truth: the N target instances, none for a no-target query; referring benchmarks score their
+        union. None where the benchmark has no masks (boxes or counts are in `about`).
+    ignore: pixels that are not scored, as a compressed RLE of the image's size (ReasonSeg).
+    tags: groups that the report has rows for, such as split, length, kind.
+    about: JSON values that the metrics need, such as a count, boxes or ids of the files.
     """
 
     id: str
@@ -45,17 +43,16 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One sample after it was asked; `id` to `about` are the sample's own.
+    """The prediction for one sample; `id` to `about` are the sample's.
 
-    pred: the N masks that were answered (boxes, scores, phrases in the same columns); none for a
-        failed row and one that could not be answered (`unable`), which every metric counts as
-        answered with nothing.
-    found: all the masks that were there to choose from.
-    text: the answer's words. status: the answer's, or `failed`, and then error says why.
-    usage: `Usage.to_dict()`, of a failed row too. messages: the conversation, as
+    pred: the N predicted masks; none for a failed row and for one that ended `unable`, both of
+        which every metric counts as an empty prediction.
+    found: all masks that the solver could choose from.
+    text: the answer's text. status: the answer's, or `failed`; error then says why.
+    usage: `Usage.to_dict()`, also of a failed row. messages: the conversation, as
         `Message.to_dict()` each.
-    earlier_cost: US dollars that earlier tries at the sample cost, which failed.
-    repeat: which time the sample was asked in this run, from 1 on.
+    earlier_cost: US dollars spent on earlier, failed attempts at the sample.
+    repeat: how many times the sample was asked in this run up to this row, from 1 on.
     """
 
     id: str
@@ -76,23 +73,24 @@ class Row:
 
     @property
     def cost(self) -> float | None:
-        """US dollars that were spent on the sample; None when a part of it is not known."""
+        """US dollars spent on the sample; None when a part of it is not known."""
         own: float | None = self.usage.get("cost", 0.0)
         return None if own is None else own + self.earlier_cost
 
 
 class Dataset(NamedTuple):
-    """What published results are of: a set by its name, and its split, None for the whole set."""
+    """A published dataset by its name, and its split; None for the whole dataset."""
 
     name: str
     split: str | None
 
 
 class Benchmark(Protocol):
-    """Questions with known truth, and the metric that their authors use.
+    """Samples with ground truth, and the metric of their authors.
 
-    Made by `sam3_agent.evals.benchmarks.read(name, data, split, **options)`, which checks the
-    files: InputError for a folder that is not this benchmark's (it says where to get the data).
+    Made by `sam3_agent.evals.benchmarks.read(name, data, split, **options)`, which checks the files
+    and raises InputError for a folder that does not hold this benchmark. A class that inherits from
+    this one gets the defaults given here.
     """
 
     @property
@@ -100,29 +98,43 @@ class Benchmark(Protocol):
         """The name under which it is read."""
 
     @property
-    def dataset(self) -> Dataset | None:
-        """The published dataset that the samples are, whole; None for own data or a part."""
-
-    @property
     def samples(self) -> Sequence[Sample]:
         """All samples in the order of the files."""
 
     @property
+    def dataset(self) -> Dataset | None:
+        """The published dataset whose samples these are; None for your own data or a part of it."""
+        return None
+
+    @property
     def problems(self) -> Sequence[str]:
-        """What is broken and left out, a line each, with file and line (or key)."""
+        """One line for each broken record that is left out, with file and line (or key)."""
+        return ()
 
     @property
     def note(self) -> str:
-        """What a reader of the numbers must know, such as who scores otherwise; or nothing."""
+        """What must be known to compare the numbers, such as other protocols; or nothing."""
+        return ""
 
     def score(self, row: Row) -> float:
-        """How well one row was answered, 0..1: its part in the benchmark's mean (an IoU, an F1)."""
+        """Scores one row in 0..1: its part in the benchmark's mean (an IoU, an F1)."""
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
-        """The benchmark's metrics over rows (any part of it) by their original names; `n` rows.
+        """Computes the metrics over any rows by their original names; `n` is the number of rows.
 
-        NaN for a metric none of whose samples is among the rows.
+        NaN for a metric that none of the rows enters.
         """
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
-        """Bootstrap 95 % intervals of those metrics that have one."""
+        """Computes bootstrap 95 % confidence intervals of the metrics that have one."""
+
+    def tally(self, rows: Sequence[Row]) -> Tally | None:
+        """Returns the metrics as a function of sums over rows, which paired differences need.
+
+        None where they are no such function; the mean score is then compared instead.
+        """
+        return None
+
+    def predictions(self, rows: Sequence[Row]) -> Mapping[str, Any]:
+        """Returns the JSON files that the authors' own evaluator reads, by file name."""
+        return {}

@@ -30,8 +30,8 @@ from sam3_agent.model.vocabulary import COLORABLE, COLORS, NOUNS
 Rng: TypeAlias = np.random.Generator
 Change: TypeAlias = Callable[[Image.Image, Rng], Image.Image]
 
-SIZES = ((640, 480), None, (480, 640), (1280, 960), (320, 240), (800, 450))
-"""Of the scenes, (width, height) in pixels; None is a small one of random shape."""
+SIZES = ((480, 640), None, (640, 480), (960, 1280), (240, 320), (450, 800))
+"""Sizes of the scenes, (height, width) in pixels; None is a small one of random shape."""
 
 FIRST_SEED = 700_000
 """Of the scenes of this fit: apart from those of training and of the benchmark."""

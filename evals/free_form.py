@@ -108,8 +108,10 @@ def read_questions(path: Path) -> list[Question]:
 
 def _question(record: dict[str, Any], scene: SyntheticScene) -> Question:
     truth = Truth(**record["truth"])
-    if any(index not in range(len(scene.things)) for marks in truth.marks or () for index in marks):
-        raise ValueError(f"marks must be indexes of the {len(scene.things)} things")
+    if any(
+        index not in range(len(scene.objects)) for marks in truth.marks or () for index in marks
+    ):
+        raise ValueError(f"marks must be indexes of the {len(scene.objects)} things")
     before = tuple(record.get("before", ()))
     return Question(record["id"], record["kind"], scene, record["question"], before, truth)
 
@@ -136,7 +138,7 @@ def _reply(agent: Agent, one: Question) -> Answer:
 
 def _true_masks(agent: Agent, scene: SyntheticScene) -> FakeSegmenter:
     """A segmenter that knows the words that the agent's does, and finds every thing of a scene."""
-    concepts = sorted(set().union(*(thing.concepts for thing in scene.things)))
+    concepts = sorted(set().union(*(obj.concepts for obj in scene.objects)))
     return FakeSegmenter(
         {name: np.array([scene.mask(i) for i in scene.matching(name)]) for name in concepts},
         vocabulary=vocabulary_of(agent.segmenter),
@@ -164,7 +166,7 @@ def _marked(masks: Masks, scene: SyntheticScene) -> set[int] | None:
     """The things that masks mark; None where a mask marks none, or two the same."""
     if not len(masks):
         return set()
-    truth = Masks.from_dense(np.array([scene.mask(i) for i in range(len(scene.things))]))
+    truth = Masks.from_dense(np.array([scene.mask(i) for i in range(len(scene.objects))]))
     overlap = masks.overlap(truth)
     things = {int(i) for i in overlap.argmax(axis=1)}
     every = bool((overlap.max(axis=1) >= SAME_IOU).all())

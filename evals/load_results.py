@@ -1,30 +1,30 @@
-"""Runs and their benchmarks, read again."""
+"""Reads runs again: shards merged, with the benchmark that they are of."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Benchmark
+from sam3_agent.evals.benchmark import Benchmark, Row
 from sam3_agent.evals.benchmarks import read
-from sam3_agent.evals.results_file import Run, merged, read_run
+from sam3_agent.evals.results_file import Run, read_run
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in these folders; shards of one run become one, at the place of the first."""
-    together: list[list[Run]] = []
-    for run in (read_run(path) for path in paths):
-        parts = next((parts for parts in together if _shard_of(run, parts[0])), None)
-        if parts is None:
-            together.append([run])
+    """Reads the runs in these folders; shards of one run become one, in place of the first."""
+    groups: list[list[Run]] = []
+    for run in map(read_run, paths):
+        group = next((group for group in groups if _are_shards(run, group[0])), None)
+        if group is None:
+            groups.append([run])
         else:
-            parts.append(run)
-    return [parts[0] if len(parts) == 1 else merged(parts) for parts in together]
+            group.append(run)
+    return [group[0] if len(group) == 1 else merged(group) for group in groups]
 
 
 def read_benchmark(run: Run, data: Path | None = None, score_size: int | None = None) -> Benchmark:
-    """The benchmark of a run, from `data` or from where its files were then.
+    """Reads the benchmark of a run, from `data` or from where its files were when it ran.
 
-    score_size: scores a run of a referring benchmark at another size than it was asked with.
+    score_size: scores a run of a referring benchmark at another size than it was run with.
     """
     config = run.header.config
     options = dict(config.get("options", {}))
@@ -40,12 +40,36 @@ def read_benchmark(run: Run, data: Path | None = None, score_size: int | None = 
         ) from error
 
 
-def _shard_of(run: Run, other: Run) -> bool:
-    one, two = run.header, other.header
-    shards = one.config.get("shard"), two.config.get("shard")
+def merged(runs: Sequence[Run]) -> Run:
+    """Merges the shards of one run.
+
+    Raises InputError when they differ in config or samples, or share a row.
+    """
+    first = runs[0]
+    whole = first.header.without_shard()
+    rows: dict[int, Row] = {}
+    for run in runs:
+        differing = whole.differences(run.header.without_shard())
+        if differing or run.header.samples != whole.samples:
+            raise InputError(
+                f"{run.path} is no shard of the run of {first.path}: "
+                f"{', '.join(differing or ['the samples'])} differ"
+            )
+        if twice := rows.keys() & run.rows.keys():
+            raise InputError(
+                f"{run.path}: its row {run.rows[min(twice)].id!r} is in another shard, too"
+            )
+        rows.update(run.rows)
+    total = sum(run.header.total for run in runs)
+    return Run(first.path, whole.model_copy(update={"total": total}), rows)
+
+
+def _are_shards(run: Run, other: Run) -> bool:
+    """Whether two runs are different shards of one run."""
+    shards = run.header.config.get("shard"), other.header.config.get("shard")
     return (
         None not in shards
         and shards[0] != shards[1]
-        and {**one.config, "shard": None} == {**two.config, "shard": None}
-        and one.samples == two.samples
+        and not run.header.without_shard().differences(other.header.without_shard())
+        and run.header.samples == other.header.samples
     )

@@ -1,60 +1,36 @@
-"""A run on disk: `run.jsonl`, one header line, then one line per row, written as they are finished.
+"""A run on disk, `run.jsonl`: one header line, then one line for each row, as it is finished.
 
     {"kind": "run", "format": "sam3-agent run", "version": 1, "config": {...}, "samples": ...}
     {"kind": "row", "index": 17, "id": ..., "pred": ..., ...}
-    {"kind": "resumed", "versions": ..., "commit": ...}      when it went on with other code
+    {"kind": "resumed", "versions": ..., "commit": ...}      when it was resumed with other code
 
-A line counts once its newline is on disk: each is written at once and synced, so that `kill -9`
-loses at most what was still being asked. A torn last line is cut off on resuming. A row that comes
-again for the same id takes the place of the earlier one. `finish` puts the rows in order.
+Each line is written and synced at once, and counts once its newline is on disk, so that `kill -9`
+loses at most the samples in flight. An incomplete last line is cut off on resuming. A later row of
+the same index replaces the earlier one. `finish` writes the rows in order.
 """
 
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from pydantic import ValidationError
+
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row
+from sam3_agent.evals.run_header import FORMAT, VERSION, Header, Resumption
 from sam3_agent.rle import rle_from_record, rle_record
 from sam3_agent.serialization import masks_from_record, masks_record
 
-FORMAT = "sam3-agent run"
-VERSION = 1
 FILE_NAME = "run.jsonl"
 
 
 @dataclass(frozen=True, eq=False)
-class Header:
-    """What a run is of.
-
-    config: what decides the rows: benchmark, data, split, strategy, planner, segmenter, effort,
-        seed, limit, shard and the like. samples: a digest of all samples. total: rows when done.
-    versions, commit: of the code that began it. setup: settings of the models and a hash of the
-        prompts, see `setup.setup`. resumed: all three of what went on with it, if other.
-    """
-
-    config: Mapping[str, Any]
-    samples: str
-    total: int
-    versions: Mapping[str, str]
-    commit: str | None
-    began: str
-    setup: Mapping[str, Any] = field(default_factory=dict)
-    resumed: tuple[Mapping[str, Any], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The header line as JSON values."""
-        kept = {name: value for name, value in vars(self).items() if name != "resumed"}
-        return {"kind": "run", "format": FORMAT, "version": VERSION, **kept}
-
-
-@dataclass(frozen=True, eq=False)
 class Run:
-    """A run as it was read: its rows by their keys (see `runner.chosen`)."""
+    """A run that was read: its rows by their keys (see `runner.select_samples`)."""
 
     path: Path
     header: Header
@@ -62,21 +38,21 @@ class Run:
 
     @property
     def ordered(self) -> list[Row]:
-        """The rows in the order of the samples."""
+        """Returns the rows in the order of the samples."""
         return [self.rows[index] for index in sorted(self.rows)]
 
     @property
     def usd(self) -> float:
-        """What all its rows cost, as far as prices are known."""
+        """Sums the cost of all rows in US dollars, as far as it is known."""
         return sum(row.cost or 0.0 for row in self.rows.values())
 
 
 class RunFile:
-    """A run that is being written; a context manager that holds the file for itself.
+    """A run that is being written; a context manager that locks the file.
 
-    folder: gets `run.jsonl`. header: as a new run would have it. resume: go on with the rows that
-    are there. Raises InputError for a folder that holds a run already (without `resume`), a run of
-    other config or samples, a broken file, or one that another process is writing.
+    folder: gets `run.jsonl`. header: that of a new run. resume: keep the rows that are there.
+    Raises InputError for a folder that holds a run already (without `resume`), a run of another
+    config or of other samples, a broken file, or one that another process is writing.
     """
 
     def __init__(self, folder: Path, header: Header, *, resume: bool = False) -> None:
@@ -84,7 +60,7 @@ class RunFile:
         self.rows: dict[int, Row] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # no "x": a file that is there may be empty, of a run that died before its first line
+            # no "x": the file may be there, empty, of a run that was killed before its first line
             self._file: IO[bytes] = self.path.open("a+b")
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
@@ -102,13 +78,13 @@ class RunFile:
         self._file.close()
 
     def append(self, index: int, row: Row) -> None:
-        """Put a row on disk."""
+        """Writes a row to disk."""
         self.rows[index] = row
         self._write(row_to_dict(index, row))
 
     def finish(self) -> Run:
-        """The rows in order and each once, on disk too."""
-        lines = [self.header.to_dict(), *({"kind": "resumed", **r} for r in self.header.resumed)]
+        """Rewrites the file with the rows in order and each once; returns the run."""
+        lines = [self.header.model_dump(), *map(_resumed_line, self.header.resumed)]
         lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
         _replace(self.path, lines)
         return Run(self.path, self.header, dict(self.rows))
@@ -119,26 +95,21 @@ class RunFile:
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
             self._file.truncate(0)
-            self._write(header.to_dict())
+            self._write(header.model_dump())
             return header
         if not resume:
             raise InputError(
-                f"{self.path} holds a run already; go on with it (--resume) or choose another --out"
+                f"{self.path} holds a run already; continue it (--resume) or choose another --out"
             )
         run = _parsed(whole, self.path)
         _check_same(run.header, header, self.path)
         self._file.truncate(_end_of_last(whole))
         self.rows = dict(run.rows)
-        now = {
-            "versions": header.versions,
-            "commit": header.commit,
-            "setup": json.loads(json.dumps(header.setup)),
-        }
-        last = run.header.resumed[-1] if run.header.resumed else vars(run.header)
-        if any(last.get(name) != value for name, value in now.items()):
-            self._write({"kind": "resumed", **now})
-            return Header(**{**vars(run.header), "resumed": (*run.header.resumed, now)})
-        return run.header
+        now, before = header.made_with(), run.header.resumed or (run.header.made_with(),)
+        if now == before[-1]:
+            return run.header
+        self._write(_resumed_line(now))
+        return run.header.model_copy(update={"resumed": (*run.header.resumed, now)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
         self._file.seek(0, os.SEEK_END)
@@ -148,7 +119,7 @@ class RunFile:
 
 
 def read_run(path: Path) -> Run:
-    """The run in a folder or file, finished or not; InputError says what is wrong with it."""
+    """Reads the run in a folder or file, finished or not; InputError says what is wrong with it."""
     path = path / FILE_NAME if path.is_dir() else path
     try:
         data = path.read_bytes()
@@ -156,42 +127,12 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     whole = data[: data.rfind(b"\n") + 1]
     if not whole:
-        raise InputError(f"{path}: holds no run: not one whole line is in it")
+        raise InputError(f"{path}: holds no run: it has not one complete line")
     return _parsed(whole, path)
 
 
-def merged(runs: Sequence[Run]) -> Run:
-    """The shards of one run as one.
-
-    Raises InputError when they are not of one config and one set of samples, or overlap.
-    """
-    first = runs[0]
-    rows: dict[int, Row] = {}
-    for run in runs:
-        ours, theirs = ({**r.header.config, "shard": None} for r in (first, run))
-        if ours != theirs or run.header.samples != first.header.samples:
-            told = _differences(ours, theirs) or ["the samples"]
-            raise InputError(
-                f"{run.path} is no shard of the run of {first.path}: {', '.join(told)} differ"
-            )
-        twice = rows.keys() & run.rows.keys()
-        if twice:
-            raise InputError(
-                f"{run.path}: its row {run.rows[min(twice)].id!r} is in another shard, too"
-            )
-        rows.update(run.rows)
-    header = Header(
-        **{
-            **vars(first.header),
-            "config": {**first.header.config, "shard": None},
-            "total": sum(run.header.total for run in runs),
-        }
-    )
-    return Run(first.path, header, rows)
-
-
 def write_run(run: Run, folder: Path) -> Path:
-    """Write a whole run into a folder, which must hold none; the path of the file."""
+    """Writes a whole run into a folder that holds none; returns the path of the file."""
     with RunFile(folder, run.header) as file:
         file.rows = dict(run.rows)
         return file.finish().path
@@ -199,30 +140,32 @@ def write_run(run: Run, folder: Path) -> Path:
 
 def _parsed(data: bytes, path: Path) -> Run:
     header: Header | None = None
-    resumed: list[Mapping[str, Any]] = []
+    resumed: list[Resumption] = []
     rows: dict[int, Row] = {}
-    for number, line, last in _lines(data):
+    lines = data.split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
         try:
             content = json.loads(line)
             kind = content["kind"]
         except (ValueError, KeyError, TypeError) as error:
-            if last and header is not None:
-                break  # torn: a machine that lost power may leave any bytes at the end
+            if number == len(lines) and header is not None:
+                break  # after a power failure any bytes may be at the end
             raise InputError(f"{path}, line {number}: is no line of a run: {error}") from error
         try:
             if header is None:
                 header = _header(content, path)
             elif kind == "resumed":
-                told = {"versions": content["versions"], "commit": content["commit"]}
-                resumed.append({**told, "setup": content.get("setup", {})})
+                resumed.append(Resumption.model_validate(content))
             else:
                 rows[int(content["index"])] = row_from_dict(content)
+        except ValidationError as error:
+            raise InputError(f"{path}, line {number}: is broken: {_problems(error)}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {type(error).__name__}: {error}"
             ) from error
     assert header is not None
-    return Run(path, Header(**{**vars(header), "resumed": tuple(resumed)}), rows)
+    return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows)
 
 
 def _header(content: dict[str, Any], path: Path) -> Header:
@@ -233,47 +176,33 @@ def _header(content: dict[str, Any], path: Path) -> Header:
             f"{path}: is a run of format {content.get('version')}, this is {VERSION}: "
             "use the version of sam3-agent that wrote it, or run it again"
         )
-    return Header(
-        dict(content["config"]),
-        str(content["samples"]),
-        int(content["total"]),
-        dict(content["versions"]),
-        content["commit"],
-        str(content["began"]),
-        dict(content.get("setup", {})),
+    return Header.model_validate({name: content[name] for name in content if name != "resumed"})
+
+
+def _problems(error: ValidationError) -> str:
+    """Joins pydantic's errors into one line: which field, and what is wrong with it."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)
     )
 
 
+def _resumed_line(resumption: Resumption) -> dict[str, Any]:
+    return {"kind": "resumed", **resumption.model_dump()}
+
+
 def _check_same(there: Header, wanted: Header, path: Path) -> None:
-    told = _differences(there.config, json.loads(json.dumps(wanted.config)))
-    if told:
+    if differing := there.differences(wanted):
         raise InputError(
-            f"{path} is a run of another config, so it cannot be resumed: {', '.join(told)}"
+            f"{path} is a run of another config, so it cannot be resumed: {', '.join(differing)}"
         )
     if there.samples != wanted.samples:
         raise InputError(
-            f"{path} cannot be resumed: the benchmark's samples are others now than they were then"
+            f"{path} cannot be resumed: the benchmark's samples have changed since it began"
         )
 
 
-def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    names = dict.fromkeys([*there, *wanted])
-    return [
-        f"{name} was {there.get(name)!r} and is {wanted.get(name)!r}"
-        for name in names
-        if there.get(name) != wanted.get(name)
-    ]
-
-
-def _lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
-    """The number of each line, the line, and whether it is the last."""
-    lines = data.split(b"\n")[:-1]
-    for number, line in enumerate(lines, 1):
-        yield number, line, number == len(lines)
-
-
 def _end_of_last(data: bytes) -> int:
-    """Where the last line that is JSON ends."""
+    """Returns the position after the last line, or before it where it is not JSON."""
     begin = data.rfind(b"\n", 0, len(data) - 1) + 1
     try:
         json.loads(data[begin:])
@@ -283,7 +212,7 @@ def _end_of_last(data: bytes) -> int:
 
 
 def row_to_dict(index: int, row: Row) -> dict[str, Any]:
-    """A row's line as JSON values; `index` is its key in the run (see `runner.chosen`)."""
+    """Turns a row into JSON values; `index` is its key in the run."""
     line = {"kind": "row", "index": index, **vars(row)}
     for name in ("pred", "found", "truth"):
         line[name] = None if line[name] is None else masks_record(line[name])
@@ -295,7 +224,7 @@ def row_to_dict(index: int, row: Row) -> dict[str, Any]:
 
 
 def row_from_dict(line: Mapping[str, Any]) -> Row:
-    """The row of a line; raises ValueError, KeyError or TypeError for one that is none."""
+    """Reads the row of a line; raises ValueError, KeyError or TypeError for another line."""
     ignore = None if line["ignore"] is None else rle_from_record(line["ignore"])
     truth = None if line["truth"] is None else masks_from_record(line["truth"])
     pred, found = masks_from_record(line["pred"]), masks_from_record(line["found"])
@@ -326,7 +255,7 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 
 
 def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Write a file anew so that at any moment the old or the new one is there, whole."""
+    """Replaces a file atomically: at any moment the old or the new one is there, whole."""
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         for line in lines:
@@ -343,7 +272,7 @@ def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Hold the file until it is closed or this process ends."""
+    """Locks the file until it is closed or this process ends."""
     try:
         import fcntl
     except ImportError:  # Windows

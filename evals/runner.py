@@ -1,22 +1,16 @@
-"""The runner: a solver on the samples of a benchmark, many at once, every row on disk at once."""
+"""The runner: asks a solver the samples of a benchmark in parallel; each row is stored at once."""
 
-import hashlib
-import json
 import logging
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
-from sam3_agent.evals.results_file import Header, Run, RunFile
+from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
@@ -25,19 +19,19 @@ from sam3_agent.usage import Usage, sampling_seed
 logger = logging.getLogger(__name__)
 
 Shard: TypeAlias = tuple[int, int]
-"""(i, n): every n-th sample from the i-th on, i counting from 1."""
+"""(i, n): every n-th sample from the i-th on, i counted from 1."""
 
-HOPELESS = 12
-"""So many failures of a model, and nothing else, end a run: a wrong key fails every sample."""
+MAX_FAILURES = 12
+"""A run is aborted when this many samples failed in a model and none other: a wrong key does."""
 
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """Where a run is, told after every row.
+    """The state of a run after a row.
 
-    done, total: rows of this run, those of before it was resumed among them. failed: those of them
-    that failed. score: mean of the benchmark's score so far (of referring benchmarks, the gIoU).
-    usd: dollars. seconds_left: at the pace of this process; None before its first row.
+    done, total: rows of this run, including those of before it was resumed. failed: failed ones
+    of them. score: mean score so far (of referring benchmarks, the gIoU). usd: US dollars.
+    seconds_left: at the pace of this process; None before its first row.
     """
 
     done: int
@@ -48,18 +42,18 @@ class Progress:
     seconds_left: float | None
 
 
-def chosen(
+def select_samples(
     samples: Sequence[Sample],
     limit: int | None = None,
     shard: Shard | None = None,
     repeats: int = 1,
 ) -> list[tuple[int, Sample]]:
-    """The samples of a run, each with the key of its row: the first `limit`, of those one shard.
+    """Selects the samples of a run, each with the key of its row: one shard of the first `limit`.
 
-    The key is the sample's place among all N samples of the benchmark; with repeats, all are asked
-    once before any is asked again, and the r-th time has the key (r - 1) x N + place.
+    The key is the sample's index among all N samples of the benchmark. With repeats every sample is
+    asked once before any is asked again; the r-th time it has the key (r - 1) x N + index.
 
-    Raises InputError for a shard that is none, and for ids that come twice.
+    Raises InputError for an invalid shard, and for samples with the same id.
     """
     first, of = shard or (1, 1)
     if not 1 <= first <= of:
@@ -71,32 +65,13 @@ def chosen(
         ids.add(sample.id)
     once = list(enumerate(samples))[:limit][first - 1 :: of]
     return [
-        (again * len(samples) + place, sample) for again in range(repeats) for place, sample in once
+        (repeat * len(samples) + index, sample)
+        for repeat in range(repeats)
+        for index, sample in once
     ]
 
 
-def header(
-    config: Mapping[str, Any],
-    samples: Sequence[Sample],
-    total: int,
-    setup: Mapping[str, Any] | None = None,
-) -> Header:
-    """The header of a run that begins now, with this code.
-
-    samples: those of all shards. total: how many rows this one will have. setup: see `Header`.
-    """
-    return Header(
-        config=dict(config),
-        samples=_digest(samples),
-        total=total,
-        versions=_versions(),
-        commit=_commit(),
-        began=datetime.now(UTC).isoformat(timespec="seconds"),
-        setup=setup or {},
-    )
-
-
-def run(
+def run_samples(
     benchmark: Benchmark,
     solver: Solver,
     samples: Sequence[tuple[int, Sample]],
@@ -105,129 +80,131 @@ def run(
     workers: int = 1,
     max_usd: float | None = None,
     retry_failed: bool = False,
-    tell: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Run:
-    """Ask all samples that have no row yet, `workers` at a time; each row is on disk at once.
+    """Asks all samples that have no row yet, `workers` at a time; each row is on disk at once.
 
-    A sample that cannot be answered becomes a row with its error and with what it cost. max_usd: no
-    sample is begun once all rows together cost this much, failed ones and earlier tries among them,
-    or the cost of one is not known (what is in flight is still finished). retry_failed: ask again
-    what failed before. A sample that is asked several times has a seed of its own each time.
+    A sample that fails becomes a row with its error and its cost. max_usd: no sample is started
+    once all rows together cost this much, with failed ones and earlier attempts, or once the cost
+    of one is not known; samples in flight are finished. retry_failed: also asks samples again whose
+    row failed. A sample that is asked repeatedly has another sampling seed each time.
 
-    Raises ModelError, once HOPELESS samples and no other have failed with it and what was in flight
-    is finished; their rows stay. A KeyboardInterrupt waits for nothing: what was finished is on
-    disk.
+    Raises ModelError after MAX_FAILURES samples failed with it and none ended otherwise; samples in
+    flight are finished, and their rows stay. A KeyboardInterrupt waits for nothing; finished rows
+    are on disk.
     """
-    missing = [
+    pending = [
         (index, sample)
         for index, sample in samples
         if index not in file.rows or (retry_failed and file.rows[index].status == "failed")
     ]
-    repeats = max((_repeat(index, benchmark) for index, _ in samples), default=1)
-    teller = _Teller(benchmark, file, len(samples), len(missing), tell)
-    queue = iter(missing)
-    flying: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
-    failures = 0
-    hopeful = False
-    hopeless: ModelError | None = None
+    seeded = any(_repeat(index, benchmark) > 1 for index, _ in samples)
+    state = _State(benchmark, file, len(samples), len(pending), on_progress)
+    queue = iter(pending)
+    in_flight: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
     pool = ThreadPoolExecutor(workers, "sample")
     try:
         while True:
-            spent_all = max_usd is not None and (teller.usd is None or teller.usd >= max_usd)
-            while len(flying) < workers and not spent_all and hopeless is None:
-                following = next(queue, None)
-                if following is None:
+            while len(in_flight) < workers and not state.must_stop(max_usd):
+                index, sample = next(queue, (0, None))
+                if sample is None:
                     break
-                index, sample = following
-                again = _repeat(index, benchmark)
-                flying[pool.submit(_seeded, solver, sample, again, repeats > 1)] = index
-            if not flying and hopeless is not None:
-                raise hopeless
-            if not flying:
+                repeat = _repeat(index, benchmark)
+                in_flight[pool.submit(_solve_repeat, solver, sample, repeat, seeded)] = index
+            if not in_flight:
+                if state.abort is not None:
+                    raise state.abort
                 return file.finish()
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                row, error = future.result()
-                index = flying.pop(future)
-                before = file.rows.get(index)
-                teller.add(index, row if before is None else _again(row, before))
-                hopeful = hopeful or not isinstance(error, ModelError)
-                failures += isinstance(error, ModelError)
-                if failures >= HOPELESS and not hopeful:
-                    hopeless = ModelError(
-                        f"the first {failures} samples all failed, so the run was stopped: {error}"
-                    )
-                    hopeless.__cause__ = error
+            for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+                state.add(in_flight.pop(future), *future.result())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Teller:
-    """Puts rows into the file and tells how far the run is."""
+class _State:
+    """Stores the rows of a run, reports its progress, and decides when it must stop.
+
+    abort: the error with which the run ends; None as long as it goes on.
+    """
 
     def __init__(
         self,
         benchmark: Benchmark,
         file: RunFile,
         total: int,
-        missing: int,
-        tell: Callable[[Progress], None],
+        pending: int,
+        on_progress: Callable[[Progress], None],
     ) -> None:
+        self.abort: ModelError | None = None
         self._benchmark = benchmark
         self._file = file
         self._total = total
-        self._missing = missing
-        self._tell = tell
+        self._pending = pending
+        self._on_progress = on_progress
         self._began = time.monotonic()
         self._done = 0
+        self._model_failures = 0
         self._scores = {index: benchmark.score(row) for index, row in file.rows.items()}
         self._costs = {index: row.cost for index, row in file.rows.items()}
         self._report()
 
-    @property
-    def usd(self) -> float | None:
-        """What all rows cost; None when the cost of one is not known."""
-        return None if None in self._costs.values() else self._known_usd()
+    def must_stop(self, max_usd: float | None) -> bool:
+        """Whether no further sample may be started."""
+        if self.abort is not None:
+            return True
+        unknown = None in self._costs.values()
+        return max_usd is not None and (unknown or self._known_usd() >= max_usd)
 
-    def _known_usd(self) -> float:
-        return sum(cost for cost in self._costs.values() if cost is not None)
-
-    def add(self, index: int, row: Row) -> None:
+    def add(self, index: int, row: Row, error: Sam3AgentError | None) -> None:
+        """Stores a row; `error` is what it failed with."""
+        before = self._file.rows.get(index)
+        if before is not None:
+            row = replace(row, earlier_cost=before.cost or 0.0)
         self._file.append(index, row)
         self._scores[index] = self._benchmark.score(row)
         self._costs[index] = row.cost
         self._done += 1
+        self._model_failures += isinstance(error, ModelError)
+        if self._done == self._model_failures >= MAX_FAILURES:
+            self.abort = ModelError(
+                f"the first {self._done} samples all failed, so the run was stopped: {error}"
+            )
+            self.abort.__cause__ = error
         self._report()
+
+    def _known_usd(self) -> float:
+        return sum(cost for cost in self._costs.values() if cost is not None)
 
     def _report(self) -> None:
         left = None
         if self._done:
             pace = (time.monotonic() - self._began) / self._done
-            left = pace * (self._missing - self._done)
+            left = pace * (self._pending - self._done)
         failed = sum(row.status == "failed" for row in self._file.rows.values())
         score = sum(self._scores.values()) / max(len(self._scores), 1)
         done = len(self._file.rows)
-        self._tell(Progress(done, self._total, failed, score, self._known_usd(), left))
+        self._on_progress(Progress(done, self._total, failed, score, self._known_usd(), left))
 
 
 def _repeat(index: int, benchmark: Benchmark) -> int:
-    """Which time a sample is asked, by the key of its row."""
+    """Returns which time a sample is asked, from the key of its row."""
     return 1 + index // len(benchmark.samples) if benchmark.samples else 1
 
 
-def _seeded(
-    solver: Solver, sample: Sample, repeat: int, several: bool
+def _solve_repeat(
+    solver: Solver, sample: Sample, repeat: int, seeded: bool
 ) -> tuple[Row, Sam3AgentError | None]:
-    """`solved`, with a seed that is the repeat's where a sample is asked several times."""
-    token = sampling_seed.set(repeat if several else None)
+    """Solves a sample for the `repeat`-th time, with that sampling seed if `seeded`."""
+    token = sampling_seed.set(repeat if seeded else None)
     try:
-        row, error = solved(solver, sample)
+        row, error = solve_sample(solver, sample)
     finally:
         sampling_seed.reset(token)
     return replace(row, repeat=repeat), error
 
 
-def solved(solver: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
-    """The row of a sample, and the error when it failed; never raises."""
+def solve_sample(solver: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
+    """Returns the row of a sample, and the error if it failed; never raises."""
     began = time.monotonic()
     try:
         image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
@@ -237,18 +214,12 @@ def solved(solver: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | None]:
         error, usage = stop.__cause__, stop.usage
     except Exception as stop:
         error, usage = stop, Usage(seconds=time.monotonic() - began)
-    told = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     if isinstance(error, Sam3AgentError):
-        return _failed(sample, told, usage), error
-    # a bug, but one that must not cost the other samples
+        return _failed(sample, text, usage), error
+    # a bug in one sample must not cost the other samples
     logger.error("sample %s", sample.id, exc_info=error)
-    told += " (a bug in sam3-agent: please report it)"
-    return _failed(sample, told, usage), None
-
-
-def _again(row: Row, before: Row) -> Row:
-    """A row with what the failed one before it cost."""
-    return replace(row, earlier_cost=before.cost or 0.0)
+    return _failed(sample, f"{text} (a bug in sam3-agent: please report it)", usage), None
 
 
 def _check_size(image: Pixels, sample: Sample) -> None:
@@ -263,7 +234,7 @@ def _check_size(image: Pixels, sample: Sample) -> None:
 def _answered(sample: Sample, outcome: Outcome) -> Row:
     unable = outcome.status == "unable"
     return Row(
-        **_told(sample),
+        **_fields(sample),
         pred=outcome.pred[[]] if unable else outcome.pred,
         found=outcome.found,
         text=outcome.text,
@@ -277,7 +248,7 @@ def _answered(sample: Sample, outcome: Outcome) -> Row:
 def _failed(sample: Sample, error: str, usage: Usage) -> Row:
     nothing = Masks.empty((0, 0) if sample.truth is None else sample.truth.size)
     return Row(
-        **_told(sample),
+        **_fields(sample),
         pred=nothing,
         found=nothing,
         text="",
@@ -288,39 +259,6 @@ def _failed(sample: Sample, error: str, usage: Usage) -> Row:
     )
 
 
-def _told(sample: Sample) -> dict[str, Any]:
+def _fields(sample: Sample) -> dict[str, Any]:
+    """The fields that a row has from its sample."""
     return {name: value for name, value in vars(sample).items() if name != "image"}
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    """What tells whether two runs ask the same: ids, queries and truths."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        truth = [] if sample.truth is None else sample.truth.rle()
-        asked = [sample.id, sample.query, truth, dict(sample.about)]
-        digest.update(json.dumps(asked, sort_keys=True, default=str).encode())
-    return digest.hexdigest()[:16]
-
-
-def _versions() -> dict[str, str]:
-    out = {"python": platform.python_version()}
-    for name in ("sam3-agent", "torch", "transformers", "pycocotools", "openai", "google-genai"):
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
-
-
-def _commit() -> str | None:
-    """The git commit of this code, with "+" when files differ from it; None outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

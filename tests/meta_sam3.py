@@ -1,8 +1,8 @@
 """What Meta's own SAM 3 code answers, for a small model with made-up weights.
 
 `python -m tests.meta_sam3` records it in tests/recorded_original.npz; it needs Meta's package (see
-`sam3_agent.evals.bench.peer`). The tests compare our eye with the recording everywhere, and with
-the package itself where it is installed.
+`sam3_agent.evals.bench.meta_sam3`). The tests compare our segmenter with the recording everywhere,
+and with the package itself where it is installed.
 """
 
 from pathlib import Path
@@ -83,19 +83,19 @@ def segmenter() -> Sam3Segmenter:
 
 def originals() -> dict[str, npt.NDArray[np.float32]]:
     """Meta's answers to PROMPTS: presence, scores, boxes (x0 y0 x1 y1 pixels) and mask logits."""
-    from sam3_agent.evals.bench.peer import Peer, corner_box, relative_box
+    from sam3_agent.evals.bench.meta_sam3 import MetaSam3, corner_box, relative_box
 
-    peer = Peer(config())
-    peer.take_weights(model().state_dict())
+    meta = MetaSam3(config())
+    meta.take_weights(model().state_dict())
     picture = image()
-    state = peer.encode(picture)
+    state = meta.encode(picture)
     out: dict[str, npt.NDArray[np.float32]] = {}
     for name, prompt in PROMPTS.items():
         boxes = [relative_box(box, picture.shape) for box in (*prompt.positive, *prompt.negative)]
         labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
         phrase = prompt.phrase or "visual"
-        assert peer.tokens(phrase) == TOKENS[phrase]
-        raw = peer.raw(state, phrase, boxes, labels)
+        assert meta.tokens(phrase) == TOKENS[phrase]
+        raw = meta.raw(state, phrase, boxes, labels)
         raw["boxes"] = np.array(
             [corner_box(box, picture.shape) for box in raw["boxes"]], np.float32
         )

@@ -20,7 +20,7 @@ from sam3_agent.evals.synthetic.annotated_set import (
 from sam3_agent.evals.synthetic.scenes import compose
 
 DEMO = Path(evals.__file__).resolve().parent / "demo"
-SIZE = (160, 120)
+SIZE = (120, 160)
 
 
 def test_a_written_set_is_read_back_whole(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_written_set_is_read_back_whole(tmp_path: Path) -> None:
     for one, other in zip(written, read, strict=True):
         assert one.queries == other.queries
         assert len(one.queries) == 3
-        assert one.scene.things == other.scene.things
+        assert one.scene.objects == other.scene.objects
         assert np.array_equal(one.scene.image, other.scene.image)
         assert np.array_equal(one.scene.labels, other.scene.labels)
 
@@ -49,9 +49,9 @@ def test_masks_are_stored_as_coco_run_lengths(tmp_path: Path) -> None:
     write_set(tmp_path, 7, 1, size=SIZE)
     (annotated,) = read_set(tmp_path)
     content = json.loads((tmp_path / "annotations.json").read_text(encoding="utf-8"))
-    for index, thing in enumerate(content["images"][0]["things"]):
-        assert thing["segmentation"]["size"] == [120, 160]
-        mask = coco.decode(thing["segmentation"])
+    for index, obj in enumerate(content["images"][0]["things"]):
+        assert obj["segmentation"]["size"] == [120, 160]
+        mask = coco.decode(obj["segmentation"])
         assert np.array_equal(mask.astype(bool), annotated.scene.mask(index))
 
 
@@ -138,11 +138,11 @@ def test_the_demo_scenes_are_small_and_the_first_has_one_leftmost_red_car() -> N
     first = scenes[0]
     assert first.queries[0].text == "the leftmost red car"
     (target,) = first.queries[0].targets
-    cars = [i for i, thing in enumerate(first.scene.things) if thing.name == "red car"]
+    cars = [i for i, obj in enumerate(first.scene.objects) if obj.name == "red car"]
     assert target in cars
     assert len(cars) >= 3
-    box = first.scene.things[target].box
-    assert all(first.scene.things[car].box[0] > box[2] for car in cars if car != target)
+    box = first.scene.objects[target].box
+    assert all(first.scene.objects[car].box[0] > box[2] for car in cars if car != target)
 
 
 def test_a_demo_picture_is_an_ordinary_png() -> None:

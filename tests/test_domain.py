@@ -18,7 +18,7 @@ from sam3_agent.cli import app
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.fit_domain import Measured, cross_validated, fitted, scenes, scores
-from sam3_agent.evals.solvers.named import solver_named
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.evals.synthetic.sprites import STYLES
 from sam3_agent.images import Pixels, load_image
@@ -110,7 +110,7 @@ def said(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_scenes_of_every_style_and_size_are_inside(domain: Domain, style: str) -> None:
-    sizes = ((640, 480), None, (480, 640), (1280, 960))
+    sizes = ((480, 640), None, (640, 480), (960, 1280))
     made = [
         compose(2_000_000 + n, size=sizes[n % len(sizes)], styles=(style,)).image for n in range(50)
     ]
@@ -273,7 +273,7 @@ def test_the_servers_say_unable(tiny: Sam3Segmenter) -> None:
 
 @pytest.mark.parametrize("name", ["agent", "oracle", "segmenter"])
 def test_in_an_eval_a_photo_is_a_row_with_nothing(tiny: Sam3Segmenter, name: str) -> None:
-    solver = solver_named(name, load_offline(), tiny)
+    solver = make_solver(name, load_offline(), tiny)
     outcome = solver.solve(landscape(), Sample("s", "the dog", landscape, None))
     assert (outcome.status, len(outcome.pred), len(outcome.found)) == ("unable", 0, 0)
     scene = load_image(RED_CARS)

@@ -9,7 +9,8 @@ from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.results_file import Run, RunFile
-from sam3_agent.evals.runner import chosen, header, run
+from sam3_agent.evals.run_header import new_header
+from sam3_agent.evals.runner import run_samples, select_samples
 from sam3_agent.evals.solvers.agent import AgentSolver
 from tests.stub_server import Request, Step, StubServer, call
 
@@ -24,9 +25,11 @@ def reply(request: Request) -> Step:
 
 def samples_per_second(agent: Agent, folder: Path, limit: int, workers: int) -> tuple[float, Run]:
     scenes = read("scenes", seed=21 + workers, limit=limit)
-    with RunFile(folder, header({}, scenes.samples, limit)) as file:
+    with RunFile(folder, new_header({}, scenes.samples, limit)) as file:
         began = time.monotonic()
-        done = run(scenes, AgentSolver(agent), chosen(scenes.samples), file, workers=workers)
+        done = run_samples(
+            scenes, AgentSolver(agent), select_samples(scenes.samples), file, workers=workers
+        )
         return limit / (time.monotonic() - began), done
 
 

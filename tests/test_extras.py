@@ -49,7 +49,7 @@ def own_files() -> list[Path]:
     return [
         path
         for path in found
-        if path.resolve() == path and path.parent.name != "examples" and path.name != "peer.py"
+        if path.resolve() == path and path.parent.name != "examples" and path.name != "meta_sam3.py"
     ]
 
 

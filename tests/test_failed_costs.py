@@ -18,8 +18,9 @@ from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.metrics import counting_tally
 from sam3_agent.evals.results_file import Run, RunFile, read_run
-from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.solvers.named import solver_named
+from sam3_agent.evals.run_header import new_header
+from sam3_agent.evals.runner import run_samples, select_samples
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
@@ -79,15 +80,15 @@ def asked(
     **options: Any,
 ) -> Run:
     benchmark = counts(count)
-    samples = chosen(benchmark.samples)
+    samples = select_samples(benchmark.samples)
 
     def agent(*models: Any) -> Agent:
         return Agent(*models, verifier=verifier)
 
-    solver = solver_named(name, model, segmenter, agent=agent)
-    told = header({}, benchmark.samples, count)
+    solver = make_solver(name, model, segmenter, agent=agent)
+    told = new_header({}, benchmark.samples, count)
     with RunFile(folder, told, resume=bool(options.get("retry_failed"))) as file:
-        return run(benchmark, solver, samples, file, **options)
+        return run_samples(benchmark, solver, samples, file, **options)
 
 
 @pytest.mark.parametrize("name", ["agent", "oracle"])

@@ -20,16 +20,16 @@ from sam3_agent.evals.free_form import (
     read_questions,
     table,
 )
-from sam3_agent.evals.synthetic.scenes import SyntheticScene, Thing
+from sam3_agent.evals.synthetic.scenes import SceneObject, SyntheticScene
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 
 BOXES = [(10, 10, 60, 50), (70, 10, 120, 50), (130, 10, 180, 50)]
-THINGS = (
-    Thing("car", "red", BOXES[0]),
-    Thing("car", "blue", BOXES[1]),
-    Thing("dog", None, BOXES[2]),
+OBJECTS = (
+    SceneObject("car", "red", BOXES[0]),
+    SceneObject("car", "blue", BOXES[1]),
+    SceneObject("dog", None, BOXES[2]),
 )
 FOUND = {"car": BOXES[:2], "dog": BOXES[2:], "cloud": [(0, 60, 200, 100)]}
 CARS, CAR_AND_DOG, CLOUD, CAR_TWICE = [1, 2], [1, 3], [4], [1, 5]
@@ -39,7 +39,7 @@ def scene() -> SyntheticScene:
     labels = np.zeros((100, 200), np.uint8)
     for number, (x0, y0, x1, y1) in enumerate(BOXES, start=1):
         labels[y0:y1, x0:x1] = number
-    return SyntheticScene(np.zeros((100, 200, 3), np.uint8), labels, THINGS)
+    return SyntheticScene(np.zeros((100, 200, 3), np.uint8), labels, OBJECTS)
 
 
 def question(text: str = "what is here?", **truth: Any) -> Question:

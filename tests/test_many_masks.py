@@ -11,7 +11,7 @@ import pytest
 from mcp.client import Client
 
 from sam3_agent import Agent, Masks
-from sam3_agent.evals.metrics.saco import ConceptSample, cgf1
+from sam3_agent.evals.metrics import ConceptSample, cgf1
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.plugin import Toolkit

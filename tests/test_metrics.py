@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
+from sam3_agent.evals import metrics
 from sam3_agent.evals.metrics import (
     ConceptSample,
     DescribedPair,
@@ -59,6 +61,13 @@ def golden(name: str) -> Any:
 
 def decoded(rle: dict[str, Any]) -> Any:
     return coco.decode(rle).astype(bool)
+
+
+def test_the_metrics_are_functions_whatever_module_is_imported_first() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(metrics.__path__)}
+    assert modules.isdisjoint(metrics.__all__), "a module would take the place of the function"
+    for name in ("reasonseg", "grefcoco", "refcoco", "saco", "counting", "omnilabel"):
+        assert callable(getattr(metrics, name))
 
 
 # -- questions that mean one region ---------------------------------------------------------------

@@ -30,7 +30,7 @@ def video_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photo() -> Pixels:
-    return compose(3, size=(320, 240)).image
+    return compose(3, size=(240, 320)).image
 
 
 def count_forwards(segmenter: Sam3Segmenter) -> list[int]:
@@ -257,7 +257,7 @@ def test_a_lack_of_memory_halves_the_batch_and_then_says_what_to_do(photo: Pixel
 def test_a_region_is_seen_at_full_resolution_and_its_masks_lie_where_it_lies(
     tiny: Sam3Segmenter,
 ) -> None:
-    small = compose(3, size=(320, 240))
+    small = compose(3, size=(240, 320))
     large = np.full((700, 900, 3), 90, np.uint8)
     large[300:540, 400:720] = small.image
     scene, alone = Scene(large, tiny), Scene(small.image, tiny)
@@ -306,7 +306,7 @@ def test_a_tiled_scene_finds_things_that_the_whole_view_is_too_coarse_for(
     tiny: Sam3Segmenter,
 ) -> None:
     large = np.full((1008, 1764, 3), 200, np.uint8)
-    placed = compose(3, size=(320, 240)).image
+    placed = compose(3, size=(240, 320)).image
     large[100:340, 200:520] = large[600:840, 1300:1620] = placed
     scene = Scene(large, tiny)
     (finding,) = scene.segment(["animal"], tiled=True)

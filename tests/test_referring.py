@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sam3_agent.evals.synthetic.concept_prompts import unrelated_words
+from sam3_agent.evals.synthetic.concept_phrases import unrelated_words
 from sam3_agent.evals.synthetic.referring import (
     KINDS,
     ReferringQuery,
@@ -39,7 +39,7 @@ class Reader:
 
     def __init__(self, scene: SyntheticScene) -> None:
         self.scene = scene
-        pixels = [np.nonzero(scene.mask(index)) for index in range(len(scene.things))]
+        pixels = [np.nonzero(scene.mask(index)) for index in range(len(scene.objects))]
         self.area = [len(rows) for rows, _ in pixels]
         spans = [(x.min(), y.min(), x.max() + 1, y.max() + 1) for y, x in pixels]
         self.boxes = np.array(spans, dtype=float)
@@ -53,8 +53,8 @@ class Reader:
         nouns = CATEGORIES.get(word, (word,))
         return [
             index
-            for index, thing in enumerate(self.scene.things)
-            if thing.noun in nouns and color in (None, thing.color)
+            for index, obj in enumerate(self.scene.objects)
+            if obj.noun in nouns and color in (None, obj.color)
         ]
 
     def targets(self, text: str) -> list[int]:
@@ -81,10 +81,10 @@ class Reader:
         return self.named(text)
 
     def excluded(self, whole: str, part: str) -> list[int]:
-        everything = list(range(len(self.scene.things)))
+        everything = list(range(len(self.scene.objects)))
         members = everything if whole == "everything" else self.named(whole)
         if found := re.fullmatch(r"the (\w+) ones?", part):
-            out = [index for index in members if self.scene.things[index].color == found[1]]
+            out = [index for index in members if self.scene.objects[index].color == found[1]]
             assert (len(out) > 1) == part.endswith("ones")
         else:
             out = self.named(part)
@@ -159,7 +159,7 @@ class Reader:
 @pytest.fixture(scope="module")
 def asked() -> list[tuple[SyntheticScene, ReferringQuery]]:
     """Queries of every kind about small held-out scenes."""
-    scenes = ((seed, compose(seed, size=(200, 150))) for seed in range(150))
+    scenes = ((seed, compose(seed, size=(150, 200))) for seed in range(150))
     return [(scene, query) for seed, scene in scenes for query in referring_queries(scene, seed, 8)]
 
 
@@ -171,7 +171,7 @@ def test_a_second_reading_of_every_query_finds_the_same_targets(
     assert len(chosen) >= 40
     for scene, query in chosen:
         found = Reader(scene).targets(query.text)
-        names = [thing.name for thing in scene.things]
+        names = [obj.name for obj in scene.objects]
         assert tuple(found) == query.targets, (query, found, names)
 
 
@@ -202,7 +202,7 @@ def test_a_query_in_the_singular_has_one_target(
 
 
 def test_the_queries_of_a_scene_differ_and_repeat_with_the_seed() -> None:
-    scene = compose(4, size=(200, 150))
+    scene = compose(4, size=(150, 200))
     queries = referring_queries(scene, 1, 12)
     assert len({query.text for query in queries}) == len(queries) == 12
     assert queries == referring_queries(scene, 1, 12)

@@ -20,8 +20,9 @@ from sam3_agent.evals.report.content import published
 from sam3_agent.evals.report.failures import ceiling, failure
 from sam3_agent.evals.report.page import shown
 from sam3_agent.evals.results_file import RunFile
-from sam3_agent.evals.runner import chosen, header, run
-from sam3_agent.evals.solvers.named import solver_named
+from sam3_agent.evals.run_header import new_header
+from sam3_agent.evals.runner import run_samples, select_samples
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.masks import Masks
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
@@ -110,9 +111,9 @@ def run_of_scenes(
     planner = OfflinePlanner()
     config |= {"planner": planner.name, "segmenter": segmenter.name}
     config["shard"] = None if shard is None else f"{shard[0]}/{shard[1]}"
-    samples = chosen(scenes.samples, shard=shard, repeats=repeats)
-    with RunFile(folder, header(config, scenes.samples, len(samples), setup)) as file:
-        run(scenes, solver_named(name, planner, segmenter, agent=Agent), samples, file)
+    samples = select_samples(scenes.samples, shard=shard, repeats=repeats)
+    with RunFile(folder, new_header(config, scenes.samples, len(samples), setup)) as file:
+        run_samples(scenes, make_solver(name, planner, segmenter, agent=Agent), samples, file)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +307,7 @@ def test_a_run_that_was_asked_once_is_scored_at_another_size_by_its_report(tmp_p
     benchmark = read("refcoco", tmp_path / "ref")
     config = {"benchmark": "refcoco", "data": str(tmp_path / "ref")}
     rows = [answered(sample, packed(square(x=8))) for sample in benchmark.samples]
-    with RunFile(tmp_path / "run", header(config, benchmark.samples, len(rows))) as file:
+    with RunFile(tmp_path / "run", new_header(config, benchmark.samples, len(rows))) as file:
         for index, one in enumerate(rows):
             file.append(index, one)
     own, resized = (

@@ -17,17 +17,11 @@ import pytest
 from PIL import Image
 
 from sam3_agent.errors import InputError, ModelError, PlannerError
-from sam3_agent.evals.benchmark import Interval, Row, Sample
-from sam3_agent.evals.results_file import (
-    FILE_NAME,
-    Header,
-    Run,
-    RunFile,
-    merged,
-    read_run,
-    write_run,
-)
-from sam3_agent.evals.runner import Progress, chosen, header, run
+from sam3_agent.evals.benchmark import Benchmark, Row, Sample
+from sam3_agent.evals.load_results import merged
+from sam3_agent.evals.results_file import FILE_NAME, Run, RunFile, read_run, write_run
+from sam3_agent.evals.run_header import Header, new_header
+from sam3_agent.evals.runner import Progress, run_samples, select_samples
 from sam3_agent.evals.solvers.solver import Outcome
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
@@ -61,16 +55,14 @@ def samples(count: int) -> list[Sample]:
     ]
 
 
-class Questions:
+class Questions(Benchmark):
     """A benchmark of `count` samples, scored by whether anything was answered."""
 
     name = "questions"
-    note = ""
-    dataset = None
-    problems: Sequence[str] = ()
+    samples: Sequence[Sample] = ()
 
     def __init__(self, count: int) -> None:
-        self.samples: Sequence[Sample] = samples(count)
+        self.samples = samples(count)
 
     def score(self, row: Row) -> float:
         return float(len(row.pred) > 0)
@@ -78,7 +70,7 @@ class Questions:
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         return {"answered": sum(map(self.score, rows)), "n": len(rows)}
 
-    def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
+    def intervals(self, rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
         return {}
 
 
@@ -108,15 +100,15 @@ def asked(
     **options: Any,
 ) -> Run:
     questions = Questions(count)
-    mine = chosen(questions.samples, shard=shard, repeats=options.pop("repeats", 1))
-    told = header(
+    mine = select_samples(questions.samples, shard=shard, repeats=options.pop("repeats", 1))
+    told = new_header(
         {"planner": "p", "shard": shard and list(shard), **(config or {})},
         questions.samples,
         len(mine),
     )
     resume = options.pop("resume", False)
     with RunFile(folder, told, resume=resume) as file:
-        return run(questions, solver, mine, file, **options)
+        return run_samples(questions, solver, mine, file, **options)
 
 
 def content(run: Run) -> list[dict[str, Any]]:
@@ -201,9 +193,9 @@ def test_an_image_that_is_missing_or_of_another_size_is_a_row_with_its_error(
         Sample("a", "q", tmp_path / "nowhere.png", masks()),
         Sample("b", "q", tmp_path / "small.png", Masks.empty(SIZE)),
     ]
-    told = header({}, bad, 2)
+    told = new_header({}, bad, 2)
     with RunFile(tmp_path / "run", told) as file:
-        done = run(Questions(0), Solver(), list(enumerate(bad)), file)
+        done = run_samples(Questions(0), Solver(), list(enumerate(bad)), file)
     assert "there is no file" in (done.rows[0].error or "")
     assert "the image is 9x9, its annotation is made for 30x20" in (done.rows[1].error or "")
 
@@ -250,7 +242,7 @@ def test_repeats_go_on_where_they_were_killed_and_keep_their_keys_in_parts(tmp_p
     assert [shard.header.total for shard in shards] == [6, 4]
     write_run(merged(shards), tmp_path / "merged")
     assert content(read_run(tmp_path / "merged")) == whole
-    assert [key for key, _ in chosen(samples(5), limit=2, repeats=2)] == [0, 1, 5, 6]
+    assert [key for key, _ in select_samples(samples(5), limit=2, repeats=2)] == [0, 1, 5, 6]
 
 
 def test_an_answer_that_is_unable_has_no_masks_and_a_count_of_its_own(tmp_path: Path) -> None:
@@ -270,7 +262,7 @@ def test_an_answer_that_is_unable_has_no_masks_and_a_count_of_its_own(tmp_path: 
 
 def test_progress_tells_score_cost_and_time_left(tmp_path: Path) -> None:
     told: list[Progress] = []
-    asked(tmp_path, Solver(), 4, tell=told.append)
+    asked(tmp_path, Solver(), 4, on_progress=told.append)
     assert [at.done for at in told] == [0, 1, 2, 3, 4]
     assert told[0].seconds_left is None
     assert told[-1].seconds_left == 0
@@ -311,16 +303,16 @@ def test_a_file_that_died_before_its_first_line_is_begun_anew(tmp_path: Path) ->
 
 def test_a_run_is_not_written_over_and_not_resumed_with_another_config(tmp_path: Path) -> None:
     asked(tmp_path, Solver())
-    with pytest.raises(InputError, match="holds a run already; go on with it"):
+    with pytest.raises(InputError, match="holds a run already; continue it"):
         asked(tmp_path, Solver())
     with pytest.raises(InputError, match="planner was 'p' and is 'q'"):
         asked(tmp_path, Solver(), config={"planner": "q"}, resume=True)
-    with pytest.raises(InputError, match="samples are others now"):
+    with pytest.raises(InputError, match="samples have changed"):
         asked(tmp_path, Solver(), 7, resume=True)
 
 
 def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
-    told = header({}, [], 0)
+    told = new_header({}, [], 0)
     with RunFile(tmp_path, told), pytest.raises(InputError, match="by another process"):
         RunFile(tmp_path, told, resume=True)
 
@@ -335,23 +327,23 @@ def test_going_on_with_other_code_is_kept_in_the_file(tmp_path: Path) -> None:
     done = asked(tmp_path, Solver(), 3, resume=True)
     again = read_run(tmp_path)
     assert again.header.commit == "0123"
-    assert [one["commit"] for one in again.header.resumed] == [done.header.resumed[0]["commit"]]
+    assert [one.commit for one in again.header.resumed] == [done.header.resumed[0].commit]
     assert len(again.rows) == 3
 
 
 def test_going_on_with_another_setup_is_kept_in_the_file(tmp_path: Path) -> None:
     sample = samples(1)
     cpu = {"segmenter": {"device": "cpu"}}
-    with RunFile(tmp_path, header({}, sample, 1, cpu)):
+    with RunFile(tmp_path, new_header({}, sample, 1, cpu)):
         pass
     for _ in range(2):
         with RunFile(
-            tmp_path, header({}, sample, 1, {"segmenter": {"device": "cuda"}}), resume=True
+            tmp_path, new_header({}, sample, 1, {"segmenter": {"device": "cuda"}}), resume=True
         ):
             pass
     again = read_run(tmp_path)
     assert again.header.setup == cpu
-    assert [one["setup"] for one in again.header.resumed] == [{"segmenter": {"device": "cuda"}}]
+    assert [one.setup for one in again.header.resumed] == [{"segmenter": {"device": "cuda"}}]
 
 
 @pytest.mark.parametrize(
@@ -383,9 +375,9 @@ def test_a_file_that_is_no_run_is_refused_with_file_and_line(
 def test_ids_that_come_twice_and_shards_that_are_none_are_refused() -> None:
     twice = [*samples(2), *samples(1)]
     with pytest.raises(InputError, match="two samples with the id 's0'"):
-        chosen(twice)
+        select_samples(twice)
     with pytest.raises(InputError, match="no shard 3/2"):
-        chosen(samples(2), shard=(3, 2))
+        select_samples(samples(2), shard=(3, 2))
 
 
 def test_a_run_killed_five_times_equals_an_undisturbed_one(tmp_path: Path) -> None:
@@ -412,6 +404,6 @@ def lines_in(path: Path) -> int:
 
 
 def test_a_header_tells_the_code_and_its_versions() -> None:
-    told: Header = header({"seed": 3}, [], 0)
+    told: Header = new_header({"seed": 3}, [], 0)
     assert {"python", "sam3-agent", "torch"} <= set(told.versions)
     assert told.commit is None or len(told.commit.rstrip("+")) == 40

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sam3_agent.evals.synthetic.concept_prompts import prompts, training_example, unrelated_words
+from sam3_agent.evals.synthetic.concept_phrases import (
+    concept_phrases,
+    training_example,
+    unrelated_words,
+)
 from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import HELD_OUT_STYLE, STYLES, TRAIN_STYLES, sprite
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
@@ -22,7 +26,7 @@ HUES = {
 }
 """Spans in degrees, as a person would name them."""
 
-SMALL = (240, 180)
+SMALL = (180, 240)
 
 
 def colored(rgb: np.ndarray, color: str) -> np.ndarray:
@@ -38,7 +42,7 @@ def test_a_seed_gives_the_same_scene_every_time() -> None:
     first, second = compose(11, size=SMALL), compose(11, size=SMALL)
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.labels, second.labels)
-    assert first.things == second.things
+    assert first.objects == second.objects
 
 
 def test_no_held_out_scene_is_a_training_scene() -> None:
@@ -55,31 +59,31 @@ def test_the_test_style_is_no_training_style() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_boxes_are_tight_around_masks_that_tile_the_labels(seed: int) -> None:
-    scene = compose(seed, size=(640, 480))
+    scene = compose(seed, size=(480, 640))
     assert scene.image.shape == (480, 640, 3)
     assert scene.labels.shape == (480, 640)
-    assert 1 <= len(scene.things) <= 9
-    assert set(np.unique(scene.labels)) <= set(range(len(scene.things) + 1))
-    for index, thing in enumerate(scene.things):
+    assert 1 <= len(scene.objects) <= 9
+    assert set(np.unique(scene.labels)) <= set(range(len(scene.objects) + 1))
+    for index, obj in enumerate(scene.objects):
         rows, columns = np.nonzero(scene.mask(index))
         assert len(rows) >= 100
         tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        assert thing.box == tight
+        assert obj.box == tight
 
 
 def test_masks_end_where_the_paint_ends_to_the_pixel() -> None:
     last_inside: list[float] = []
     first_outside: list[float] = []
     for seed in range(60):
-        scene = compose(seed, size=(320, 240))
-        for index, thing in enumerate(scene.things):
-            if thing.color is None or thing.noun not in ("heart", "balloon", "shirt"):
+        scene = compose(seed, size=(240, 320))
+        for index, obj in enumerate(scene.objects):
+            if obj.color is None or obj.noun not in ("heart", "balloon", "shirt"):
                 continue
             mask = scene.mask(index)
             picture = Image.fromarray(mask).convert("L")
             shrunk = np.asarray(picture.filter(ImageFilter.MinFilter(3))) > 0
             grown = np.asarray(picture.filter(ImageFilter.MaxFilter(3))) > 0
-            painted = colored(scene.image, thing.color)
+            painted = colored(scene.image, obj.color)
             last_inside.append(float(painted[mask & ~shrunk].mean()))
             first_outside.append(float(painted[grown & (scene.labels == 0)].mean()))
     assert len(last_inside) > 50
@@ -119,8 +123,8 @@ def truth(scene: SyntheticScene, phrase: str) -> tuple[int, ...]:
     nouns = CATEGORIES.get(noun, (noun,))
     return tuple(
         index
-        for index, thing in enumerate(scene.things)
-        if thing.noun in nouns and color in ([], [thing.color])
+        for index, obj in enumerate(scene.objects)
+        if obj.noun in nouns and color in ([], [obj.color])
     )
 
 
@@ -128,13 +132,13 @@ def test_prompts_come_with_exactly_the_things_they_name() -> None:
     phrases = []
     for seed in range(60):
         scene = compose(seed, size=SMALL)
-        asked = prompts(scene, np.random.default_rng(seed), 2, 3)
+        asked = concept_phrases(scene, np.random.default_rng(seed), 2, 3)
         assert len({phrase for phrase, _ in asked}) == len(asked) == 5
         for phrase, indexes in asked:
             assert indexes == truth(scene, phrase)
             assert list(indexes) == scene.matching(phrase)
         assert sum(bool(indexes) for _, indexes in asked) == min(
-            2, len(set().union(*(thing.concepts for thing in scene.things)))
+            2, len(set().union(*(obj.concepts for obj in scene.objects)))
         )
         phrases += asked
     present = {phrase for phrase, indexes in phrases if indexes}

@@ -8,10 +8,10 @@ import pytest
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.evals.solvers.box_parsing import Layout, read_boxes
 from sam3_agent.evals.solvers.meta_agent import MAX_TURNS, MetaAgentSolver
 from sam3_agent.evals.solvers.mllm_boxes import BoxSolver, usual_layout
-from sam3_agent.evals.solvers.named import solver_named
 from sam3_agent.evals.solvers.segmenter_only import SegmenterSolver
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
@@ -265,8 +265,8 @@ def test_wrong_calls_are_told_and_a_hundred_turns_end_the_reference(
 def test_solvers_that_need_an_mllm_refuse_the_offline_planner(segmenter: FakeSegmenter) -> None:
     for name in ("mllm", "reference"):
         with pytest.raises(InputError, match="needs an MLLM"):
-            solver_named(name, OfflinePlanner(), segmenter)
+            make_solver(name, OfflinePlanner(), segmenter)
     with pytest.raises(InputError, match="no solver 'dance'"):
-        solver_named("dance", None, segmenter)
+        make_solver("dance", None, segmenter)
     with pytest.raises(InputError, match="written as yx1000, xy1000, xy"):
-        solver_named("mllm", ScriptedPlanner([]), segmenter, boxes="round")
+        make_solver("mllm", ScriptedPlanner([]), segmenter, boxes="round")

@@ -17,6 +17,7 @@ from sam3_agent.evals.ablations.simulated_mllm import (
     SegmenterFaults,
     SimulatedMLLM,
 )
+from sam3_agent.evals.metrics import mask_overlap
 from sam3_agent.evals.synthetic.referring import held_out_scenes
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.masks import Masks
@@ -78,7 +79,7 @@ def ablation(
     calls: dict[str, list[int]] = {name: [] for name in arms}
     for scene_seed, scene, query in held_out_scenes(seed, limit, TRAIN_STYLES):
         size = (int(scene.labels.shape[0]), int(scene.labels.shape[1]))
-        rest = [i for i in range(len(scene.things)) if i not in query.targets]
+        rest = [i for i in range(len(scene.objects)) if i not in query.targets]
         targets, others = (_masks(scene.mask, which, size) for which in (query.targets, rest))
         for name, arm in arms.items():
             eye = NoisySegmenter(targets, others, segmenter, scene_seed)
@@ -86,7 +87,7 @@ def ablation(
             verifier = SimulatedMLLM(targets.boxes, arm.faults, scene_seed + 1)
             agent = Agent(model, eye, verifier=verifier, effort=arm.effort)
             answer = agent.ask(scene.image, query.text)
-            scores[name].append(_iou(answer.masks, targets))
+            scores[name].append(mask_overlap(answer.masks, targets).iou(empty=1.0))
             calls[name].append(answer.usage.spent.calls)
         advance()
     plain = np.array(next(iter(scores.values())))
@@ -115,13 +116,6 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
 
 def _masks(mask: Callable[[int], np.ndarray], which: Sequence[int], size: tuple[int, int]) -> Masks:
     return Masks.from_dense(np.array([mask(i) for i in which])) if which else Masks.empty(size)
-
-
-def _iou(found: Masks, truth: Masks) -> float:
-    """IoU of the unions; 1 when both are empty."""
-    if not len(found) or not len(truth):
-        return float(len(found) == len(truth))
-    return float(found.union().overlap(truth.union())[0, 0])
 
 
 def _standard_error(values: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sam3_agent.evals.metrics import box_iou
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.model.scripted_planner import calling
@@ -190,7 +191,7 @@ class SimulatedMLLM:
 
     def _report(self, question: CompletenessQuestion) -> dict[str, Any]:
         rate = self.faults.exhaustivity
-        overlap = _box_iou(self.targets, question.masks.boxes)
+        overlap = box_iou(self.targets, question.masks.boxes)
         whole = bool((overlap.max(1, initial=0.0) >= SAME_IOU).all())
         complete = self._guess(whole, rate)
         return {"complete": complete, "missing": "" if complete else "a target", "regions": []}
@@ -206,11 +207,11 @@ class SimulatedMLLM:
         """F1 of an answer's boxes."""
         if not len(boxes) or not len(self.targets):
             return float(len(boxes) == len(self.targets))
-        hits = float((_box_iou(self.targets, boxes).max(1) >= SAME_IOU).sum())
+        hits = float((box_iou(self.targets, boxes).max(1) >= SAME_IOU).sum())
         return 2 * hits / (len(boxes) + len(self.targets))
 
     def _is_target(self, box: npt.NDArray[np.float32]) -> bool:
-        return bool((_box_iou(self.targets, box[None]) >= SAME_IOU).any())
+        return bool((box_iou(self.targets, box[None]) >= SAME_IOU).any())
 
     def _guess(self, truth: bool, rate: float) -> bool:
         """The truth with this probability, else its opposite."""
@@ -232,15 +233,3 @@ def _boxes_of(messages: Sequence[Message]) -> dict[int, npt.NDArray[np.float32]]
         if isinstance(found := message.findings, SegmentFindings)
         for number, box in zip(found.numbers, found.masks.boxes, strict=True)
     }
-
-
-def _box_iou(
-    one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """(N, M) IoU of xyxy boxes."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
-    result: npt.NDArray[np.float32] = shared / (areas[0][:, None] + areas[1][None] - shared + 1e-9)
-    return result

@@ -47,8 +47,8 @@ from sam3_agent.errors import PlannerError
 from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.results_file import row_from_dict, row_to_dict
-from sam3_agent.evals.runner import solved
-from sam3_agent.evals.solvers.named import solver_named
+from sam3_agent.evals.runner import solve_sample
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.image_encoding import encode_smaller
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.segmenter import Segmenter
@@ -105,8 +105,8 @@ def _answers(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: st
         async with anyio.from_thread.BlockingPortal() as portal:
             planner = InspectPlanner(get_model(), portal)
             agent = partial(Agent, **options)
-            way = solver_named(solver, planner, segmenter, agent=agent)
-            row, _ = await anyio.to_thread.run_sync(solved, way, benchmark.samples[index])
+            way = make_solver(solver, planner, segmenter, agent=agent)
+            row, _ = await anyio.to_thread.run_sync(solve_sample, way, benchmark.samples[index])
         state.metadata["row"] = row_to_dict(index, row)
         state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")
         return state

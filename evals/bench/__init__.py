@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from sam3_agent.errors import InputError
 from sam3_agent.evals.bench import ask, segmenter
 from sam3_agent.evals.bench import masks as of_masks
-from sam3_agent.evals.bench.measurement import Row
+from sam3_agent.evals.bench.measurement import Measurement
 
-BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
+BENCHMARKS: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "phrases": segmenter.phrases,
     "numbers": segmenter.numbers,
     "size": segmenter.size,
@@ -24,7 +24,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
 """What can be measured; each takes the number of masks where that matters."""
 
 
-def bench(names: list[str] | None = None, *, masks: int = 100) -> Iterator[Row]:
+def bench(names: list[str] | None = None, *, masks: int = 100) -> Iterator[Measurement]:
     """The rows of the named benchmarks, of all when none is named, as they are measured."""
     chosen = names or list(BENCHMARKS)
     unknown = sorted(set(chosen) - set(BENCHMARKS))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam3_agent.agent import Agent
-from sam3_agent.evals.bench.measurement import Row
+from sam3_agent.evals.bench.measurement import Measurement
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 
 CANDIDATES = 20
@@ -86,7 +86,7 @@ def _photo() -> npt.NDArray[np.uint8]:
     return (wide + rng.normal(0, 4, wide.shape)).clip(0, 255).astype(np.uint8)
 
 
-def rows(masks: int) -> Iterator[Row]:
+def rows(masks: int) -> Iterator[Measurement]:
     """One ask with many candidates, all verified, against a slow stub MLLM."""
     got = measure()
     about = f"one ask, {CANDIDATES} candidates verified, {LATENCY:g} s a model call"
@@ -98,4 +98,4 @@ def rows(masks: int) -> Iterator[Row]:
         ("wall", "s", got["wall"], 46.0, 12.0),
     ):
         target = f"at most {most:g}"
-        yield Row(f"{about}: {what}", unit, value, reference, target, value <= most, note)
+        yield Measurement(f"{about}: {what}", unit, value, reference, target, value <= most, note)

@@ -8,9 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from sam3_agent.evals.bench import peer
-from sam3_agent.evals.bench.measurement import Row, cpu_seconds, elsewhere, noise, peak_memory
-from sam3_agent.evals.bench.peer import peer_installed
+from sam3_agent.evals.bench import meta_sam3
+from sam3_agent.evals.bench.measurement import (
+    Measurement,
+    cpu_seconds,
+    elsewhere,
+    noise,
+    peak_memory,
+)
+from sam3_agent.evals.bench.meta_sam3 import meta_sam3_installed
 from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
 from sam3_agent.registry import view
@@ -22,7 +28,7 @@ FEW = 20
 """Masks of the picture that is compared with the reference's."""
 
 
-def masks_to_rle(count: int) -> Iterator[Row]:
+def masks_to_rle(count: int) -> Iterator[Measurement]:
     """Low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
     logits, scores = _blobs(count)
     best_first = np.argsort(-scores)
@@ -34,18 +40,22 @@ def masks_to_rle(count: int) -> Iterator[Row]:
     encode_reference = removal_reference = None
     note, removal_note = "Meta's package is not installed", ""
     same = True
-    if peer_installed():
-        encode_reference, counts = cpu_seconds(lambda: peer.enlarge_and_encode(logits, FULL_HD))
+    if meta_sam3_installed():
+        encode_reference, counts = cpu_seconds(
+            lambda: meta_sam3.enlarge_and_encode(logits, FULL_HD)
+        )
         its = tuple({"size": list(FULL_HD), "counts": one} for one in counts)
         theirs = Masks(FULL_HD, tight_boxes(its), scores, ("",) * len(its), its)
         iou = np.diag(masks.overlap(theirs))
-        removal_reference, stay = cpu_seconds(lambda: peer.remove_overlaps(counts, scores, FULL_HD))
+        removal_reference, stay = cpu_seconds(
+            lambda: meta_sam3.remove_overlaps(counts, scores, FULL_HD)
+        )
         same = sorted(stay) == [found.index(rle) for rle in kept.rles]
         note = f"least IoU with the reference's masks {iou.min():.5f}"
         which = "the same masks are" if same else "OTHER masks are"
         removal_note = f"{which} kept: {len(kept)}, {len(stay)} by the reference"
     total = seconds + removal
-    yield Row(
+    yield Measurement(
         f"logits to RLE, {count} masks at 1080p",
         "CPU s",
         seconds,
@@ -54,7 +64,7 @@ def masks_to_rle(count: int) -> Iterator[Row]:
         None if encode_reference is None else seconds <= encode_reference / 50,
         note,
     )
-    yield Row(
+    yield Measurement(
         f"overlap removal, {count} masks at 1080p",
         "CPU s",
         removal,
@@ -65,10 +75,10 @@ def masks_to_rle(count: int) -> Iterator[Row]:
     )
 
 
-def memory(count: int) -> Iterator[Row]:
+def memory(count: int) -> Iterator[Measurement]:
     """The peak memory that masks of a 12-megapixel photo take, in a process of their own."""
     used = elsewhere(_peak_of_masks, count)
-    yield Row(
+    yield Measurement(
         f"{count} masks of a 12-megapixel photo, peak memory",
         "MB",
         used,
@@ -79,7 +89,7 @@ def memory(count: int) -> Iterator[Row]:
     )
 
 
-def pictures(count: int) -> Iterator[Row]:
+def pictures(count: int) -> Iterator[Measurement]:
     """The picture of numbered masks that a planner is shown, at full HD."""
     logits, scores = _blobs(max(count, FEW))
     rles = tuple(rle for one in logits if (rle := decode_mask(one, FULL_HD)))
@@ -87,7 +97,7 @@ def pictures(count: int) -> Iterator[Row]:
     photo = noise(FULL_HD)
     view(photo, masks[:1], [1])  # fonts are loaded once
     many, _ = cpu_seconds(lambda: view(photo, masks[:count], range(1, min(count, len(masks)) + 1)))
-    yield Row(
+    yield Measurement(
         f"picture of {count} masks at 1080p",
         "ms",
         1000 * many,
@@ -97,14 +107,14 @@ def pictures(count: int) -> Iterator[Row]:
     )
     few, _ = cpu_seconds(lambda: view(photo, masks[:FEW], range(1, FEW + 1)))
     reference = None
-    if peer_installed():
+    if meta_sam3_installed():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "photo.png"
             Image.fromarray(photo).save(path)
             counts = [rle["counts"] for rle in rles[:FEW]]
-            peer.draw(path, counts[:1], masks.boxes[:1])
-            reference, _ = cpu_seconds(lambda: peer.draw(path, counts, masks.boxes[:FEW]))
-    yield Row(
+            meta_sam3.draw(path, counts[:1], masks.boxes[:1])
+            reference, _ = cpu_seconds(lambda: meta_sam3.draw(path, counts, masks.boxes[:FEW]))
+    yield Measurement(
         f"picture of {FEW} masks at 1080p",
         "CPU s",
         few,

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One measured piece of work.
 
     ours, reference: in `unit`; reference None when Meta's package is not installed. met: whether

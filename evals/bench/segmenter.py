@@ -6,15 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from sam3_agent.evals.bench.measurement import Row, cpu_seconds, elsewhere, noise, peak_memory
-from sam3_agent.evals.bench.peer import corner_box, new_peer, relative_box
+from sam3_agent.evals.bench.measurement import (
+    Measurement,
+    cpu_seconds,
+    elsewhere,
+    noise,
+    peak_memory,
+)
+from sam3_agent.evals.bench.meta_sam3 import corner_box, new_meta_sam3, relative_box
 from sam3_agent.segmenter import ConceptPrompt, Selection
 
 PHRASES = ("red car", "dog", "tree", "person", "window", "wheel", "road sign", "cloud")
 PHOTO = (1200, 1800)
 
 
-def phrases(masks: int) -> Iterator[Row]:
+def phrases(masks: int) -> Iterator[Measurement]:
     """Eight phrases on one photo, a second ask, and a moved threshold, at full size, on one core.
 
     With several threads, CPU time also counts those that wait for the others.
@@ -29,7 +35,7 @@ def phrases(masks: int) -> Iterator[Row]:
         torch.set_num_threads(threads)
 
 
-def _phrases_on_one_core() -> Iterator[Row]:
+def _phrases_on_one_core() -> Iterator[Measurement]:
     segmenter = _full_size_segmenter()
     image = noise(PHOTO)
     encode, features = cpu_seconds(lambda: segmenter.encode(image))
@@ -38,18 +44,18 @@ def _phrases_on_one_core() -> Iterator[Row]:
     ask, _ = cpu_seconds(lambda: segmenter.detect(features, PHRASES, nothing))
     more = [f"{phrase} too" for phrase in PHRASES]
     again, _ = cpu_seconds(lambda: segmenter.detect(segmenter.encode(image), more, nothing))
-    peer = new_peer()
+    meta = new_meta_sam3()
     reference = None
     note = "Meta's package is not installed"
-    if peer is not None:
-        its_encode, state = cpu_seconds(lambda: peer.encode(image))
-        its_ask, _ = cpu_seconds(lambda: peer.detect(state, "red car", 1.0))
+    if meta is not None:
+        its_encode, state = cpu_seconds(lambda: meta.encode(image))
+        its_ask, _ = cpu_seconds(lambda: meta.detect(state, "red car", 1.0))
         reference = len(PHRASES) * (its_encode + its_ask)
         note = (
             f"ours {encode:.0f} + 8 x {ask / 8:.1f}; the reference encodes for every phrase: "
             f"8 x ({its_encode:.0f} + {its_ask:.1f}), one of the 8 measured"
         )
-    yield Row(
+    yield Measurement(
         f"{len(PHRASES)} phrases on a photo of {PHOTO[1]}x{PHOTO[0]}",
         "CPU s",
         encode + ask,
@@ -58,7 +64,7 @@ def _phrases_on_one_core() -> Iterator[Row]:
         None if reference is None else encode + ask <= reference / 4.5,
         note,
     )
-    yield Row(
+    yield Measurement(
         "second ask on the same picture",
         "CPU s",
         again,
@@ -70,7 +76,7 @@ def _phrases_on_one_core() -> Iterator[Row]:
     moved, _ = cpu_seconds(
         lambda: segmenter.detect(features, more[-1:], Selection(threshold=0.999))
     )
-    yield Row(
+    yield Measurement(
         "threshold move",
         "CPU ms",
         1000 * moved,
@@ -80,11 +86,11 @@ def _phrases_on_one_core() -> Iterator[Row]:
     )
 
 
-def numbers(masks: int) -> Iterator[Row]:
+def numbers(masks: int) -> Iterator[Measurement]:
     """All candidates of three prompts against the original's, under equal weights."""
-    peer = new_peer()
-    if peer is None:
-        yield Row(
+    meta = new_meta_sam3()
+    if meta is None:
+        yield Measurement(
             "numbers equal to the original",
             "largest difference",
             float("nan"),
@@ -94,10 +100,10 @@ def numbers(masks: int) -> Iterator[Row]:
             "Meta's package is not installed",
         )
         return
-    segmenter = _full_size_segmenter(lambda phrase: {"input_ids": peer.tokens(phrase)})
-    peer.take_weights(segmenter.model.state_dict())
+    segmenter = _full_size_segmenter(lambda phrase: {"input_ids": meta.tokens(phrase)})
+    meta.take_weights(segmenter.model.state_dict())
     image = noise((480, 640))
-    features, state = segmenter.encode(image), peer.encode(image)
+    features, state = segmenter.encode(image), meta.encode(image)
     box, other = (64.0, 96.0, 320.0, 384.0), (400.0, 40.0, 600.0, 200.0)
     for what, prompt in {
         "phrase": ConceptPrompt("red car"),
@@ -108,7 +114,7 @@ def numbers(masks: int) -> Iterator[Row]:
         ours = features.candidates.get(prompt)
         boxes = [relative_box(one, image.shape) for one in (*prompt.positive, *prompt.negative)]
         labels = [True] * len(prompt.positive) + [False] * len(prompt.negative)
-        theirs = peer.raw(state, prompt.phrase or "visual", boxes, labels)
+        theirs = meta.raw(state, prompt.phrase or "visual", boxes, labels)
         corners = np.array([corner_box(one, image.shape) for one in theirs["boxes"]])
         differences = {
             "presence": abs(ours.presence - float(theirs["presence"])),
@@ -119,7 +125,7 @@ def numbers(masks: int) -> Iterator[Row]:
                 np.abs(ours.logits - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
             ),
         }
-        yield Row(
+        yield Measurement(
             f"numbers equal to the original: {what}",
             "largest difference",
             max(differences.values()),
@@ -130,10 +136,10 @@ def numbers(masks: int) -> Iterator[Row]:
         )
 
 
-def size(masks: int) -> Iterator[Row]:
+def size(masks: int) -> Iterator[Measurement]:
     """The peak memory of a process that asks the full-size model for one phrase."""
     used = elsewhere(_peak_of_full_size)
-    yield Row(
+    yield Measurement(
         f"full-size model, one phrase on a photo of {PHOTO[1]}x{PHOTO[0]}, peak memory",
         "MB",
         used,

@@ -21,15 +21,8 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.dataset_io import (
-    collect,
-    field,
-    folder,
-    json_lines,
-    picture_size,
-    read_json,
-    text,
-)
+from sam3_agent.evals.dataset_io import collect, folder, image_size
+from sam3_agent.evals.json_io import field, json_lines, read_json, text
 from sam3_agent.evals.metrics import Tally, counting_tally
 
 SOURCE = (
@@ -60,7 +53,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
             raise InputError(f"counting: {root} has no tables, and so no split {split!r}")
         records = _file_samples(_file(root))
     samples, problems = collect(records)
-    return ScoredBenchmark("counting", samples, problems, tally, rate, note, dataset)
+    return ScoredBenchmark("counting", samples, problems, tally, score, note, dataset)
 
 
 def _dataset(root: Path, split: str | None) -> Dataset | None:
@@ -76,7 +69,7 @@ def tally(rows: Sequence[Row]) -> Tally:
     return counting_tally((len(row.pred), int(row.about["count"])) for row in rows)
 
 
-def rate(row: Row) -> float:
+def score(row: Row) -> float:
     """1 for the exact count."""
     return float(len(row.pred) == row.about["count"])
 
@@ -139,7 +132,7 @@ def _sample(
     record: dict[str, Any], sample_id: str, image: Any, name: str | None, split: str | None
 ) -> Sample:
     if isinstance(image, Path):
-        picture_size(image)  # that it can be read
+        image_size(image)  # that it can be read
     count = field(record, "count" if "count" in record else "number", int)
     if count < 0:
         raise InputError(f"its count is {count}")

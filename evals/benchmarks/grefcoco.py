@@ -18,7 +18,8 @@ from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.refcoco import of_split, overlap, sentences, size_note
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.dataset_io import collect, field, folder, read_json, text
+from sam3_agent.evals.dataset_io import collect, folder
+from sam3_agent.evals.json_io import field, read_json, text
 from sam3_agent.evals.metrics import Tally, TargetOverlap, grefcoco_tally
 
 SOURCE = (
@@ -50,7 +51,7 @@ def read(
         samples,
         problems,
         partial(tally, score_size=score_size),
-        partial(rate, score_size=score_size),
+        partial(score, score_size=score_size),
         size_note(score_size),
         Dataset("grefcoco", split or "val") if score_size is None else None,
     )
@@ -61,7 +62,7 @@ def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
     return grefcoco_tally([target_overlap(row, score_size) for row in rows])
 
 
-def rate(row: Row, score_size: int | None = None) -> float:
+def score(row: Row, score_size: int | None = None) -> float:
     """The row's part in gIoU: the IoU, or whether "no target" was said rightly."""
     one = target_overlap(row, score_size)
     return float(one.pred_is_no_target) if one.truth_is_no_target else one.overlap.iou()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.dataset_io import check_size, field, picture_size, read_json
+from sam3_agent.evals.dataset_io import check_size, image_size
+from sam3_agent.evals.json_io import field, read_json
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.masks import Masks
 
@@ -31,7 +32,7 @@ class Instances:
         self._annotations = self._by_id(content, "annotations")
         roots = [root / place for root in (folder, folder.parent) for place in PICTURES]
         self._folders = [root for root in roots if root.is_dir()]
-        self._size = cache(picture_size)
+        self._size = cache(image_size)
 
     def picture(self, image_id: int) -> tuple[Path, tuple[int, int]]:
         """The file of an image and its (height, width), both checked."""

@@ -20,16 +20,10 @@ from typing import Any
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row, Sample
-from sam3_agent.evals.benchmarks.grefcoco import rate, target_overlap
+from sam3_agent.evals.benchmarks.grefcoco import score, target_overlap
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.dataset_io import (
-    collect,
-    field,
-    folder,
-    json_lines,
-    picture_size,
-    text,
-)
+from sam3_agent.evals.dataset_io import collect, folder, image_size
+from sam3_agent.evals.json_io import field, json_lines, text
 from sam3_agent.evals.mask_io import (
     coco_mask,
     instance,
@@ -60,13 +54,13 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     require("scipy", purpose="the metric of concepts")
     root = folder(data, "jsonl", SOURCE)
     path = _file(root)
-    size = cache(picture_size)
+    size = cache(image_size)
     samples, problems = collect(_samples(path, size))
     if split is not None:
         samples = [sample for sample in samples if sample.tags.get("split") == split]
         if not samples:
             raise InputError(f'{path} has no line with "tags": {{"split": "{split}"}}')
-    return ScoredBenchmark("jsonl", samples, problems, tally, rate)
+    return ScoredBenchmark("jsonl", samples, problems, tally, score)
 
 
 def _file(root: Path) -> Path:

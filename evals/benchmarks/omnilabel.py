@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Dataset, Interval, Row, Sample
-from sam3_agent.evals.dataset_io import (
-    collect,
-    field,
-    folder,
-    picture_size,
-    read_json,
-    text,
+from sam3_agent.evals.benchmark import Benchmark, Dataset, Row, Sample
+from sam3_agent.evals.dataset_io import collect, folder, image_size
+from sam3_agent.evals.json_io import field, read_json, text
+from sam3_agent.evals.metrics import (
+    DescribedPair,
+    Interval,
+    average_precisions,
+    box_f1,
+    precision_intervals,
 )
-from sam3_agent.evals.metrics import DescribedPair, average_precisions, box_f1, precision_intervals
 
 SOURCE = (
     "get the annotations and the list of pictures (COCO, Objects365, OpenImages, each with its own "
@@ -40,11 +40,13 @@ SOURCE = (
 )
 
 
-class OmniLabel:
-    """See `benchmark.Benchmark`."""
+class OmniLabel(Benchmark):
+    """The benchmark; its average precisions are no functions of sums, so it has no tally."""
 
     name = "omnilabel"
-    note = ""
+    samples: Sequence[Sample] = ()
+    problems: Sequence[str] = ()
+    dataset: Dataset | None = None
 
     def __init__(
         self, samples: Sequence[Sample], problems: Sequence[str], dataset: Dataset | None = None
@@ -142,7 +144,7 @@ def _sample(
         raise InputError("there is no such image in the file")
     boxes = all_boxes.get((image["id"], field(record, "id", int)), ())
     picture = path.parent / field(image, "file_name", str)
-    picture_size(picture)  # that it can be read
+    image_size(picture)  # that it can be read
     kinds = {"object_description": "description", "object_category": "category"}
     kind = kinds.get(field(field(record, "anno_info", dict), "type", str))
     if kind is None:

@@ -32,16 +32,17 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
-from sam3_agent.evals.dataset_io import (
-    collect,
-    field,
-    folder,
-    picture_size,
-    read_json,
-    text,
-)
+from sam3_agent.evals.dataset_io import collect, folder, image_size
+from sam3_agent.evals.json_io import field, read_json, text
 from sam3_agent.evals.mask_io import masks_of, polygon
-from sam3_agent.evals.metrics import Overlap, Protocol, Tally, joined, mask_overlap, reasonseg_tally
+from sam3_agent.evals.metrics import (
+    Overlap,
+    ReasonSegProtocol,
+    Tally,
+    joined,
+    mask_overlap,
+    reasonseg_tally,
+)
 from sam3_agent.extras import require
 from sam3_agent.rle import BoolArray, encode_mask
 
@@ -52,7 +53,7 @@ SOURCE = (
     "sj9909/ReasonSeg_refine (ReasonSeg-R), sj9909/ReasonSegX_test (ReasonSeg-X)"
 )
 PICTURES = (".jpg", ".jpeg", ".png")
-PROTOCOLS: tuple[Protocol, ...] = ("lisa", "segzero")
+PROTOCOLS: tuple[ReasonSegProtocol, ...] = ("lisa", "segzero")
 NOTE = (
     "two scorings are in the literature, by the papers' own code: lisa (ignored pixels left out, "
     "nothing for nothing is 1) in LISA, X-SAM and EVOL-SAM3; segzero (ignored pixels are target, "
@@ -71,7 +72,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
         _table_samples(tables, root) if tables else _file_samples(root, split or "val")
     )
     dataset = _dataset(tables[0]) if tables else Dataset("reasonseg", split or "val")
-    return ScoredBenchmark("reasonseg", samples, problems, tally, rate, NOTE, dataset)
+    return ScoredBenchmark("reasonseg", samples, problems, tally, score, NOTE, dataset)
 
 
 TABLES = (
@@ -102,12 +103,12 @@ def tally(rows: Sequence[Row]) -> Tally:
     )
 
 
-def rate(row: Row) -> float:
+def score(row: Row) -> float:
     """The IoU of the unions under LISA's protocol."""
     return overlap(row, "lisa").iou(empty=1.0)
 
 
-def overlap(row: Row, protocol: Protocol) -> Overlap:
+def overlap(row: Row, protocol: ReasonSegProtocol) -> Overlap:
     """The overlap of what was answered and what is true."""
     assert row.truth is not None
     return mask_overlap(row.pred, row.truth, row.ignore, protocol)
@@ -180,7 +181,7 @@ def _file_samples(root: Path, split: str) -> Iterator[tuple[str, Callable[[], Sa
 
 def _file_sample(path: Path, picture: Path, split: str) -> Sample:
     annotation = read_annotation(path)
-    size = picture_size(picture)
+    size = image_size(picture)
     target, ignored = rasterise(annotation, size)
     meant = replace(annotation, shapes=[shape for shape in annotation.shapes if not shape[0]])
     if meant.shapes and not target.any() and not rasterise(meant, size)[0].any():

@@ -21,7 +21,8 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.dataset_io import collect, field, folder, text
+from sam3_agent.evals.dataset_io import collect, folder
+from sam3_agent.evals.json_io import field, text
 from sam3_agent.evals.metrics import (
     Overlap,
     Tally,
@@ -64,7 +65,7 @@ def read(
         samples,
         problems,
         partial(tally, score_size=score_size),
-        partial(rate, score_size=score_size),
+        partial(score, score_size=score_size),
         size_note(score_size),
         # no published row here is known to be of another size
         Dataset(name, split or "val") if score_size is None else None,
@@ -76,7 +77,7 @@ def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
     return refcoco_tally([overlap(row, score_size) for row in rows])
 
 
-def rate(row: Row, score_size: int | None = None) -> float:
+def score(row: Row, score_size: int | None = None) -> float:
     """The IoU of the unions."""
     return overlap(row, score_size).iou()
 

@@ -32,15 +32,8 @@ import numpy as np
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.dataset_io import (
-    check_size,
-    collect,
-    field,
-    folder,
-    picture_size,
-    read_json,
-    text,
-)
+from sam3_agent.evals.dataset_io import check_size, collect, folder, image_size
+from sam3_agent.evals.json_io import field, read_json, text
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.evals.metrics import (
     LEAST_SCORE,
@@ -100,7 +93,7 @@ def read(
         for record in _samples(subset, paths, pictures)
     )
     whole = Dataset(name, split)
-    return ScoredBenchmark(name, samples, problems, tally, rate, NOTE, whole, predictions)
+    return ScoredBenchmark(name, samples, problems, tally, score, NOTE, whole, predictions)
 
 
 def tally(rows: Sequence[Row]) -> Tally:
@@ -109,7 +102,7 @@ def tally(rows: Sequence[Row]) -> Tally:
     return averaged(samples, [row.tags["split"] for row in rows])
 
 
-def rate(row: Row) -> float:
+def score(row: Row) -> float:
     """The pair's own F1 over all IoU thresholds; 1 when rightly nothing was found."""
     sample = concept(row)
     return float(local_f1(sample).mean()) if sum(sample.iou.shape) else 1.0
@@ -164,7 +157,7 @@ class _Pictures:
             root,
             *(path for path in below if "image" in path.name or path.parent == root),
         ]
-        self.size = cache(picture_size)
+        self.size = cache(image_size)
 
     def find(self, name: str) -> Path:
         for root in self.roots:

@@ -1,37 +1,37 @@
-"""Scored: samples out of files, with a metric that is a tally of their rows."""
+"""ScoredBenchmark: samples with a metric that is a tally of their rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam3_agent.evals.benchmark import Dataset, Interval, Row, Sample
-from sam3_agent.evals.metrics import Tally, intervals
+from sam3_agent.evals.benchmark import Dataset, Row, Sample
+from sam3_agent.evals.metrics import Interval, Tally, intervals
+
+
+def _no_files(rows: Sequence[Row]) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredBenchmark:
-    """See `benchmark.Benchmark`; rows of one image (`about["image"]`) are drawn together.
+    """A `Benchmark` made of values and functions; the bootstrap draws whole images.
 
-    predictions: the rows as the files that the authors' own evaluator reads, by their names.
+    Rows belong to one image where their `about["image"]` is the same.
     """
 
     name: str
     samples: Sequence[Sample]
     problems: Sequence[str]
     tally: Callable[[Sequence[Row]], Tally]
-    rate: Callable[[Row], float]
+    score: Callable[[Row], float]
     note: str = ""
     dataset: Dataset | None = None
-    predictions: Callable[[Sequence[Row]], Mapping[str, Any]] | None = None
-
-    def score(self, row: Row) -> float:
-        """How well one row was answered, 0..1."""
-        return self.rate(row)
+    predictions: Callable[[Sequence[Row]], Mapping[str, Any]] = _no_files
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
-        """The metrics by the names that the benchmark's authors use; `n` rows."""
+        """Computes the metrics by the names that the benchmark's authors use; `n` rows."""
         return self.tally(rows).value()
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
-        """Bootstrap 95 % intervals of all metrics."""
+        """Computes bootstrap 95 % confidence intervals of all metrics."""
         return intervals(self.tally(rows), [row.about.get("image", row.id) for row in rows])

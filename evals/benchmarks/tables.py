@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.dataset_io import field
+from sam3_agent.evals.json_io import field
 from sam3_agent.extras import require
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.rle import BoolArray

@@ -1,11 +1,14 @@
 """Metrics as pure functions, equal to the original implementations (evals/README.md says how far).
 
-Every metric but OmniLabel's AP is a function of sums over its samples, a `Tally`; that gives its
-intervals and the paired difference of two runs.
+Every metric except OmniLabel's AP is a function of sums over samples, a `Tally`, from which its
+confidence interval and the paired difference of two runs follow. No module here has the name of a
+function, so that `metrics.saco` is the function in every order of imports.
 """
 
 from sam3_agent.evals.metrics.bootstrap import (
+    Columns,
     Difference,
+    Interval,
     Tally,
     averaged,
     difference,
@@ -14,22 +17,23 @@ from sam3_agent.evals.metrics.bootstrap import (
     joined,
     ratio,
 )
-from sam3_agent.evals.metrics.counting import counting, counting_tally
+from sam3_agent.evals.metrics.counting_metrics import counting, counting_tally
 from sam3_agent.evals.metrics.iou import (
     Overlap,
-    Protocol,
+    ReasonSegProtocol,
+    box_iou,
     mask_overlap,
     pixel_overlap,
     resized_overlap,
 )
-from sam3_agent.evals.metrics.omnilabel import (
+from sam3_agent.evals.metrics.omnilabel_metrics import (
     DescribedPair,
     average_precisions,
     box_f1,
     omnilabel,
     precision_intervals,
 )
-from sam3_agent.evals.metrics.referring import (
+from sam3_agent.evals.metrics.referring_metrics import (
     TargetOverlap,
     grefcoco,
     grefcoco_tally,
@@ -38,7 +42,7 @@ from sam3_agent.evals.metrics.referring import (
     refcoco,
     refcoco_tally,
 )
-from sam3_agent.evals.metrics.saco import (
+from sam3_agent.evals.metrics.saco_metrics import (
     LEAST_SCORE,
     ConceptSample,
     best,
@@ -50,17 +54,20 @@ from sam3_agent.evals.metrics.saco import (
 
 __all__ = [
     "LEAST_SCORE",
+    "Columns",
     "ConceptSample",
     "DescribedPair",
     "Difference",
+    "Interval",
     "Overlap",
-    "Protocol",
+    "ReasonSegProtocol",
     "Tally",
     "TargetOverlap",
     "average_precisions",
     "averaged",
     "best",
     "box_f1",
+    "box_iou",
     "cgf1",
     "concept_tally",
     "counting",

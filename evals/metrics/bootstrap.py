@@ -1,7 +1,7 @@
-"""Tallies: metrics that are functions of sums over samples, their intervals and differences.
+"""Bootstrap confidence intervals and paired differences of metrics that are functions of sums.
 
-Because only sums matter, a bootstrap resample is one weighted sum of the samples' columns: exact,
-and cheap enough for 2000 resamples of ten thousand samples.
+Such a metric is a `Tally`. A bootstrap resample is then one weighted sum of the samples' columns:
+exact, and cheap enough for 2000 resamples of ten thousand samples.
 """
 
 import math
@@ -12,42 +12,43 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sam3_agent.evals.benchmark import Interval
-
 Columns: TypeAlias = npt.NDArray[np.float64]
+
+Interval: TypeAlias = tuple[float, float]
+"""The ends of a 95 % confidence interval."""
 
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """A metric over N samples.
+    """Metrics over N samples that are a function of K sums.
 
     columns: (N, K) float64, what each sample adds to the K sums.
-    finish: from the (K,) sums to the metrics by name; NaN for a metric none of whose samples is
-        among those summed up.
+    finish: computes the metrics by name from the (K,) sums; NaN for a metric that none of the
+        samples enters.
     """
 
     columns: Columns
     finish: Callable[[Columns], dict[str, float]]
 
     def value(self) -> dict[str, float]:
-        """The metrics over all samples; `n` is their number."""
+        """Computes the metrics over all samples; `n` is their number."""
         return {**self.finish(self.columns.sum(axis=0)), "n": len(self.columns)}
 
 
 def as_original(values: dict[str, float]) -> dict[str, float]:
-    """The metrics with 0, as the original implementations print it, where they are not defined."""
+    """Replaces NaN by 0, which the original implementations print for an undefined metric."""
     return {name: 0.0 if math.isnan(value) else value for name, value in values.items()}
 
 
-def ratio(part: float, whole: float) -> float:
-    """A part of a whole; NaN where there is no whole."""
-    return float(part / whole) if whole else math.nan
+def ratio(numerator: float, denominator: float) -> float:
+    """Divides, with NaN for a zero denominator."""
+    return float(numerator / denominator) if denominator else math.nan
 
 
 def joined(parts: Sequence[tuple[str, Tally]]) -> Tally:
-    """The metrics of tallies over the same samples; each one's prefix goes before its names."""
+    """Joins tallies over the same samples; each one's prefix goes before its metrics' names."""
     ends = np.cumsum([tally.columns.shape[1] for _, tally in parts])[:-1]
 
     def finish(sums: Columns) -> dict[str, float]:
@@ -61,7 +62,7 @@ def joined(parts: Sequence[tuple[str, Tally]]) -> Tally:
 
 
 def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
-    """The unweighted mean of a tally's metrics over the subsets to which its samples belong.
+    """Averages a tally's metrics, unweighted, over the subsets to which its samples belong.
 
     NaN where a metric is not defined in one of the subsets, so a resample must hold all of them.
     """
@@ -81,7 +82,7 @@ def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one run is above another: in the metric's unit, with its 95 % interval.
+    """A paired difference of two runs in the metric's unit, with its 95 % confidence interval.
 
     p: two-sided bootstrap p-value of "no difference"; at least 2 / (resamples + 1).
     """
@@ -97,13 +98,13 @@ def intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Bootstrap 95 % percentile intervals of the metrics (Efron 1979) that have a value.
+    """Computes bootstrap 95 % percentile intervals (Efron 1979) of the metrics that have a value.
 
     A resample in which a metric is not defined, such as one without any no-target sample, is left
     out for it.
 
-    groups: (N,) which samples belong together, such as the questions about one image; whole groups
-        are drawn, since what belongs together is not independent.
+    groups: (N,) the cluster of each sample, such as its image; whole clusters are drawn, since
+        samples of one cluster are not independent.
     """
     if not len(tally.columns):
         return {}
@@ -121,9 +122,10 @@ def difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Ours minus theirs, metric by metric, over the same samples in the same order.
+    """Computes ours minus theirs, metric by metric, over the same samples in the same order.
 
-    Paired: both runs are drawn with the same samples, so that what is hard for both cancels out.
+    Paired: each resample draws the same samples of both runs, so that the samples' difficulty
+    cancels out.
     Metrics that are not defined are left out, and so are resamples in which one is not.
     """
     if len(ours.columns) != len(theirs.columns):
@@ -148,12 +150,12 @@ def difference(
 
 
 def _defined(drawn: Sequence[Mapping[str, float]], name: str) -> Columns:
-    """The values of a metric over those resamples in which it has one."""
+    """Selects a metric's values over the resamples in which it is defined."""
     return np.array([one[name] for one in drawn if not math.isnan(one[name])], np.float64)
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """P-values corrected for being several, in their order (Holm 1979): the family-wise error.
+    """Corrects p-values for multiple comparisons (Holm 1979), keeping their order.
 
     The k-th smallest of n is multiplied by n - k + 1, and none is below a smaller one.
     """
@@ -171,7 +173,7 @@ def _above(ours: Tally, theirs: Tally, our_sums: Columns, their_sums: Columns) -
 
 
 def _grouped(columns: Columns, groups: Sequence[Hashable] | None) -> Columns:
-    """The (G, K) sums of the columns over each group."""
+    """Sums the columns over each group: (G, K)."""
     if groups is None:
         return columns
     if len(groups) != len(columns):
@@ -183,7 +185,7 @@ def _grouped(columns: Columns, groups: Sequence[Hashable] | None) -> Columns:
 
 
 def draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
-    """How often each of `count` is drawn, `resamples` times."""
+    """Yields, for each resample, how often each of `count` samples is drawn: (count,)."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         drawn = np.bincount(rng.integers(count, size=count), minlength=count)
@@ -191,6 +193,6 @@ def draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
 
 
 def interval(values: Sequence[float] | Columns) -> Interval:
-    """The middle 95 % of resampled values."""
+    """Returns the middle 95 % of resampled values."""
     low, high = np.percentile(values, (2.5, 97.5))
     return float(low), float(high)

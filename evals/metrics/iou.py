@@ -1,26 +1,28 @@
-"""Overlaps: the pixels that an answer shares with the truth, from bool arrays or RLE."""
+"""Intersection over union of masks (bool arrays or RLE) and of boxes."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, BoolArray
 
-Protocol = Literal["lisa", "segzero"]
+ReasonSegProtocol = Literal["lisa", "segzero"]
+"""How ignored pixels and empty unions are scored, see `reasonseg`."""
 
 
 class Overlap(NamedTuple):
-    """Pixels in both masks and pixels in either."""
+    """The numbers of pixels in both masks and in either of them."""
 
     intersection: int
     union: int
 
     def iou(self, empty: float = 0.0) -> float:
-        """Intersection over union; `empty` where there is no union."""
+        """Computes intersection over union; `empty` where the union is empty."""
         return self.intersection / self.union if self.union else empty
 
 
@@ -28,9 +30,9 @@ def pixel_overlap(
     pred: BoolArray,
     truth: BoolArray,
     ignore: BoolArray | None = None,
-    protocol: Protocol = "lisa",
+    protocol: ReasonSegProtocol = "lisa",
 ) -> Overlap:
-    """The overlap of two (H, W) masks; ignored pixels are left out, or target in `segzero`."""
+    """Compares two (H, W) masks; ignored pixels are left out, or count as target in `segzero`."""
     if ignore is not None and protocol == "lisa":
         pred, truth = pred & ~ignore, truth & ~ignore
     elif ignore is not None:
@@ -39,9 +41,9 @@ def pixel_overlap(
 
 
 def mask_overlap(
-    pred: Masks, truth: Masks, ignore: RLE | None = None, protocol: Protocol = "lisa"
+    pred: Masks, truth: Masks, ignore: RLE | None = None, protocol: ReasonSegProtocol = "lisa"
 ) -> Overlap:
-    """The same for the unions of N and M masks of one image, without unpacking a pixel."""
+    """Compares the unions of N and M masks of one image, without decoding them."""
     if pred.size != truth.size:
         raise ValueError(f"masks of {pred.size} and {truth.size} pixels cannot be compared")
     ours, theirs = list(pred.rles), list(truth.rles)
@@ -60,9 +62,9 @@ def mask_overlap(
 
 
 def resized_overlap(pred: BoolArray, truth: BoolArray, side: int) -> Overlap:
-    """The overlap of two (H, W) masks, each resized to (side, side), the nearest pixel each.
+    """Compares two (H, W) masks, each resized to (side, side) by the nearest pixel.
 
-    So LAVT (arXiv 2112.02244) resizes the truth, with PIL; its predictions have that size.
+    LAVT (arXiv 2112.02244) resizes the truth so, with PIL; its predictions have that size.
     """
 
     def resized(mask: BoolArray) -> BoolArray:
@@ -70,6 +72,21 @@ def resized_overlap(pred: BoolArray, truth: BoolArray, side: int) -> Overlap:
         return np.asarray(picture.resize((side, side), Image.Resampling.NEAREST), np.bool_)
 
     return pixel_overlap(resized(pred), resized(truth))
+
+
+def box_iou(
+    boxes: npt.NDArray[np.floating], others: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """Computes the (N, M) IoU of (N, 4) and (M, 4) boxes x0 y0 x1 y1."""
+    ours, theirs = boxes[:, None].astype(np.float64), others[None].astype(np.float64)
+    low, high = (
+        np.maximum(ours[..., :2], theirs[..., :2]),
+        np.minimum(ours[..., 2:], theirs[..., 2:]),
+    )
+    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    areas = [np.prod(one[..., 2:] - one[..., :2], axis=-1) for one in (ours, theirs)]
+    iou: npt.NDArray[np.float64] = shared / np.maximum(areas[0] + areas[1] - shared, 1e-9)
+    return iou
 
 
 def _merged(rles: Sequence[RLE]) -> RLE | None:

@@ -87,7 +87,7 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
         "setup": dict(header.setup),
         "problems": len(benchmark.problems),
         "commit": header.commit,
-        "resumed": [dict(one) for one in header.resumed],
+        "resumed": [one.model_dump() for one in header.resumed],
         "began": header.began,
         **summary(benchmark, run),
         "score": float(np.mean(scores)) if scores else None,
@@ -157,11 +157,10 @@ def _difference(
         [[benchmark.score(a), benchmark.score(b)] for a, b in zip(ours, theirs, strict=True)]
     )
     scores = scores.reshape(-1, 2)
-    tally = getattr(benchmark, "tally", None)
-    if tally is None:  # a metric that is no function of sums: the mean score stands for it
-        pairs = [_mean_tally(scores[:, column]) for column in (0, 1)]
-    else:
-        pairs = [tally(ours), tally(theirs)]
+    pairs = [
+        benchmark.tally(rows) or _mean_tally(scores[:, column])
+        for column, rows in enumerate((ours, theirs))
+    ]
     groups = [row.about.get("image", row.id) for row in ours]
     above = difference(pairs[0], pairs[1], groups)
     after, before = (one.value() for one in pairs)

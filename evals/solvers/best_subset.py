@@ -1,39 +1,27 @@
-"""The best choice among masks, for one who knows the truth."""
+"""The best choice among masks, given the ground truth."""
 
-from collections.abc import Sequence
-
-from pycocotools import mask as coco
-
+from sam3_agent.evals.metrics import mask_overlap
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE
 
 
 def best_subset(found: Masks, truth: Masks) -> list[int]:
-    """Indexes of those masks of `found` whose union has the highest IoU with that of `truth`.
+    """Returns the indexes of those masks of `found` whose union has the highest IoU with `truth`.
 
-    A mask is added or left out as long as that raises the IoU: exact where the masks do not
-    overlap, else close to it. Nothing when the truth is empty.
+    Greedy: adds or removes one mask as long as that raises the IoU, which is exact where the masks
+    do not overlap and close to it elsewhere. Empty where the truth is.
     """
     if not len(truth) or not len(found):
         return []
-    target = _union(truth.rles)
+    target = truth.union()
     chosen: list[int] = []
     best = 0.0
-    inside = [i for i in range(len(found)) if _iou([found.rles[i]], target) > 0]
+    touching = [i for i in range(len(found)) if mask_overlap(found[[i]], target).intersection]
     while True:
-        moves = [[*chosen, i] for i in inside if i not in chosen]
-        moves += [[i for i in chosen if i != out] for out in chosen if len(chosen) > 1]
-        ious = [_iou([found.rles[i] for i in move], target) for move in moves]
+        moves = [[*chosen, i] for i in touching if i not in chosen]
+        if len(chosen) > 1:
+            moves += [[i for i in chosen if i != removed] for removed in chosen]
+        ious = [mask_overlap(found[move], target).iou() for move in moves]
         if not ious or max(ious) <= best:
             return sorted(chosen)
         best = max(ious)
         chosen = moves[ious.index(best)]
-
-
-def _union(rles: Sequence[RLE]) -> RLE:
-    merged: RLE = coco.merge(list(rles))
-    return merged
-
-
-def _iou(rles: Sequence[RLE], target: RLE) -> float:
-    return float(coco.iou([_union(rles)], [target], [0])[0, 0])

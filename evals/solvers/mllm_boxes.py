@@ -6,10 +6,13 @@ It answers what the agent adds to the MLLM alone.
 import logging
 import time
 
+import numpy as np
+
 from sam3_agent import registry
 from sam3_agent.answer import Status
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.metrics import box_iou
 from sam3_agent.evals.solvers.box_parsing import LabelledBox, Layout, read_boxes
 from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
 from sam3_agent.images import Pixels
@@ -30,6 +33,8 @@ AGAIN = (
     "I cannot read boxes in that. Reply with the JSON list alone; an empty list if nothing fits."
 )
 TRIES = 2
+LEAST_IOU = 0.3
+"""A mask whose box overlaps the asked box less than this is of another object."""
 
 
 def usual_layout(planner: str) -> Layout:
@@ -99,18 +104,10 @@ class BoxSolver:
 
 def _fitting(masks: Masks, box: Box) -> Masks:
     """The mask whose box has the highest IoU with a box; none below 0.3, which is another thing."""
-    overlaps = [_iou(tuple(map(float, other)), box) for other in masks.boxes]
-    if not overlaps or max(overlaps) < 0.3:
+    overlaps = box_iou(masks.boxes, np.array([box]))[:, 0]
+    if overlaps.max(initial=0.0) < LEAST_IOU:
         return masks[[]]
-    return masks[[overlaps.index(max(overlaps))]]
-
-
-def _iou(one: tuple[float, ...], other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return shared / (sum(areas) - shared)
+    return masks[[int(overlaps.argmax())]]
 
 
 def _called(masks: Masks, label: str) -> Masks:

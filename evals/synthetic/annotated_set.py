@@ -1,4 +1,4 @@
-"""Annotated sets: scenes with their truth and queries, as PNG files and one annotations.json.
+"""Annotated sets: scenes with ground truth and queries, as PNG files and one annotations.json.
 
 The file holds, in this order of nesting::
 
@@ -6,7 +6,7 @@ The file holds, in this order of nesting::
      "images": [{"file_name", "width", "height",
                  "things": [{"noun", "color", "box": [x0, y0, x1, y1],
                              "segmentation": {"size": [height, width], "counts"}}],
-                 "queries": [{"text", "kind", "targets": [index of a thing], "count"}]}]}
+                 "queries": [{"text", "kind", "targets": [index into things], "count"}]}]}
 
 Segmentations are compressed COCO RLE. The masks of one image do not overlap.
 """
@@ -23,7 +23,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.evals.synthetic.referring import SCENES_PER_SEED, ReferringQuery, referring_queries
-from sam3_agent.evals.synthetic.scenes import SyntheticScene, Thing, compose
+from sam3_agent.evals.synthetic.scenes import SceneObject, SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.rle import encode_mask, rle_record
 
@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class AnnotatedScene:
-    """A scene, the name of its picture's file, and queries about it."""
+    """A scene, the name of its image file, and queries about it."""
 
     file_name: str
     scene: SyntheticScene
@@ -49,10 +49,10 @@ def write_set(
     count: int,
     *,
     queries: int = 4,
-    size: tuple[int, int] = (640, 480),
+    size: tuple[int, int] = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> None:
-    """Compose `count` held-out scenes with up to `queries` queries each, and write them."""
+    """Composes and writes `count` held-out scenes of (height, width), `queries` queries each."""
     seeds = range(seed * SCENES_PER_SEED, seed * SCENES_PER_SEED + count)
     write_scenes(
         folder, (annotated_scene(s, queries=queries, size=size, styles=styles) for s in seeds)
@@ -63,10 +63,10 @@ def annotated_scene(
     seed: int,
     *,
     queries: int = 4,
-    size: tuple[int, int] = (640, 480),
+    size: tuple[int, int] = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> AnnotatedScene:
-    """The held-out scene of a seed, with up to `queries` queries."""
+    """Composes the held-out scene of a seed, with up to `queries` queries."""
     scene = compose(seed, size=size, styles=styles)
     return AnnotatedScene(
         f"scene_{seed:09d}.png", scene, tuple(referring_queries(scene, seed, queries))
@@ -74,7 +74,7 @@ def annotated_scene(
 
 
 def write_scenes(folder: Path | str, scenes: Iterable[AnnotatedScene]) -> None:
-    """Write pictures and annotations into a folder, which is made if needed."""
+    """Writes images and annotations into a folder, which is made if needed."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = []
@@ -87,10 +87,10 @@ def write_scenes(folder: Path | str, scenes: Iterable[AnnotatedScene]) -> None:
 
 
 def read_set(folder: Path | str) -> Iterator[AnnotatedScene]:
-    """The scenes of a folder, one after the other.
+    """Reads the scenes of a folder, one at a time.
 
     Raises ValueError, which names the file and what is wrong with it: at once for annotations that
-    are no annotated set, and on reaching it for a scene that is broken.
+    are no annotated set, and on reaching it for a broken scene.
     """
     path = Path(folder) / ANNOTATIONS
     try:
@@ -127,7 +127,7 @@ def _image_record(annotated: AnnotatedScene) -> dict[str, Any]:
                 "box": list(thing.box),
                 "segmentation": rle_record(encode_mask(scene.mask(index))),
             }
-            for index, thing in enumerate(scene.things)
+            for index, thing in enumerate(scene.objects)
         ],
         "queries": [
             {
@@ -143,22 +143,22 @@ def _image_record(annotated: AnnotatedScene) -> dict[str, Any]:
 
 def _read_scene(path: Path, record: Any, where: str) -> AnnotatedScene:
     file_name = _field(record, "file_name", str, where)
-    size = _field(record, "width", int, where), _field(record, "height", int, where)
+    size = _field(record, "height", int, where), _field(record, "width", int, where)
     image = _read_image(path.parent / file_name, size)
     labels = np.zeros(image.shape[:2], dtype=np.uint8)
-    things = []
+    objects = []
     for index, thing in enumerate(_field(record, "things", list, where)):
         here = f"{where}.things[{index}]"
         mask = _decoded(_field(thing, "segmentation", dict, here), labels.shape, here)
         if labels[mask].any():
             raise ValueError(f"{here}: its mask overlaps an earlier one")
         labels[mask] = index + 1
-        things.append(_read_thing(thing, here))
+        objects.append(_read_object(thing, here))
     queries = tuple(
-        _read_query(query, len(things), f"{where}.queries[{index}]")
+        _read_query(query, len(objects), f"{where}.queries[{index}]")
         for index, query in enumerate(_field(record, "queries", list, where))
     )
-    return AnnotatedScene(file_name, SyntheticScene(image, labels, tuple(things)), queries)
+    return AnnotatedScene(file_name, SyntheticScene(image, labels, tuple(objects)), queries)
 
 
 def _read_image(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -167,21 +167,21 @@ def _read_image(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
             image = np.array(picture.convert("RGB"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as a picture: {error}") from error
-    if image.shape[:2] != size[::-1]:
+    if image.shape[:2] != size:
         raise ValueError(
-            f"{path}: is {image.shape[1]}x{image.shape[0]}, annotated as {size[0]}x{size[1]}"
+            f"{path}: is {image.shape[1]}x{image.shape[0]}, annotated as {size[1]}x{size[0]}"
         )
     return image
 
 
-def _read_thing(record: Any, where: str) -> Thing:
+def _read_object(record: Any, where: str) -> SceneObject:
     color = record.get("color")
     if color is not None and not isinstance(color, str):
         raise ValueError(f'{where}: "color" must be text or null')
     box = _field(record, "box", list, where)
     if len(box) != 4 or not all(isinstance(side, int) for side in box):
         raise ValueError(f'{where}: "box" must be four whole numbers')
-    return Thing(_field(record, "noun", str, where), color, (box[0], box[1], box[2], box[3]))
+    return SceneObject(_field(record, "noun", str, where), color, (box[0], box[1], box[2], box[3]))
 
 
 def _read_query(record: Any, things: int, where: str) -> ReferringQuery:
@@ -207,7 +207,7 @@ def _decoded(rle: dict[str, Any], shape: tuple[int, ...], where: str) -> npt.NDA
 
 
 def _field(record: Any, name: str, kind: type[Value], where: str) -> Value:
-    """A field that must be there and be of a kind."""
+    """Returns a required field of this type."""
     value = record.get(name) if isinstance(record, dict) else None
     if not isinstance(value, kind):
         raise ValueError(f'{where}: "{name}" is missing or is not {kind.__name__}')

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.evals.metrics import ConceptSample, cgf1
-from sam3_agent.evals.synthetic.concept_prompts import prompts
+from sam3_agent.evals.synthetic.concept_phrases import concept_phrases
 from sam3_agent.evals.synthetic.referring import SCENES_PER_SEED
 from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
@@ -30,7 +30,7 @@ def concept_report(
     for number in range(limit):
         scene_seed = seed * SCENES_PER_SEED + number
         scene = compose(scene_seed, styles=styles)
-        asked = prompts(scene, np.random.default_rng([5, scene_seed]), 2, 2)
+        asked = concept_phrases(scene, np.random.default_rng([5, scene_seed]), 2, 2)
         began = time.perf_counter()
         features = segmenter.encode(scene.image)
         detections = segmenter.detect(features, [phrase for phrase, _ in asked])

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from sam3_agent.evals.synthetic.concept_prompts import unrelated_words
-from sam3_agent.evals.synthetic.scenes import Box, SyntheticScene, compose
+from sam3_agent.evals.synthetic.concept_phrases import unrelated_words
+from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.model.offline.inflection import plural
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
+from sam3_agent.segmenter import Box
 
 ORDER_MARGIN = 0.05
 """Least distance between two centres in an order, as a share of the picture's width or height."""
@@ -116,14 +117,16 @@ class _View:
 
     def __init__(self, scene: SyntheticScene, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.things = scene.things
-        names = sorted(set().union(*(thing.concepts for thing in scene.things)))
+        self.objects = scene.objects
+        names = sorted(set().union(*(obj.concepts for obj in scene.objects)))
         self.concepts = {name: tuple(scene.matching(name)) for name in names}
-        self.areas: list[int] = [int(scene.mask(index).sum()) for index in range(len(scene.things))]
+        self.areas: list[int] = [
+            int(scene.mask(index).sum()) for index in range(len(scene.objects))
+        ]
         height, width = scene.labels.shape
         self.centres: list[tuple[float, float]] = [
             ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
-            for box in (thing.box for thing in scene.things)
+            for box in (obj.box for obj in scene.objects)
         ]
         """(x, y) of every thing's box, as shares of the picture's width and height."""
         self.close = 0.15 * min(height, width)
@@ -227,7 +230,7 @@ def _relation(view: _View) -> Iterator[_Option]:
                     yield _Option(texts, targets)
             nearest = _nearest(view, members, anchor)
             if nearest is not None:
-                gap = box_gap(view.things[nearest].box, view.things[anchor].box)
+                gap = box_gap(view.objects[nearest].box, view.objects[anchor].box)
                 near = ("next to", "beside", "nearest to") if gap < view.close else ("closest to",)
                 yield _Option(
                     tuple(f"the {name} {words} the {landmark}" for words in near), (nearest,)
@@ -251,9 +254,9 @@ def _exclusion(view: _View) -> Iterator[_Option]:
                 f"all {plural(whole)} other than {exception}",
             )
             yield _Option(texts, rest)
-    if len(view.things) > 2 and view.rng.random() < 0.15:
+    if len(view.objects) > 2 and view.rng.random() < 0.15:
         for name, index in view.singles():
-            rest = tuple(other for other in range(len(view.things)) if other != index)
+            rest = tuple(other for other in range(len(view.objects)) if other != index)
             yield _Option((f"everything except the {name}", f"everything but the {name}"), rest)
 
 
@@ -302,7 +305,7 @@ def _no_target(view: _View) -> Iterator[_Option]:
 
 def _absent_concepts(view: _View) -> Iterator[str]:
     """Names of nothing in the scene, most of them close to something in it."""
-    nouns = sorted({thing.noun for thing in view.things})
+    nouns = sorted({obj.noun for obj in view.objects})
     wrong_colors = (f"{color} {noun}" for noun in nouns if noun in COLORABLE for color in COLORS)
     siblings = (
         sibling
@@ -350,7 +353,7 @@ def _nearest(view: _View, members: tuple[int, ...], anchor: int) -> int | None:
     """The one of several things that is nearest to the anchor by a clear margin."""
     if len(members) < 2:
         return None
-    gaps = {index: box_gap(view.things[index].box, view.things[anchor].box) for index in members}
+    gaps = {index: box_gap(view.objects[index].box, view.objects[anchor].box) for index in members}
     near, second = sorted(members, key=gaps.__getitem__)[:2]
     clear = view.close / 3
     if gaps[second] < max(NEARNESS_MARGIN * gaps[near], gaps[near] + clear):

@@ -36,7 +36,7 @@ def demo_scenes() -> list[AnnotatedScene]:
     ]
     first = named[0]
     cars = first.scene.matching("red car")
-    leftmost = min(cars, key=lambda index: sum(first.scene.things[index].box[::2]))
+    leftmost = min(cars, key=lambda index: sum(first.scene.objects[index].box[::2]))
     readme = ReferringQuery("the leftmost red car", "superlative", (leftmost,))
     return [replace(first, queries=(readme, *first.queries)), *named[1:]]
 

@@ -1,4 +1,4 @@
-"""Synthetic scenes: pictures composed of icons, with the exact visible pixels of every thing."""
+"""Synthetic scenes: images composed of icons, with the exact visible pixels of every object."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,26 +11,34 @@ from PIL import Image, ImageEnhance
 from sam3_agent.evals.synthetic.backgrounds import background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
+from sam3_agent.segmenter import Box
 
 Rng = np.random.Generator
 Split = Literal["train", "heldout"]
-Box = tuple[int, int, int, int]
 
 SPLIT_NUMBERS = {"train": 0, "heldout": 1}
 LEAST_VISIBLE = 0.6
+"""The share of every object that must be visible."""
+
 LEAST_PIXELS = 100 / (640 * 480)
+"""The share of the image that every object must show."""
+
 SIDES = (0.16, 0.42)
+"""The longer side of an object, as a share of the image's shorter side."""
+
 TRAIN_AREA = 192 * 144
 TRAIN_ASPECTS = (3 / 4, 16 / 9)
+"""Pixels, and range of width / height, of the small scenes of training."""
 
-_THING_COUNTS = np.array([0.06, 0.11, 0.13, 0.15, 0.15, 0.13, 0.11, 0.09, 0.07])
+_OBJECT_COUNTS = np.array([0.06, 0.11, 0.13, 0.15, 0.15, 0.13, 0.11, 0.09, 0.07])
+"""The shares of scenes with 1 to 9 objects, before they are scaled to 1."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One thing of a scene: what it is, and the tight box (x0, y0, x1, y1) of its visible pixels.
+class SceneObject:
+    """An object of a scene, with the tight box x0 y0 x1 y1 of its visible pixels.
 
-    Pixels; x1 and y1 are exclusive.
+    The box is of whole pixels; x1 and y1 are exclusive.
     """
 
     noun: str
@@ -43,74 +51,80 @@ class Thing:
 
     @cached_property
     def concepts(self) -> frozenset[str]:
-        """Every concept phrase that names this thing: noun, colour and noun, categories."""
+        """Every concept phrase that names this object: noun, colour and noun, categories."""
         categories = [word for word, nouns in CATEGORIES.items() if self.noun in nouns]
         return frozenset([self.noun, self.name, *categories])
 
 
 @dataclass(frozen=True)
 class SyntheticScene:
-    """A picture and its truth.
+    """An image and its ground truth.
 
     image: (H, W, 3) uint8 RGB. labels: (H, W) uint8, 0 for the background and i for the visible
-    pixels of things[i - 1].
+    pixels of objects[i - 1].
     """
 
     image: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return int(self.labels.shape[0]), int(self.labels.shape[1])
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """The visible pixels of things[index]: (H, W) bool."""
+        """Returns the visible pixels of objects[index]: (H, W) bool."""
         return np.equal(self.labels, index + 1)
 
     def matching(self, phrase: str) -> list[int]:
-        """Indexes of the things that a concept phrase (noun, colour noun, category) names."""
-        return [index for index, thing in enumerate(self.things) if phrase in thing.concepts]
+        """Returns the indexes of the objects that a concept phrase names."""
+        return [index for index, obj in enumerate(self.objects) if phrase in obj.concepts]
 
 
 def compose(
     seed: int,
     *,
     split: Split = "heldout",
-    size: tuple[int, int] | None = (640, 480),
+    size: tuple[int, int] | None = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> SyntheticScene:
-    """The scene of a seed; no held-out seed gives a scene of the train split.
+    """Composes the scene of a seed; the splits have no scene in common.
 
-    `size` is (width, height) in pixels; None draws a small one, of about TRAIN_AREA pixels.
+    size: (height, width) in pixels; None draws a small one, of about TRAIN_AREA pixels.
     """
     rng = np.random.default_rng([SPLIT_NUMBERS[split], seed])
-    width, height = _random_size(rng) if size is None else size
+    height, width = _random_size(rng) if size is None else size
     canvas = _Canvas(background(rng, width, height))
     one_style = str(rng.choice(styles)) if rng.random() < 0.8 else None
     placed = []
-    for noun, color in _cast(rng):
+    for noun, color in _nouns(rng):
         style = one_style or str(rng.choice(styles))
         if canvas.add(_posed(sprite(style, noun, color), rng, min(width, height)), rng):
             placed.append((noun, color))
-    things = tuple(
-        Thing(noun, color, _tight_box(canvas.labels == number))
+    objects = tuple(
+        SceneObject(noun, color, _tight_box(canvas.labels == number))
         for number, (noun, color) in enumerate(placed, start=1)
     )
-    return SyntheticScene(_exposed(canvas.picture, rng), canvas.labels, things)
+    return SyntheticScene(_exposed(canvas.picture, rng), canvas.labels, objects)
 
 
 def _random_size(rng: Rng) -> tuple[int, int]:
+    """Draws a (height, width)."""
     low, high = np.log(TRAIN_ASPECTS)
     aspect = float(np.exp(rng.uniform(low, high)))
-    return round((TRAIN_AREA * aspect) ** 0.5), round((TRAIN_AREA / aspect) ** 0.5)
+    return round((TRAIN_AREA / aspect) ** 0.5), round((TRAIN_AREA * aspect) ** 0.5)
 
 
-def _cast(rng: Rng) -> list[tuple[str, str | None]]:
-    """Who plays in a scene: 1-9 (noun, colour), in groups that share a noun or a category."""
-    count = 1 + int(rng.choice(len(_THING_COUNTS), p=_THING_COUNTS / _THING_COUNTS.sum()))
-    cast: list[tuple[str, str | None]] = []
-    while len(cast) < count:
-        cast += _group(rng)
-    del cast[count:]
-    rng.shuffle(cast)
-    return cast
+def _nouns(rng: Rng) -> list[tuple[str, str | None]]:
+    """Draws 1 to 9 (noun, colour), in groups that share a noun or a category."""
+    count = 1 + int(rng.choice(len(_OBJECT_COUNTS), p=_OBJECT_COUNTS / _OBJECT_COUNTS.sum()))
+    chosen: list[tuple[str, str | None]] = []
+    while len(chosen) < count:
+        chosen += _group(rng)
+    del chosen[count:]
+    rng.shuffle(chosen)
+    return chosen
 
 
 def _group(rng: Rng) -> list[tuple[str, str | None]]:
@@ -132,7 +146,7 @@ def _random_color(rng: Rng, noun: str) -> str | None:
 
 
 def _posed(icon: Image.Image, rng: Rng, shorter_side: int) -> Image.Image:
-    """The icon at a random size, mirrored or not, turned a little."""
+    """Scales, mirrors and rotates an icon at random."""
     scale = rng.uniform(*SIDES) * shorter_side / max(icon.size)
     size = max(round(icon.width * scale), 4), max(round(icon.height * scale), 4)
     posed = icon.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -144,7 +158,7 @@ def _posed(icon: Image.Image, rng: Rng, shorter_side: int) -> Image.Image:
 
 
 class _Canvas:
-    """A picture that things are added to, one over the other, and the labels that go with it."""
+    """An image to which objects are added, one over the other, with its labels."""
 
     def __init__(self, picture: Image.Image) -> None:
         self.picture = picture
@@ -153,7 +167,10 @@ class _Canvas:
         self._visible = np.zeros(1, dtype=np.int64)
 
     def add(self, icon: Image.Image, rng: Rng, tries: int = 25) -> bool:
-        """Put an icon where it hides no earlier thing too much; False if no such place is found."""
+        """Pastes an icon where it hides no earlier object too much; False where no place is found.
+
+        Up to `tries` random places are tested on the labels alone, and the first good one is drawn.
+        """
         opaque = np.asarray(icon.getchannel("A")) > 127
         whole = int(np.count_nonzero(opaque))
         least = LEAST_PIXELS * self.labels.size
@@ -185,7 +202,7 @@ class _Canvas:
 
     @staticmethod
     def _place(rng: Rng, side: int, span: int) -> int:
-        """A start that leaves at most a tenth of the side outside the picture."""
+        """Draws a start that leaves at most a tenth of the side outside the image."""
         outside = side // 10
         return int(rng.integers(-outside, max(span - side + outside, 0) + 1))
 
@@ -197,6 +214,6 @@ def _tight_box(mask: npt.NDArray[np.bool_]) -> Box:
 
 
 def _exposed(picture: Image.Image, rng: Rng) -> npt.NDArray[np.uint8]:
-    """The picture with a light random change of brightness and contrast: (H, W, 3)."""
+    """Changes brightness and contrast a little at random; returns (H, W, 3) uint8."""
     brighter = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.88, 1.08))
     return np.array(ImageEnhance.Contrast(brighter).enhance(rng.uniform(0.88, 1.12)))

@@ -35,13 +35,12 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.benchmarks.scenes import STYLES
-from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.report.page import DASH
 from sam3_agent.evals.results_file import Run, RunFile
-from sam3_agent.evals.runner import Progress, Shard, chosen, header
-from sam3_agent.evals.runner import run as run_samples
+from sam3_agent.evals.run_header import new_header
+from sam3_agent.evals.runner import Progress, Shard, run_samples, select_samples
 from sam3_agent.evals.setup import setup
-from sam3_agent.evals.solvers.named import solver_named
+from sam3_agent.evals.solvers import make_solver
 from sam3_agent.evals.solvers.solver import Solver
 from sam3_agent.evals.summary import summary
 from sam3_agent.evals.synthetic.concept_report import concept_report
@@ -185,7 +184,7 @@ def evaluate(
             "repeats": repeats if repeats > 1 else None,
         }
         agent_options: dict[str, Any] = {"effort": effort, "verifier": checker}
-        solver = solver_named(
+        solver = make_solver(
             name,
             brain,
             eye,
@@ -286,8 +285,8 @@ def _run(
     max_usd: float | None,
 ) -> Run:
     shard = _shard(config["shard"])
-    samples = chosen(benchmark.samples, config["limit"], shard, config["repeats"] or 1)
-    told = header(config, benchmark.samples[: config["limit"]], len(samples), made_with)
+    samples = select_samples(benchmark.samples, config["limit"], shard, config["repeats"] or 1)
+    told = new_header(config, benchmark.samples[: config["limit"]], len(samples), made_with)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -315,7 +314,7 @@ def _run(
                 workers=workers,
                 max_usd=max_usd,
                 retry_failed=retry_failed,
-                tell=tell,
+                on_progress=tell,
             )
         except KeyboardInterrupt:
             say(f"stopped; go on with --out {folder} --resume")
@@ -324,8 +323,6 @@ def _run(
 
 def _write_predictions(benchmark: Benchmark, run: Run) -> None:
     """Write the answers as the benchmark's own evaluator reads them, where it reads a file."""
-    if not isinstance(benchmark, ScoredBenchmark) or benchmark.predictions is None:
-        return
     rows = run.ordered
     for repeat in sorted({row.repeat for row in rows}):
         files = benchmark.predictions([row for row in rows if row.repeat == repeat])

@@ -60,7 +60,8 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of its shards.")],
 ) -> None:
     """Put the shards of one run together."""
-    from sam3_agent.evals.results_file import merged, read_run, write_run
+    from sam3_agent.evals.load_results import merged
+    from sam3_agent.evals.results_file import read_run, write_run
 
     def made() -> str:
         parts = [read_run(shard) for shard in shards]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original, ratio
-from sam3_agent.evals.metrics.iou import Overlap, Protocol, pixel_overlap
+from sam3_agent.evals.metrics.iou import Overlap, ReasonSegProtocol, pixel_overlap
 from sam3_agent.rle import BoolArray
 
 REFCOCO_PRECISIONS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -14,7 +14,8 @@ GREFCOCO_PRECISIONS = (0.7, 0.8, 0.9)
 
 
 def reasonseg(
-    samples: Iterable[tuple[BoolArray, BoolArray, BoolArray | None]], protocol: Protocol = "lisa"
+    samples: Iterable[tuple[BoolArray, BoolArray, BoolArray | None]],
+    protocol: ReasonSegProtocol = "lisa",
 ) -> dict[str, float]:
     """gIoU (mean of the IoUs) and cIoU (sum of intersections over sum of unions), both 0..1.
 
@@ -28,7 +29,7 @@ def reasonseg(
     return as_original(reasonseg_tally(overlaps, protocol).value())
 
 
-def reasonseg_tally(overlaps: Sequence[Overlap], protocol: Protocol = "lisa") -> Tally:
+def reasonseg_tally(overlaps: Sequence[Overlap], protocol: ReasonSegProtocol = "lisa") -> Tally:
     """The same from the overlaps under that protocol."""
     empty = 1.0 if protocol == "lisa" else 0.0
     return Tally(

@@ -1,11 +1,12 @@
-"""Concept prompts: phrases for a scene, named things and absent ones, with their truth."""
+"""Concept phrases for a scene, some of which name nothing in it, with their ground truth."""
 
 import numpy as np
 
 from sam3_agent.evals.synthetic.scenes import Split, SyntheticScene, compose
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
-Prompt = tuple[str, tuple[int, ...]]
+GroundedPhrase = tuple[str, tuple[int, ...]]
+"""A concept phrase, and the indexes of the objects that it names."""
 
 _UNRELATED: dict[Split, str] = {
     "train": (
@@ -26,22 +27,22 @@ _UNRELATED: dict[Split, str] = {
 
 
 def unrelated_words(split: Split) -> list[str]:
-    """60 everyday nouns outside the vocabulary; the held-out ones are never trained on."""
+    """Returns 60 everyday nouns outside the vocabulary; the held-out ones are never trained on."""
     return _UNRELATED[split].split()
 
 
-def prompts(
+def concept_phrases(
     scene: SyntheticScene,
     rng: np.random.Generator,
     present: int,
     absent: int,
     split: Split = "heldout",
-) -> list[Prompt]:
-    """`present + absent` different concept phrases, each with the indexes of the things it names.
+) -> list[GroundedPhrase]:
+    """Draws `present + absent` different concept phrases with the objects that they name.
 
     The present ones come first; a scene with fewer concepts than `present` gets more absent ones.
     """
-    named = sorted(set().union(*(thing.concepts for thing in scene.things)))
+    named = sorted(set().union(*(obj.concepts for obj in scene.objects)))
     weights = np.array([0.6 if phrase in CATEGORIES else 1.0 for phrase in named])
     chosen = rng.choice(
         named, size=min(present, len(named)), replace=False, p=weights / weights.sum()
@@ -54,15 +55,15 @@ def prompts(
     return [(phrase, tuple(scene.matching(phrase))) for phrase in phrases]
 
 
-def training_example(seed: int) -> tuple[SyntheticScene, list[Prompt]]:
-    """The small train scene of a seed with 2 present and 2 absent prompts."""
+def training_example(seed: int) -> tuple[SyntheticScene, list[GroundedPhrase]]:
+    """Composes the small train scene of a seed, with 2 present and 2 absent phrases."""
     scene = compose(seed, split="train", size=None)
-    return scene, prompts(scene, np.random.default_rng([2, seed]), 2, 2, split="train")
+    return scene, concept_phrases(scene, np.random.default_rng([2, seed]), 2, 2, split="train")
 
 
 def _absent_phrase(scene: SyntheticScene, rng: np.random.Generator, split: Split) -> str:
-    """A phrase that is probably absent, most often one close to a thing that is there."""
-    thing = scene.things[int(rng.integers(len(scene.things)))]
+    """Draws a phrase that is probably absent, most often one close to an object that is there."""
+    obj = scene.objects[int(rng.integers(len(scene.objects)))]
     kind = rng.choice(
         ["other colour", "sibling", "category", "vocabulary", "unrelated"],
         p=[0.4, 0.2, 0.12, 0.13, 0.15],
@@ -71,10 +72,10 @@ def _absent_phrase(scene: SyntheticScene, rng: np.random.Generator, split: Split
         return str(rng.choice(unrelated_words(split)))
     if kind == "category":
         return str(rng.choice(list(CATEGORIES)))
-    if kind == "other colour" and thing.noun in COLORABLE:
-        return f"{rng.choice(COLORS)} {thing.noun}"
+    if kind == "other colour" and obj.noun in COLORABLE:
+        return f"{rng.choice(COLORS)} {obj.noun}"
     if kind == "sibling":
-        families = [nouns for nouns in CATEGORIES.values() if thing.noun in nouns]
+        families = [nouns for nouns in CATEGORIES.values() if obj.noun in nouns]
         return _maybe_colored(str(rng.choice(families[0] if families else NOUNS)), rng)
     return _maybe_colored(str(rng.choice(NOUNS)), rng)
 

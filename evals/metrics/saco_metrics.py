@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.dataset_io import read_json
+from sam3_agent.evals.json_io import read_json
 from sam3_agent.evals.mask_io import coco_mask
 from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original
 from sam3_agent.extras import require

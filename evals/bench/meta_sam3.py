@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sam3_agent.images import Pixels
 
 
-class Peer:
+class MetaSam3:
     """Meta's image model with random weights; ImportError when not installed.
 
     config: a transformers `Sam3Config` whose sizes it is built with, instead of the released ones.
@@ -373,13 +373,13 @@ def corner_box(box: Any, shape: tuple[int, ...]) -> list[float]:
     return [across[0] * width, down[0] * height, across[1] * width, down[1] * height]
 
 
-def peer_installed() -> bool:
+def meta_sam3_installed() -> bool:
     import importlib.util
 
     return importlib.util.find_spec("sam3") is not None
 
 
-def new_peer() -> Any:
-    if not peer_installed():
+def new_meta_sam3() -> Any:
+    if not meta_sam3_installed():
         return None
-    return Peer()
+    return MetaSam3()

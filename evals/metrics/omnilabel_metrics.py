@@ -14,9 +14,8 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.benchmark import Interval
-from sam3_agent.evals.dataset_io import read_json
-from sam3_agent.evals.metrics.bootstrap import draws, interval
+from sam3_agent.evals.json_io import read_json
+from sam3_agent.evals.metrics.bootstrap import Interval, draws, interval
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
