@@ -31,6 +31,21 @@ FINE_SIDE = 640
 
 MEASURES = 26
 
+OUTSIDE = (
+    "This looks like a photo, and the segmenter {name} was trained on drawn icons only: it would "
+    "find things that are not there. Choose another one, the shortest way first:\n"
+    "1. Open weights, no licence and no key: --segmenter open:tiny (Grounding DINO + SAM 2, a "
+    "download of 0.9 GB, once; no further package).\n"
+    "2. SAM 3: accept its licence at https://huggingface.co/facebook/sam3, run `hf auth login`, "
+    "then --segmenter facebook/sam3 (a download of 3.5 GB; a GPU is wise).\n"
+    "3. For questions beyond simple ones also a multimodal LLM: --planner openai:MODEL or "
+    "gemini:MODEL.\n"
+    "`sam3-agent setup` asks for these and keeps the choice; in Python: "
+    'Agent(segmenter="open:tiny"). If it is no photo, ask with --any-image, in Python '
+    "Agent(check_domain=False)."
+)
+"""The message for an image that the checkpoint was not trained for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Domain:
@@ -61,6 +76,10 @@ class Domain:
             return cls(**arrays, bias=float(values["bias"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SegmenterError(f"{path} holds no domain of a checkpoint: {error!r}") from error
+
+    def reason(self, image: Pixels, name: str) -> str | None:
+        """Why the checkpoint of this name cannot judge an (H, W, 3) uint8 image; None if it can."""
+        return OUTSIDE.format(name=name) if self.photo_score(image) > 0 else None
 
     def photo_score(self, image: Pixels) -> float:
         """How much an (H, W, 3) uint8 image looks like a photo; above 0 it is taken for one."""

@@ -24,7 +24,7 @@ SEPARATORS = str.maketrans(".?", "  ")
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class DetectorFeatures:
     """What the detector keeps of an image: its backbone's output, before any text comes in.
 
     maps: (feature map, mask) of each level. positions: their position embeddings. mask: (1, h, w),
@@ -67,7 +67,7 @@ class GroundingDino:
         config = model.config
         self._context = min(config.max_text_len, config.text_config.max_position_embeddings)
 
-    def look(self, image: Pixels) -> View:
+    def encode(self, image: Pixels) -> DetectorFeatures:
         """Run the image backbone on an (H, W, 3) uint8 image."""
         import torch
 
@@ -77,7 +77,7 @@ class GroundingDino:
             return_tensors="pt",
         ).to(self._device)
         maps, positions = self.model.model.backbone(inputs["pixel_values"], inputs["pixel_mask"])
-        return View(maps, positions, inputs["pixel_mask"])
+        return DetectorFeatures(maps, positions, inputs["pixel_mask"])
 
     def tokens(self, phrase: str) -> Any:
         """A phrase as the detector reads it: lower case, one full stop, at its end.
@@ -96,7 +96,7 @@ class GroundingDino:
             )
         return tokens
 
-    def find(self, view: View, phrase: str) -> tuple[FloatArray, FloatArray]:
+    def find(self, features: DetectorFeatures, phrase: str) -> tuple[FloatArray, FloatArray]:
         """(Q,) scores in 0..1 and (Q, 4) boxes, x0 y0 x1 y1 in 0..1 of the image's sides.
 
         The score of a box is that of the token that fits it best, as in transformers.
@@ -106,11 +106,13 @@ class GroundingDino:
         tokens = self.tokens(phrase).to(self._device)
         backbone = self.model.model.backbone
         # transformers takes no ready image features, and adds levels to the lists it gets
-        backbone.forward = lambda *_: (list(view.maps), list(view.positions))
+        backbone.forward = lambda *_: (list(features.maps), list(features.positions))
         try:
             output = self.model(
-                pixel_values=torch.empty(1, device=self._device).expand(1, 3, *view.mask.shape[1:]),
-                pixel_mask=view.mask,
+                pixel_values=torch.empty(1, device=self._device).expand(
+                    1, 3, *features.mask.shape[1:]
+                ),
+                pixel_mask=features.mask,
                 **tokens,
             )
         finally:

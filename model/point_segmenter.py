@@ -7,15 +7,11 @@ prompt encoder and mask decoder are read from the checkpoint.
 import re
 from typing import Any
 
-import numpy as np
-
 from sam3_agent.errors import SegmenterError
 from sam3_agent.model.checkpoints import Checkpoint, read_config, weight_files
 from sam3_agent.model.mask_decoding import FloatGrid
+from sam3_agent.model.object_prompt import object_logits
 from sam3_agent.segmenter import ObjectPrompt
-
-INSIDE, OUTSIDE = 1, 0
-"""Labels of clicks, as SAM's prompt encoder reads them."""
 
 
 class PointSegmenter:
@@ -34,41 +30,14 @@ class PointSegmenter:
             )
         self._model = _tracker_model(checkpoint, config).to(device).eval()
 
-    def masks(
+    def logits(
         self, hidden: Any, size: tuple[int, int], prompt: ObjectPrompt
     ) -> tuple[FloatGrid, float]:
-        """The best (h, w) mask logits for the object, and its score in 0..1.
-
-        The score is the predicted IoU x the probability that there is an object at all.
+        """The (h, w) mask logits for the object, and its score in 0..1; see `object_logits`.
 
         hidden: (1, L, C) output of the image encoder's backbone. size: (height, width) in pixels.
-        One click is ambiguous (a shirt, or the person?): then the best of three masks is taken.
         """
-        import torch
-
-        model, (height, width) = self._model, size
-        side = model.prompt_encoder.input_image_size
-        scale = torch.tensor([side / width, side / height])
-        clicks = [*prompt.inside, *prompt.outside]
-        labels = [INSIDE] * len(prompt.inside) + [OUTSIDE] * len(prompt.outside)
-        arguments: dict[str, Any] = {}
-        if clicks:
-            points = torch.tensor(clicks, dtype=torch.float32) * scale
-            arguments["input_points"] = points[None, None].to(self._device)
-            arguments["input_labels"] = torch.tensor(labels)[None, None].to(self._device)
-        if prompt.box is not None:
-            corners = torch.tensor(prompt.box).reshape(2, 2) * scale
-            arguments["input_boxes"] = corners.reshape(1, 1, 4).to(self._device)
-        output = model(
-            image_embeddings=self._embeddings(hidden),
-            multimask_output=len(clicks) == 1 and prompt.box is None,
-            **arguments,
-        )
-        scores = output.iou_scores[0, 0].float().cpu()
-        best = int(scores.argmax())
-        there = float(output.object_score_logits.float().flatten()[0].sigmoid())
-        logits = output.pred_masks[0, 0, best].float().cpu().numpy()
-        return np.asarray(logits), float(scores[best].clamp(0, 1)) * there
+        return object_logits(self._model, self._embeddings(hidden), size, prompt, self._device)
 
     def _embeddings(self, hidden: Any) -> list[Any]:
         """The tracker's feature maps, finest first, from the shared backbone's output."""

@@ -8,6 +8,7 @@ from sam3_agent.errors import SegmenterError
 from sam3_agent.images import Pixels
 from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
 from sam3_agent.model.mask_decoding import FloatGrid
+from sam3_agent.model.object_prompt import frame_scale, object_logits
 from sam3_agent.rle import FloatArray
 from sam3_agent.segmenter import ObjectPrompt
 
@@ -43,7 +44,7 @@ class Sam2:
         self.model = model.to(device).eval()
         self._processor = processor
 
-    def look(self, image: Pixels) -> list[Any]:
+    def encode(self, image: Pixels) -> list[Any]:
         """The feature maps of an (H, W, 3) uint8 image, finest first."""
         import torch
 
@@ -63,7 +64,7 @@ class Sam2:
         """
         import torch
 
-        corners = torch.tensor(boxes).reshape(1, -1, 2, 2) * self._scale(size)
+        corners = torch.tensor(boxes).reshape(1, -1, 2, 2) * frame_scale(self.model, size)
         parts = [
             self.model(
                 image_embeddings=maps,
@@ -78,39 +79,5 @@ class Sam2:
     def object_to_mask(
         self, maps: list[Any], size: tuple[int, int], prompt: ObjectPrompt
     ) -> tuple[FloatGrid, float]:
-        """The best (h, w) mask logits for one object, and its score in 0..1.
-
-        The score is the predicted IoU x the probability that there is an object at all. One click
-        is ambiguous (a shirt, or the person?): then the best of three masks is taken.
-        """
-        import torch
-
-        scale = self._scale(size)
-        clicks = [*prompt.inside, *prompt.outside]
-        arguments: dict[str, Any] = {}
-        if clicks:
-            labels = [1] * len(prompt.inside) + [0] * len(prompt.outside)
-            points = torch.tensor(clicks, dtype=torch.float32) * scale
-            arguments["input_points"] = points[None, None].to(self._device)
-            arguments["input_labels"] = torch.tensor(labels)[None, None].to(self._device)
-        if prompt.box is not None:
-            corners = torch.tensor(prompt.box).reshape(2, 2) * scale
-            arguments["input_boxes"] = corners.reshape(1, 1, 4).to(self._device)
-        output = self.model(
-            image_embeddings=maps,
-            multimask_output=len(clicks) == 1 and prompt.box is None,
-            **arguments,
-        )
-        scores = output.iou_scores[0, 0].cpu()
-        best = int(scores.argmax())
-        there = float(output.object_score_logits.flatten()[0].sigmoid())
-        logits: FloatGrid = output.pred_masks[0, 0, best].cpu().numpy()
-        return logits, float(scores[best].clamp(0, 1)) * there
-
-    def _scale(self, size: tuple[int, int]) -> Any:
-        """Pixels of the image to those of SAM 2's square frame, for x y."""
-        import torch
-
-        side = self.model.prompt_encoder.input_image_size
-        height, width = size
-        return torch.tensor([side / width, side / height])
+        """The (h, w) mask logits for one object, and its score in 0..1; see `object_logits`."""
+        return object_logits(self.model, maps, size, prompt, self._device)

@@ -27,7 +27,7 @@ def ours() -> dict[str, npt.NDArray[np.float32]]:
             f"{name}_presence": np.array(found.presence, np.float32),
             f"{name}_scores": found.scores,
             f"{name}_boxes": found.boxes,
-            f"{name}_logits": found.logits,
+            f"{name}_logits": np.stack([*found.mask_logits(range(len(found.scores)))]),
         }
     return out
 

@@ -34,7 +34,7 @@ def load_segmenter(folder: Path) -> OpenVocabularySegmenter:
 
 
 @pytest.fixture(scope="module")
-def eye(folder: Path) -> OpenVocabularySegmenter:
+def shared_segmenter(folder: Path) -> OpenVocabularySegmenter:
     return load_segmenter(folder)
 
 
@@ -89,8 +89,10 @@ def transformers_masks(place: Path, photo: Pixels, multimask: bool = False, **pr
 def test_boxes_scores_and_masks_are_those_of_the_plain_models(
     folder: Path, photo: Pixels, name: str, family: str
 ) -> None:
-    eye = OpenVocabularySegmenter(f"open:{folder / name}+{folder / 'sam2'}", device="cpu")
-    (found,) = eye.detect(eye.encode(photo), ["Red  Car?"], EVERYTHING)
+    shared_segmenter = OpenVocabularySegmenter(
+        f"open:{folder / name}+{folder / 'sam2'}", device="cpu"
+    )
+    (found,) = shared_segmenter.detect(shared_segmenter.encode(photo), ["Red  Car?"], EVERYTHING)
     boxes, scores = transformers_boxes(folder / name, family, photo, "red car.")
     assert found.phrase == "Red Car"
     assert found.presence == pytest.approx(scores[0], abs=1e-6)
@@ -113,9 +115,9 @@ def test_boxes_scores_and_masks_are_those_of_the_plain_models(
     ids=["one click", "clicks", "box over the edge", "click and box"],
 )
 def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
-    eye: OpenVocabularySegmenter, folder: Path, photo: Pixels, prompt: ObjectPrompt
+    shared_segmenter: OpenVocabularySegmenter, folder: Path, photo: Pixels, prompt: ObjectPrompt
 ) -> None:
-    found = eye.segment_at(eye.encode(photo), prompt)
+    found = shared_segmenter.segment_at(shared_segmenter.encode(photo), prompt)
     given: dict[str, Any] = {}
     if prompt.inside:
         given["input_points"] = [[[*map(list, prompt.inside), *map(list, prompt.outside)]]]
@@ -133,7 +135,7 @@ def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
 def test_encoders_run_once_for_a_picture_and_the_detector_once_for_a_phrase(
     fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    detector, sam2 = fresh_segmenter._detector.model, fresh_segmenter._sam2.model
+    detector, sam2 = fresh_segmenter.detector.model, fresh_segmenter.sam2.model
     encoders = count_runs(detector.model.backbone.conv_encoder), count_runs(sam2.vision_encoder)
     passes, decoded = count_runs(detector.model.decoder), count_runs(sam2.mask_decoder)
     first = fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat", "dog"], EVERYTHING)
@@ -150,7 +152,7 @@ def test_a_threshold_decodes_only_masks_that_are_newly_kept(
     fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
     asked: list[int] = []
-    fresh_segmenter._sam2.model.prompt_encoder.register_forward_pre_hook(
+    fresh_segmenter.sam2.model.prompt_encoder.register_forward_pre_hook(
         lambda _, args, kwargs: asked.append(kwargs["input_boxes"].shape[1]), with_kwargs=True
     )
     features = fresh_segmenter.encode(photo)
@@ -170,16 +172,16 @@ def test_a_threshold_decodes_only_masks_that_are_newly_kept(
 
 
 def test_the_detectors_own_threshold_is_the_default_and_presence_is_the_best_score(
-    eye: OpenVocabularySegmenter, photo: Pixels
+    shared_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    features = eye.encode(photo)
-    (everything,) = eye.detect(features, ["dog"], EVERYTHING)
-    (standard,) = eye.detect(features, ["dog"], Selection(limit=1.0))
-    (without,) = eye.detect(features, ["dog"], Selection(presence=False, limit=1.0))
+    features = shared_segmenter.encode(photo)
+    (everything,) = shared_segmenter.detect(features, ["dog"], EVERYTHING)
+    (standard,) = shared_segmenter.detect(features, ["dog"], Selection(limit=1.0))
+    (without,) = shared_segmenter.detect(features, ["dog"], Selection(presence=False, limit=1.0))
     assert len(standard.masks) == (everything.masks.scores >= 0.3).sum()
     assert standard.presence == everything.presence >= everything.masks.scores.max()
     assert np.array_equal(without.masks.scores, standard.masks.scores)
-    (apart,) = eye.detect(features, ["dog"], Selection(threshold=0.0, limit=0.2))
+    (apart,) = shared_segmenter.detect(features, ["dog"], Selection(threshold=0.0, limit=0.2))
     overlap = apart.masks.overlap(apart.masks) - np.eye(len(apart.masks))
     assert overlap.max(initial=0) <= 0.2
 
@@ -198,39 +200,43 @@ BAD_PROMPTS = {
 
 @pytest.mark.parametrize(("prompt", "told"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
 def test_a_prompt_that_cannot_be_read_is_refused_before_anything_runs(
-    eye: OpenVocabularySegmenter, photo: Pixels, prompt: str | ConceptPrompt, told: str
+    shared_segmenter: OpenVocabularySegmenter, photo: Pixels, prompt: str | ConceptPrompt, told: str
 ) -> None:
-    features = eye.encode(photo)
+    features = shared_segmenter.encode(photo)
     kept = len(features.candidates)
     with pytest.raises(PromptError, match=told):
-        eye.detect(features, ["never asked before", prompt])
+        shared_segmenter.detect(features, ["never asked before", prompt])
     assert len(features.candidates) == kept
 
 
 def test_too_many_prompts_and_clicks_outside_are_refused(
-    eye: OpenVocabularySegmenter, photo: Pixels
+    shared_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
     with pytest.raises(PromptError, match="10000 prompts in one call, the limit is 1000"):
-        eye.detect(eye.encode(photo), ["dog"] * 10_000)
+        shared_segmenter.detect(shared_segmenter.encode(photo), ["dog"] * 10_000)
     with pytest.raises(PromptError, match="outside the image of 260x150"):
-        eye.segment_at(eye.encode(photo), ObjectPrompt(inside=((260, 5),)))
+        shared_segmenter.segment_at(
+            shared_segmenter.encode(photo), ObjectPrompt(inside=((260, 5),))
+        )
 
 
 @pytest.mark.parametrize("phrase", ["😀", "كلب", "dog\0", "[SEP]", "no. 5? bus", "a" * 20])
-def test_any_text_is_a_phrase(eye: OpenVocabularySegmenter, photo: Pixels, phrase: str) -> None:
-    (found,) = eye.detect(eye.encode(photo), [phrase])
+def test_any_text_is_a_phrase(
+    shared_segmenter: OpenVocabularySegmenter, photo: Pixels, phrase: str
+) -> None:
+    (found,) = shared_segmenter.detect(shared_segmenter.encode(photo), [phrase])
     assert 0 <= found.presence <= 1
-    separators = eye._detector.tokens(phrase)["input_ids"][0, 1:-1].tolist()
+    separators = shared_segmenter.detector.tokens(phrase)["input_ids"][0, 1:-1].tolist()
     assert separators.count(1012) == 1
     assert not {101, 102, 1029} & set(separators)
 
 
 @pytest.mark.parametrize("size", [(37, 900), (1, 5), (20, 11), (3, 3)])
 def test_pictures_of_odd_shapes_keep_boxes_and_masks_inside(
-    eye: OpenVocabularySegmenter, size: tuple[int, int]
+    shared_segmenter: OpenVocabularySegmenter, size: tuple[int, int]
 ) -> None:
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-    (found,) = eye.detect(eye.encode(image), ["dog"], EVERYTHING)
+    (found,) = shared_segmenter.detect(shared_segmenter.encode(image), ["dog"], EVERYTHING)
     assert found.masks.size == size
     assert found.masks.dense().shape[1:] == size
     assert (found.masks.boxes <= [size[1], size[0]] * 2).all()
@@ -238,9 +244,9 @@ def test_pictures_of_odd_shapes_keep_boxes_and_masks_inside(
 
 def test_it_is_found_by_name_and_serves_a_scene(folder: Path, photo: Pixels) -> None:
     name = f"open:{folder / 'dino'}+{folder / 'sam2'}"
-    eye = segmenter(name)
-    assert eye.name == name
-    scene = Scene(photo, eye)
+    shared_segmenter = segmenter(name)
+    assert shared_segmenter.name == name
+    scene = Scene(photo, shared_segmenter)
     (finding,) = scene.segment(["dog"], region=(50, 20, 200, 140), selection=EVERYTHING)
     assert finding.numbers
     region = np.zeros(photo.shape[:2], np.bool_)
@@ -277,7 +283,7 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
     def fail(*_: Any) -> None:
         raise failure
 
-    fresh_segmenter._detector.model.model.encoder.register_forward_pre_hook(fail)
+    fresh_segmenter.detector.model.model.encoder.register_forward_pre_hook(fail)
     failure: Exception = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(SegmenterError, match=r"too little memory for open:.*device='cpu'"):
         fresh_segmenter.detect(features, ["dog"])
@@ -285,7 +291,7 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
     with pytest.raises(RuntimeError, match="a bug"):
         fresh_segmenter.detect(features, ["dog"])
     assert len(features.candidates) == 0
-    assert "forward" not in vars(fresh_segmenter._detector.model.model.backbone)
+    assert "forward" not in vars(fresh_segmenter.detector.model.model.backbone)
 
 
 @pytest.mark.parametrize(
