@@ -8,8 +8,8 @@ import pytest
 
 from sam3_agent import Agent, Answer
 from sam3_agent.model.fake_segmenter import FakeSegmenter
-from sam3_agent.model.offline.parser import read
-from sam3_agent.model.offline.query_tree import Unreadable
+from sam3_agent.model.offline.parser import parse
+from sam3_agent.model.offline.query_tree import ParseFailure
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 from tests.test_offline_targets import CHECKS, NOT_THERE, READ
 
@@ -164,7 +164,7 @@ def test_a_word_that_nobody_knows_makes_any_question_unable_wherever_it_stands(w
     asked = 0
     for question in (*READ, *NOT_THERE, *CHECKS, *free_form_questions()):
         words = question.split()
-        if len(words) > 9 or isinstance(read(question), Unreadable):
+        if len(words) > 9 or isinstance(parse(question), ParseFailure):
             continue
         asked += 1
         for at in range(len(words) + 1):

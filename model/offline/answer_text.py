@@ -1,13 +1,14 @@
 """Answers in words: what was found, how many, and why nothing was."""
 
-from sam3_agent.model.offline.color_text import ColorWording
+from sam3_agent.model.offline.color_text import ColorText
 from sam3_agent.model.offline.inflection import indefinite, plural
 from sam3_agent.model.offline.naming import PLACES, are, capital, listed, rank_word, superlative
 from sam3_agent.model.offline.query_tree import (
     THING,
+    AnyOf,
+    AskColor,
     Check,
     Chosen,
-    Color,
     Compare,
     Concept,
     Count,
@@ -21,15 +22,14 @@ from sam3_agent.model.offline.query_tree import (
     Refer,
     Related,
     SameColor,
-    Union,
     concepts,
     heads,
 )
-from sam3_agent.model.offline.yes_no_text import CheckWording
+from sam3_agent.model.offline.yes_no_text import YesNoText
 from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
 
 
-class Wording(CheckWording, ColorWording):
+class AnswerText(YesNoText, ColorText):
     """Says in words what a query comes to; see `Naming`."""
 
     def answer(self, query: Query) -> str:
@@ -46,8 +46,8 @@ class Wording(CheckWording, ColorWording):
             case Check(what):
                 sentences = [self._check(query), *self._notes(what)]
             case Compare(what, other):
-                sentences = [self._comparison(query), *self._notes(Union((what, other)))]
-            case Color(what):
+                sentences = [self._comparison(query), *self._notes(AnyOf((what, other)))]
+            case AskColor(what):
                 sentences = [self._coloring(what), *self._notes(what)]
             case CountColors(what):
                 sentences = [self._color_counts(what), *self._notes(what)]
@@ -56,22 +56,22 @@ class Wording(CheckWording, ColorWording):
         return " ".join(sentences)
 
     def _reference(self, node: Node) -> str:
-        things = self._findings.things(node)
-        if isinstance(node, Union):
+        objects = self._executor.execute(node)
+        if isinstance(node, AnyOf):
             return self._union(node)
-        if not things:
+        if not objects:
             return self._nothing(node)
         match node:
             case Ranked(of):
-                return self._ranking(node, len(self._findings.things(of)))
+                return self._ranking(node, len(self._executor.execute(of)))
             case Chosen(of):
-                return self._choice(node, len(self._findings.candidates(of)))
-            case Excluded(_, left_out) if not self._findings.things(left_out):
+                return self._choice(node, len(self._executor.candidates(of)))
+            case Excluded(_, left_out) if not self._executor.execute(left_out):
                 absent = self._name(left_out, several=False)
                 return f"{self._there(node.of)}; there is no {absent} to leave out."
             case Excluded(of, left_out):
-                name = self._name(of, several=len(things) != 1)
-                some = self._marked(f"{len(things)} {name}", node)
+                name = self._name(of, several=len(objects) != 1)
+                some = self._marked(f"{len(objects)} {name}", node)
                 return f"{some}: all except {self._left_out(left_out)}."
             case _:
                 return f"{self._there(node)}."
@@ -85,9 +85,9 @@ class Wording(CheckWording, ColorWording):
             return f"There are only {total} {names}."
         number = f"{node.count} " if node.count > 1 else ""
         of_all = f"of {total} {names}"
-        if isinstance(node.of, Union) and all(isinstance(one, Chosen) for one in node.of.parts):
-            first = self._findings.things(node)
-            these = [one for one in node.of.parts if self._findings.fitting(first, one)]
+        if isinstance(node.of, AnyOf) and all(isinstance(one, Chosen) for one in node.of.parts):
+            first = self._executor.execute(node)
+            these = [one for one in node.of.parts if self._executor.fitting(first, one)]
             of_all = f"of {self._the(node.of)}: {listed([self._name(one) for one in these])}"
         if " " in node.order:
             rank = f"{rank_word(node.first)} " if node.first > 1 else ""
@@ -124,30 +124,30 @@ class Wording(CheckWording, ColorWording):
         ones = self._marked(f"the {node.count} {how} ones", meant)
         return f"There are {total} {name}; these are {ones}."
 
-    def _union(self, node: Union) -> str:
-        found = [part for part in node.parts if self._findings.things(part)]
-        missing = [part for part in node.parts if not self._findings.things(part)]
+    def _union(self, node: AnyOf) -> str:
+        found = [part for part in node.parts if self._executor.execute(part)]
+        missing = [part for part in node.parts if not self._executor.execute(part)]
         sentences = [self._nothing(part) for part in missing]
         if found:
             sentences.insert(0, f"{capital(listed([self._some(part) for part in found]))}.")
         return " ".join(sentences)
 
     def _count(self, node: Node) -> str:
-        number = len(self._findings.things(node))
-        if isinstance(node, Union) and number:
+        number = len(self._executor.execute(node))
+        if isinstance(node, AnyOf) and number:
             amounts = [self._amount(part) for part in node.parts]
             return f"There {are(number)} {number}: {listed(amounts)}."
         if number:
             return f"{self._there(node)}."
         why = ""
-        if isinstance(node, Related) and not self._findings.things(node.anchor):
+        if isinstance(node, Related) and not self._executor.execute(node.anchor):
             why = f": {self._nothing(node.anchor)[:-1].lower()}"
         return f"There are no {self._name(node)}{why}."
 
     def _kind_count(self, node: Node) -> str:
-        things = self._findings.things(node)
-        kinds = self._findings.kinds(things, heads(node)[0])
-        if not things:
+        objects = self._executor.execute(node)
+        kinds = self._executor.kinds(objects, heads(node)[0])
+        if not objects:
             return self._nothing(node)
         if not kinds:
             return f"{self._there(node)}, of which it is not clear what kinds they are."
@@ -161,11 +161,11 @@ class Wording(CheckWording, ColorWording):
         concept, *others = heads(node)
         if others or (concept.noun != THING and concept.noun not in CATEGORIES):
             return []
-        things = self._findings.things(node)
-        kinds = self._findings.kinds(things, concept)
+        objects = self._executor.execute(node)
+        kinds = self._executor.kinds(objects, concept)
         if not kinds:
             return []
-        if len(things) == 1:
+        if len(objects) == 1:
             return [f"It is {indefinite(next(iter(kinds)))}."]
         amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
         return [f"They are {listed(amounts)}."]
@@ -173,10 +173,10 @@ class Wording(CheckWording, ColorWording):
     def _notes(self, node: Node) -> list[str]:
         """What was taken for granted on the way."""
         notes = []
-        if not any(self._findings.things(head) for head in heads(node)):
+        if not any(self._executor.execute(head) for head in heads(node)):
             return []
         for anchor in _anchors(node):
-            total = len(self._findings.candidates(anchor.of))
+            total = len(self._executor.candidates(anchor.of))
             if total > anchor.count:
                 took = "the clearest one" if anchor.count == 1 else f"the {anchor.count} clearest"
                 notes.append(f"There are {total} {self._name(anchor.of)}; I took {took}.")
@@ -191,10 +191,10 @@ def _anchors(node: Node) -> list[Chosen]:
         case Concept():
             return []
         case Related(of, _, other) | Excluded(of, other):
-            inside = [other, *(other.parts if isinstance(other, Union) else ())]
+            inside = [other, *(other.parts if isinstance(other, AnyOf) else ())]
             chosen = [one for one in inside if isinstance(one, Chosen)]
             return [*chosen, *_anchors(of), *_anchors(other)]
-        case Union(parts):
+        case AnyOf(parts):
             return [anchor for part in parts for anchor in _anchors(part)]
         case _:
             return _anchors(node.of)

@@ -1,6 +1,6 @@
 """Questions that are themselves one concept: "red cars", "the lion mane"."""
 
-from sam3_agent.model.offline.parser import read
+from sam3_agent.model.offline.parser import parse
 from sam3_agent.model.offline.query_tree import THING, Chosen, Concept, Refer
 
 MAX_WORDS = 4
@@ -12,7 +12,7 @@ def atomic_concept(text: str) -> tuple[str, bool] | None:
     None for anything else: relations, places, ranks, counts, exceptions, several concepts, an
     attribute that compares ("oldest"), or words that the grammar does not read.
     """
-    query = read(text)
+    query = parse(text)
     if not isinstance(query, Refer):
         return None
     what, single = query.what, False

@@ -9,7 +9,7 @@ from pathlib import Path
 from sam3_agent.model.offline.executor import phrases
 from sam3_agent.model.offline.inflection import plural
 from sam3_agent.model.offline.lexicon import COLORS
-from sam3_agent.model.offline.query_tree import THING, Concept, Node, Query, Union, reworded_query
+from sam3_agent.model.offline.query_tree import THING, AnyOf, Concept, Node, Query, map_query
 from sam3_agent.vocabulary import Vocabulary, known_noun, nearest_words, unknown_part
 
 
@@ -18,7 +18,7 @@ class UnknownWordError(Exception):
 
 
 @dataclass(frozen=True)
-class _Reworded:
+class _KnownConcept:
     """A concept in known words.
 
     note: a sentence that says for what a word was taken; "" when it was known.
@@ -32,7 +32,7 @@ class _Reworded:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownQuery:
     """A query in known words, what is to be said about it, and the trees of wider words in it."""
 
     query: Query
@@ -60,24 +60,24 @@ def _synonyms() -> _Synonyms:
     return _Synonyms(**tomllib.loads(file.read_text(encoding="utf-8")))
 
 
-def in_known_words(query: Query, vocabulary: Vocabulary | None) -> Known:
+def in_vocabulary(query: Query, vocabulary: Vocabulary | None) -> KnownQuery:
     """The query in the words of a vocabulary; raises UnknownWordError for a word that has none."""
     if vocabulary is None:
-        return Known(query)
-    done: dict[Concept, _Reworded] = {}
+        return KnownQuery(query)
+    done: dict[Concept, _KnownConcept] = {}
 
     def change(concept: Concept) -> Node:
         done[concept] = _reworded(concept, vocabulary)
         return done[concept].node
 
-    changed = reworded_query(query, change)
+    changed = map_query(query, change)
     notes = dict.fromkeys(one.note for one in done.values() if one.note)
-    return Known(changed, tuple(notes), tuple(one.node for one in done.values() if one.wider))
+    return KnownQuery(changed, tuple(notes), tuple(one.node for one in done.values() if one.wider))
 
 
-def _reworded(concept: Concept, vocabulary: Vocabulary) -> _Reworded:
+def _reworded(concept: Concept, vocabulary: Vocabulary) -> _KnownConcept:
     if concept.noun == THING and not concept.attributes:
-        return _Reworded(concept)
+        return _KnownConcept(concept)
     words = [*concept.attributes, *concept.noun.split()]
     for at in range(len(words)):
         tail = " ".join(words[at:])
@@ -104,7 +104,7 @@ def _described(
     vocabulary: Vocabulary,
     *,
     wider: bool,
-) -> _Reworded:
+) -> _KnownConcept:
     """The nouns with attributes, in known words too."""
     known = {attribute for noun in vocabulary for attribute in vocabulary[noun]}
     alike = [one if one in known else _synonyms().alike(one, known) or one for one in attributes]
@@ -112,14 +112,16 @@ def _described(
     found = [one for one in concepts if known_phrases(one, vocabulary)]
     if not found:
         raise UnknownWordError(_undescribed(" ".join(attributes), word, known))
-    node = found[0] if len(found) == 1 else Union(tuple(found))
+    node = found[0] if len(found) == 1 else AnyOf(tuple(found))
     taken = [(one, other) for one, other in zip(attributes, alike, strict=True) if one != other]
     if wider:
         kinds = " and ".join(plural(one.noun) for one in found)
-        return _Reworded(node, f'I took "{plural(word)}" for {kinds}, which I know.', wider=True)
+        return _KnownConcept(
+            node, f'I took "{plural(word)}" for {kinds}, which I know.', wider=True
+        )
     taken += [(word, nouns[0])] if word != nouns[0] else []
     note = " and ".join(f'"{one}" for {other}' for one, other in taken)
-    return _Reworded(node, f"I took {note}." if note else "")
+    return _KnownConcept(node, f"I took {note}." if note else "")
 
 
 def colorless_kinds(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str, ...]:

@@ -18,12 +18,12 @@ from sam3_agent.model.offline.lexicon import (
 )
 from sam3_agent.model.offline.noun_phrase import NounPhrase
 from sam3_agent.model.offline.query_tree import THING
-from sam3_agent.model.offline.tokenizer import Cursor, UnreadableError
+from sam3_agent.model.offline.tokenizer import ParseError, Tokens
 
 MAX_CONCEPT_WORDS = 5
 
 
-class ConceptReader(Cursor):
+class ConceptParser(Tokens):
     """Takes concepts from a question.
 
     ends_at_plural: a name ends at its first plural, for "are most of the [vehicles] cars".
@@ -58,7 +58,7 @@ class ConceptReader(Cursor):
             phrase.one = True
             phrase.number = "singular" if one == "one" else "plural"
         elif not (phrase.attributes or phrase.ordered or phrase.other or self._after_all()):
-            raise self.stuck()
+            raise self.unexpected()
 
     def _after_all(self) -> bool:
         """Whether "all" stands alone, as in "all but the dog"."""
@@ -74,13 +74,13 @@ class ConceptReader(Cursor):
             content = self._concept_words()
         text = " ".join([*words, *content])
         if not lexicon.FOREIGN.isdisjoint([*before, *content[:-1]]):
-            raise UnreadableError(f'It reads only English, and cannot read "{text}".')
+            raise ParseError(f'It reads only English, and cannot read "{text}".')
         if len(words) + len(content) > MAX_CONCEPT_WORDS:
-            raise UnreadableError(f'"{text}" is too long for the name of a thing.')
+            raise ParseError(f'"{text}" is too long for the name of a thing.')
         if head in lexicon.SIZES:
-            raise UnreadableError(f'It cannot tell of what "{text}" is said.')
+            raise ParseError(f'It cannot tell of what "{text}" is said.')
         if any(number(w) == "plural" and w not in lexicon.PLURALS_BEFORE_NOUNS for w in before):
-            raise UnreadableError(f'It cannot read "{text}" as the name of one thing.')
+            raise ParseError(f'It cannot read "{text}" as the name of one thing.')
         phrase.attributes += before
         if content:
             noun = " ".join([noun, "of", *content])
@@ -92,7 +92,7 @@ class ConceptReader(Cursor):
         while self.plain() and (not self.stops(0) or self.matches_any(lexicon.COMPOUNDS)):
             word, last = self.peek(), not self.plain(1) or self.stops(1)
             if self._is_verb(word, words, last) or _is_comparison(word):
-                raise self.stuck()
+                raise self.unexpected()
             if word in COLORS and word not in COLOR_NOUNS and last and not self._is_color(words):
                 break
             self.at += 1

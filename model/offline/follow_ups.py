@@ -6,20 +6,20 @@ from dataclasses import replace
 from sam3_agent.model.offline.lexicon import COLORS, RESERVED
 from sam3_agent.model.offline.parser import question
 from sam3_agent.model.offline.query_tree import (
+    AnyOf,
     Check,
     Chosen,
     Compare,
     Concept,
     Node,
+    ParseFailure,
     Placed,
     Query,
     Ranked,
     Refer,
     Related,
-    Union,
-    Unreadable,
 )
-from sam3_agent.model.offline.tokenizer import UnreadableError, tokens
+from sam3_agent.model.offline.tokenizer import ParseError, tokenize
 
 _TOO = re.compile(
     r"(?:and |now |then |but |so |ok |okay |also |, )*(and|what about|how about|also) "
@@ -30,32 +30,32 @@ _OPENING = re.compile(
 )
 
 
-def read_follow_up(text: str, before: Query | Unreadable) -> Query | Unreadable:
-    """The query of a question in the light of the one before; Unreadable, with the reason.
+def parse_follow_up(text: str, before: Query | ParseFailure) -> Query | ParseFailure:
+    """The query of a question in the light of the one before; ParseFailure, with the reason.
 
     A noun that is left out is that of the question before; "the largest" after "the smallest dog"
     is one of all dogs. "And the dogs?" asks of dogs what was asked before.
     """
     try:
-        words = " ".join(tokens(text))
-        lost = isinstance(before, Unreadable)
-        antecedent = None if isinstance(before, Unreadable) else _meant(before)
+        words = " ".join(tokenize(text))
+        lost = isinstance(before, ParseFailure)
+        antecedent = None if isinstance(before, ParseFailure) else _meant(before)
         alone = _standing_alone(words)
         if antecedent is not None and _TOO.match(words) and _PLACE.match(alone):
             alone, antecedent = f"the ones {alone}", _unplaced(antecedent)
         if "the same one " in f"{alone} " and antecedent is not None and not _is_one(antecedent):
-            raise UnreadableError("It cannot tell which one of those before is meant.")
+            raise ParseError("It cannot tell which one of those before is meant.")
         query = question(alone, antecedent, lost=lost)
         if isinstance(query, Refer) and _TOO.match(words):
             return _asked_too(query.what, before)
         return query
-    except UnreadableError as error:
-        return Unreadable(str(error))
+    except ParseError as error:
+        return ParseFailure(str(error))
 
 
 def _meant(query: Query) -> Node:
     if isinstance(query, Compare):
-        return Union((query.what, query.other))
+        return AnyOf((query.what, query.other))
     return query.what
 
 
@@ -78,14 +78,12 @@ def _those(match: re.Match[str]) -> str:
     return f"the same ones {after}" if alone else f"the {after}"
 
 
-def _asked_too(what: Node, before: Query | Unreadable) -> Query:
+def _asked_too(what: Node, before: Query | ParseFailure) -> Query:
     """What was asked before, now of something else."""
-    if isinstance(before, Unreadable | Check | Compare):
-        raise UnreadableError("Ask the whole question: it cannot tell what to add to the last one.")
+    if isinstance(before, ParseFailure | Check | Compare):
+        raise ParseError("Ask the whole question: it cannot tell what to add to the last one.")
     if _is_plain(what) and not _is_plain(before.what):
-        raise UnreadableError(
-            "Ask the whole question: it cannot tell how much of the last one holds."
-        )
+        raise ParseError("Ask the whole question: it cannot tell how much of the last one holds.")
     if isinstance(before, Refer):
         return Refer(what)
     return replace(before, what=what.of if isinstance(what, Chosen) else what)
@@ -110,7 +108,7 @@ def _is_plain(node: Node) -> bool:
             return True
         case Chosen(of):
             return _is_plain(of)
-        case Union(parts):
+        case AnyOf(parts):
             return all(map(_is_plain, parts))
         case _:
             return False

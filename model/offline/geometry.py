@@ -26,7 +26,7 @@ Size: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """A mask in numbers: its box (x0, y0, x1, y1), its area in pixels, its score in 0..1."""
 
     number: int
@@ -55,14 +55,17 @@ class Thing:
         return self.box[3] - self.box[1]
 
 
-def gap(one: Thing, other: Thing) -> float:
+Objects: TypeAlias = Sequence[SceneObject]
+
+
+def gap(one: SceneObject, other: SceneObject) -> float:
     """The distance between two boxes; 0 when they touch or overlap."""
     x = max(one.box[0] - other.box[2], other.box[0] - one.box[2], 0.0)
     y = max(one.box[1] - other.box[3], other.box[1] - one.box[3], 0.0)
     return math.hypot(x, y)
 
 
-def same(one: Thing, other: Thing) -> bool:
+def same(one: SceneObject, other: SceneObject) -> bool:
     """Whether two masks are of one thing."""
     if one.number == other.number:
         return True
@@ -71,45 +74,45 @@ def same(one: Thing, other: Thing) -> bool:
     return whole > 0 and shared / whole >= SAME_BOX_IOU
 
 
-def distinct(things: Iterable[Thing]) -> tuple[Thing, ...]:
+def distinct(objects: Iterable[SceneObject]) -> tuple[SceneObject, ...]:
     """Every thing once: of masks of one thing the first is kept."""
-    kept: list[Thing] = []
-    for thing in things:
-        if not any(same(thing, other) for other in kept):
-            kept.append(thing)
+    kept: list[SceneObject] = []
+    for obj in objects:
+        if not any(same(obj, other) for other in kept):
+            kept.append(obj)
     return tuple(kept)
 
 
-def without(things: Sequence[Thing], others: Sequence[Thing]) -> tuple[Thing, ...]:
+def without(objects: Objects, others: Objects) -> tuple[SceneObject, ...]:
     """The things that are none of the others."""
-    return tuple(thing for thing in things if not any(same(thing, other) for other in others))
+    return tuple(obj for obj in objects if not any(same(obj, other) for other in others))
 
 
-def ranked(things: Sequence[Thing], order: Order, size: Size) -> tuple[Thing, ...]:
+def ranked(objects: Objects, order: Order, size: Size) -> tuple[SceneObject, ...]:
     """The things in an order, the first of it first."""
-    return tuple(sorted(things, key=lambda thing: _ORDERS[order](thing, size)))
+    return tuple(sorted(objects, key=lambda obj: _ORDERS[order](obj, size)))
 
 
-def placed(things: Sequence[Thing], place: Place, size: Size) -> tuple[Thing, ...]:
+def placed(objects: Objects, place: Place, size: Size) -> tuple[SceneObject, ...]:
     """The things whose centre is in a half or quarter of the picture, or its middle third."""
-    return tuple(thing for thing in things if _is_placed(thing, place, size))
+    return tuple(obj for obj in objects if _is_placed(obj, place, size))
 
 
 def related(
-    things: Sequence[Thing],
+    objects: Objects,
     relation: Relation,
-    anchors: Sequence[Thing],
+    anchors: Objects,
     size: Size,
     *,
     every: bool = True,
-) -> tuple[Thing, ...]:
+) -> tuple[SceneObject, ...]:
     """The things that stand in a relation to every anchor, or to any, the nearest to it first.
 
     An anchor is not related to itself. "between" takes the anchors together.
     """
-    others = without(things, anchors)
+    others = without(objects, anchors)
     if relation == "between":
-        found = [thing for thing in others if _is_between(thing, anchors)]
+        found = [obj for obj in others if _is_between(obj, anchors)]
     else:
         enough = all if every else any
         test = _RELATIONS[relation]
@@ -117,94 +120,94 @@ def related(
     return nearest(found, anchors, every=every)
 
 
-def nearest(things: Sequence[Thing], anchors: Sequence[Thing], *, every: bool) -> tuple[Thing, ...]:
+def nearest(objects: Objects, anchors: Objects, *, every: bool) -> tuple[SceneObject, ...]:
     """The things that are no anchors by their gap to the nearest anchor, or to the farthest if
     `every`; equal gaps by the distance of centres."""
     chosen = max if every else min
 
-    def distance(thing: Thing) -> tuple[float, float]:
+    def distance(obj: SceneObject) -> tuple[float, float]:
         return (
-            chosen(gap(thing, anchor) for anchor in anchors),
-            chosen(math.hypot(thing.x - a.x, thing.y - a.y) for a in anchors),
+            chosen(gap(obj, anchor) for anchor in anchors),
+            chosen(math.hypot(obj.x - a.x, obj.y - a.y) for a in anchors),
         )
 
-    return tuple(sorted(without(things, anchors), key=distance))
+    return tuple(sorted(without(objects, anchors), key=distance))
 
 
-def _shared(one: Thing, other: Thing) -> float:
+def _shared(one: SceneObject, other: SceneObject) -> float:
     """The area that two boxes share."""
     width = min(one.box[2], other.box[2]) - max(one.box[0], other.box[0])
     height = min(one.box[3], other.box[3]) - max(one.box[1], other.box[1])
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _corner(right: int, bottom: int) -> Callable[[Thing, Size], float]:
+def _corner(right: int, bottom: int) -> Callable[[SceneObject, Size], float]:
     """The distance to a corner, which is (0, 0) for the upper left."""
-    return lambda thing, size: math.hypot(thing.x - right * size[0], thing.y - bottom * size[1])
+    return lambda obj, size: math.hypot(obj.x - right * size[0], obj.y - bottom * size[1])
 
 
-_ORDERS: dict[Order, Callable[[Thing, Size], float]] = {
-    "left": lambda thing, size: thing.x,
-    "right": lambda thing, size: -thing.x,
-    "top": lambda thing, size: thing.y,
-    "bottom": lambda thing, size: -thing.y,
-    "middle": lambda thing, size: math.hypot(thing.x - size[0] / 2, thing.y - size[1] / 2),
+_ORDERS: dict[Order, Callable[[SceneObject, Size], float]] = {
+    "left": lambda obj, size: obj.x,
+    "right": lambda obj, size: -obj.x,
+    "top": lambda obj, size: obj.y,
+    "bottom": lambda obj, size: -obj.y,
+    "middle": lambda obj, size: math.hypot(obj.x - size[0] / 2, obj.y - size[1] / 2),
     "top left": _corner(0, 0),
     "top right": _corner(1, 0),
     "bottom left": _corner(0, 1),
     "bottom right": _corner(1, 1),
-    "largest": lambda thing, size: -thing.area,
-    "smallest": lambda thing, size: thing.area,
-    "tallest": lambda thing, size: -thing.height,
-    "shortest": lambda thing, size: thing.height,
-    "widest": lambda thing, size: -thing.width,
-    "narrowest": lambda thing, size: thing.width,
+    "largest": lambda obj, size: -obj.area,
+    "smallest": lambda obj, size: obj.area,
+    "tallest": lambda obj, size: -obj.height,
+    "shortest": lambda obj, size: obj.height,
+    "widest": lambda obj, size: -obj.width,
+    "narrowest": lambda obj, size: obj.width,
 }
 
 
-def _is_placed(thing: Thing, place: Place, size: Size) -> bool:
+def _is_placed(obj: SceneObject, place: Place, size: Size) -> bool:
     width, height = size
     tests = {
-        "left": thing.x < width / 2,
-        "right": thing.x > width / 2,
-        "top": thing.y < height / 2,
-        "bottom": thing.y > height / 2,
-        "middle": width / 3 <= thing.x <= 2 * width / 3 and height / 3 <= thing.y <= 2 * height / 3,
+        "left": obj.x < width / 2,
+        "right": obj.x > width / 2,
+        "top": obj.y < height / 2,
+        "bottom": obj.y > height / 2,
+        "middle": width / 3 <= obj.x <= 2 * width / 3 and height / 3 <= obj.y <= 2 * height / 3,
     }
     if place == "middle":
         return tests[place]
     return all(tests[side] for side in place.split())
 
 
-def _is_near(thing: Thing, anchor: Thing, size: Size) -> bool:
-    return gap(thing, anchor) <= NEAR_SHARE * math.hypot(*size)
+def _is_near(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
+    return gap(obj, anchor) <= NEAR_SHARE * math.hypot(*size)
 
 
-def _is_inside(thing: Thing, anchor: Thing, size: Size) -> bool:
+def _is_inside(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
     """Most of its box is in the anchor's box, which is larger."""
-    own = thing.width * thing.height
-    return own < anchor.width * anchor.height and _shared(thing, anchor) >= 0.8 * own
+    own = obj.width * obj.height
+    return own < anchor.width * anchor.height and _shared(obj, anchor) >= 0.8 * own
 
 
-def _is_on(thing: Thing, anchor: Thing, size: Size) -> bool:
+def _is_on(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
     """The middle of its foot is on the anchor's box, or just above it."""
     x0, y0, x1, y1 = anchor.box
-    foot = thing.box[3]
-    return x0 <= thing.x <= x1 and y0 - REST_SHARE * size[1] <= foot <= y1 and thing.y < anchor.y
+    foot = obj.box[3]
+    return x0 <= obj.x <= x1 and y0 - REST_SHARE * size[1] <= foot <= y1 and obj.y < anchor.y
 
 
-def _is_over(thing: Thing, anchor: Thing, size: Size) -> bool:
+def _is_over(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
     """It is above, and some of it right above."""
-    return thing.y < anchor.y and thing.box[0] < anchor.box[2] and anchor.box[0] < thing.box[2]
+    return obj.y < anchor.y and obj.box[0] < anchor.box[2] and anchor.box[0] < obj.box[2]
 
 
-def _is_between(thing: Thing, anchors: Sequence[Thing]) -> bool:
+def _is_between(obj: SceneObject, anchors: Objects) -> bool:
     """Its centre is in the strip that leads from one anchor to another, hardly wider than these."""
-    return any(_is_in_strip(thing, *pair) for pair in itertools.combinations(anchors, 2))
+    return any(_is_in_strip(obj, *pair) for pair in itertools.combinations(anchors, 2))
 
 
-def _is_in_strip(thing: Thing, one: Thing, other: Thing) -> bool:
-    way, to = (other.x - one.x, other.y - one.y), (thing.x - one.x, thing.y - one.y)
+def _is_in_strip(obj: SceneObject, one: SceneObject, other: SceneObject) -> bool:
+    way, to = (other.x - one.x, other.y - one.y), (obj.x - one.x, obj.y - one.y)
     length = math.hypot(*way)
     if not length:
         return False
@@ -213,21 +216,21 @@ def _is_in_strip(thing: Thing, one: Thing, other: Thing) -> bool:
     # what stands on an anchor, or leans on it, is beside it and not between
     first, last = (min(each.width, each.height, length / 2) / 2 for each in (one, other))
     widest = max(max(each.width, each.height) for each in (one, other))
-    near = beside <= widest / 2 + max(thing.width, thing.height) / 4
+    near = beside <= widest / 2 + max(obj.width, obj.height) / 4
     return near and first < along < length - last
 
 
-_RELATIONS: dict[Relation, Callable[[Thing, Thing, Size], bool]] = {
-    "left": lambda thing, anchor, size: thing.x < anchor.x,
-    "right": lambda thing, anchor, size: thing.x > anchor.x,
-    "above": lambda thing, anchor, size: thing.y < anchor.y,
-    "below": lambda thing, anchor, size: thing.y > anchor.y,
+_RELATIONS: dict[Relation, Callable[[SceneObject, SceneObject, Size], bool]] = {
+    "left": lambda obj, anchor, size: obj.x < anchor.x,
+    "right": lambda obj, anchor, size: obj.x > anchor.x,
+    "above": lambda obj, anchor, size: obj.y < anchor.y,
+    "below": lambda obj, anchor, size: obj.y > anchor.y,
     "over": _is_over,
-    "under": lambda thing, anchor, size: _is_over(anchor, thing, size),
+    "under": lambda obj, anchor, size: _is_over(anchor, obj, size),
     "near": _is_near,
     "inside": _is_inside,
     "on": _is_on,
-    "touching": lambda thing, anchor, size: gap(thing, anchor) <= 0.005 * math.hypot(*size),
-    "larger": lambda thing, anchor, size: thing.area > anchor.area,
-    "smaller": lambda thing, anchor, size: thing.area < anchor.area,
+    "touching": lambda obj, anchor, size: gap(obj, anchor) <= 0.005 * math.hypot(*size),
+    "larger": lambda obj, anchor, size: obj.area > anchor.area,
+    "smaller": lambda obj, anchor, size: obj.area < anchor.area,
 }

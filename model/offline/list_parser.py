@@ -3,12 +3,12 @@
 from sam3_agent.model.offline import lexicon
 from sam3_agent.model.offline.noun_lists import NounList
 from sam3_agent.model.offline.noun_phrase import NounPhrase
-from sam3_agent.model.offline.phrase_parser import PhraseReader
+from sam3_agent.model.offline.phrase_parser import PhraseParser
 from sam3_agent.model.offline.query_tree import THING, Excluded, Node, heads
 from sam3_agent.model.vocabulary import CATEGORIES
 
 
-class ListReader(PhraseReader):
+class ListParser(PhraseParser):
     """Takes lists from a question."""
 
     def whole(self, *, choose: bool) -> Node:
@@ -27,7 +27,7 @@ class ListReader(PhraseReader):
             listed = self.list()
             if "without" in words and not all(_is_of(whole, p) for p in listed.phrases):
                 self.at = begin
-                raise self.stuck()
+                raise self.unexpected()
             whole = Excluded(whole, listed.node(whole, choose=True))
 
     def list(self) -> NounList:

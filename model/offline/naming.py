@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from sam3_agent.model.offline.executor import Findings
+from sam3_agent.model.offline.executor import Executor
 from sam3_agent.model.offline.inflection import indefinite, plural
 from sam3_agent.model.offline.query_tree import (
+    AnyOf,
     Chosen,
     Concept,
     Excluded,
@@ -15,7 +16,6 @@ from sam3_agent.model.offline.query_tree import (
     Ranked,
     Related,
     Relation,
-    Union,
     heads,
 )
 
@@ -53,8 +53,8 @@ class Naming:
     The words that name what is meant point to it: "[The leftmost](3) of 4 cars."
     """
 
-    def __init__(self, findings: Findings, colors: Mapping[int, str] | None = None) -> None:
-        self._findings = findings
+    def __init__(self, executor: Executor, colors: Mapping[int, str] | None = None) -> None:
+        self._executor = executor
         self._colors = colors or {}
 
     def _nothing(self, node: Node) -> str:
@@ -62,13 +62,13 @@ class Naming:
         match node:
             case Concept():
                 return f"No {self._name(node, several=False)} here."
-            case Union(parts):
+            case AnyOf(parts):
                 return " ".join(self._nothing(part) for part in parts)
-        pool = self._findings.things(node.of)
+        pool = self._executor.execute(node.of)
         if not pool:
             return self._nothing(node.of)
         match node:
-            case Related(of, _, anchor) if not self._findings.things(anchor):
+            case Related(of, _, anchor) if not self._executor.execute(anchor):
                 return f"{self._there(of)}, but {small(self._nothing(anchor))}"
             case Placed(of) | Related(of):
                 none = "not" if len(pool) == 1 else "none"
@@ -81,27 +81,27 @@ class Naming:
                 return f"No other {self._name(heads(of)[0], several=False)} here."
 
     def _there(self, node: Node) -> str:
-        return f"There {are(len(self._findings.things(node)))} {self._amount(node)}"
+        return f"There {are(len(self._executor.execute(node)))} {self._amount(node)}"
 
     def _amount(self, node: Node) -> str:
         """ "1 dog", "3 red cars", "no people"."""
-        number = len(self._findings.things(node))
+        number = len(self._executor.execute(node))
         return self._marked(f"{number or 'no'} {self._name(node, several=number != 1)}", node)
 
     def _marked(self, words: str, node: Node) -> str:
         """Words that point to what they mean: "[3 red cars](1, 2, 4)"."""
-        numbers = ", ".join(str(thing.number) for thing in self._findings.things(node))
+        numbers = ", ".join(str(obj.number) for obj in self._executor.execute(node))
         return f"[{words}]({numbers})" if numbers else words
 
     def _some(self, node: Node) -> str:
         """ "the dog", "3 red cars"."""
-        one = isinstance(node, Chosen | Ranked) and len(self._findings.things(node)) == 1
+        one = isinstance(node, Chosen | Ranked) and len(self._executor.execute(node)) == 1
         return self._marked(self._the(node), node) if one else self._amount(node)
 
     def _the(self, node: Node, *, every: bool = True) -> str:
         """What is meant, with the article that fits how many there are."""
-        number = len(self._findings.things(node))
-        if isinstance(node, Union):
+        number = len(self._executor.execute(node))
+        if isinstance(node, AnyOf):
             return listed([self._the(part) for part in node.parts], "and" if every else "or")
         if number > 1 and isinstance(node, Concept):
             return f"all {number} {self._name(node)}" if every else indefinite(node.phrase)
@@ -109,7 +109,7 @@ class Naming:
         return f"the {amount}{self._name(node, several=number > 1)}"
 
     def _left_out(self, node: Node) -> str:
-        number = len(self._findings.things(node))
+        number = len(self._executor.execute(node))
         if number > 1 and isinstance(node, Concept):
             return f"the {number} {self._name(node)}"
         return self._the(node)
@@ -134,7 +134,7 @@ class Naming:
                 return f"{self._name(of, several=several)} except {self._left_out(left_out)}"
             case Chosen(of, count):
                 return self._name(of, several=count > 1)
-            case Union(parts):
+            case AnyOf(parts):
                 return listed([self._name(part, several=several) for part in parts], "or")
 
     def _where(self, node: Placed | Related) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from sam3_agent.model.offline.lexicon import COLORS
 from sam3_agent.model.offline.noun_phrase import NounPhrase
-from sam3_agent.model.offline.query_tree import Node, Union
-from sam3_agent.model.offline.tokenizer import UnreadableError
+from sam3_agent.model.offline.query_tree import AnyOf, Node
+from sam3_agent.model.offline.tokenizer import ParseError
 
 
 @dataclass
@@ -23,7 +23,7 @@ class NounList:
     def node(self, antecedent: Node | None = None, *, choose: bool) -> Node:
         """What the list means; see `NounPhrase.node`.
 
-        Raises UnreadableError when it cannot be told how far a word reaches.
+        Raises ParseError when it cannot be told how far a word reaches.
         """
         bare = [_is_bare(phrase) for phrase in self.phrases]
         self._share_nouns(antecedent)
@@ -32,7 +32,7 @@ class NounList:
             if all(bare[1:]):
                 self._share_places()
         nodes = [phrase.node(antecedent, choose=choose) for phrase in self.phrases]
-        return nodes[0] if len(nodes) == 1 else Union(tuple(nodes))
+        return nodes[0] if len(nodes) == 1 else AnyOf(tuple(nodes))
 
     def _share_nouns(self, antecedent: Node | None) -> None:
         """Fill in the nouns that are left out: "the red and the blue car", "a dog or a red one".
@@ -54,7 +54,7 @@ class NounList:
             else:
                 continue
             if set(self.joints) == {","}:
-                raise UnreadableError(f'It cannot tell of what "{phrase.text}" is said.')
+                raise ParseError(f'It cannot tell of what "{phrase.text}" is said.')
 
     def _share_determiners(self, bare: list[bool]) -> None:
         """ "the dog and cat": the cat; but "the largest dog and cat" can mean two things."""
@@ -62,7 +62,7 @@ class NounList:
             phrase, before = self.phrases[i], self.phrases[i - 1]
             if bare[i]:
                 if before.ordered:
-                    raise UnreadableError(
+                    raise ParseError(
                         f'It cannot tell how far "{before.text}" reaches over "{phrase.text}".'
                     )
                 phrase.determiner = before.determiner

@@ -17,9 +17,9 @@ from sam3_agent.model.offline.query_tree import (
     Ranked,
     Related,
     Relation,
-    with_heads,
+    map_heads,
 )
-from sam3_agent.model.offline.tokenizer import UnreadableError
+from sam3_agent.model.offline.tokenizer import ParseError
 
 
 @dataclass
@@ -54,7 +54,7 @@ class NounPhrase:
     members: Node | None = None
     side_from: Place | None = None
     places: list[tuple[Place, bool]] = field(default_factory=list)
-    relations: list["Relating"] = field(default_factory=list)
+    relations: list["RelationPhrase"] = field(default_factory=list)
     left_out: list["NounPhrase"] = field(default_factory=list)
 
     @property
@@ -94,7 +94,7 @@ class NounPhrase:
         """What the phrase means; `antecedent` is what a left-out noun stands for.
 
         Unless `choose`, it is everything that the phrase fits, whatever number it asks for.
-        Raises UnreadableError when the phrase does not say enough.
+        Raises ParseError when the phrase does not say enough.
         """
         wanted = self.wanted() if choose else None
         definite = choose and self.determiner != "a" and wanted is not None
@@ -119,22 +119,22 @@ class NounPhrase:
 
     def _base(self, attributes: list[str], antecedent: Node | None) -> Node:
         if self.members is not None:
-            return with_heads(self.members, lambda head: self._described(head, attributes))
+            return map_heads(self.members, lambda head: self._described(head, attributes))
         if self.noun is not None and not (self.same or self.other):
             return Concept(self.noun, tuple(attributes))
         if antecedent is None and attributes and not self.one:
-            raise UnreadableError(f'It cannot tell of what "{self.text}" is said.')
+            raise ParseError(f'It cannot tell of what "{self.text}" is said.')
         if antecedent is None and not (self.same or self.other):
             return Concept(THING, tuple(attributes))
         if antecedent is None:
-            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+            raise ParseError(f'It cannot tell what "{self.text}" refers to.')
         if self.other:
             return self._others(attributes, antecedent)
         if self.noun is not None:
-            raise UnreadableError(f'It cannot tell what "{self.text}" refers to.')
+            raise ParseError(f'It cannot tell what "{self.text}" refers to.')
         if attributes or self.restricted or self.number == "plural":
             antecedent = _choice(antecedent)
-        return with_heads(antecedent, lambda head: self._described(head, attributes))
+        return map_heads(antecedent, lambda head: self._described(head, attributes))
 
     def _others(self, attributes: list[str], antecedent: Node) -> Node:
         """What the question before has left: "the other one" after "the red car" is a car."""
@@ -143,9 +143,9 @@ class NounPhrase:
         if noun is not None:
             pool = Concept(noun, tuple(attributes))
         elif attributes:
-            pool = with_heads(pool, lambda head: self._described(head, attributes))
+            pool = map_heads(pool, lambda head: self._described(head, attributes))
         if pool == antecedent:
-            raise UnreadableError(f'It cannot tell which others "{self.text}" means.')
+            raise ParseError(f'It cannot tell which others "{self.text}" means.')
         return Excluded(pool, antecedent)
 
     def _described(self, head: Concept, attributes: list[str]) -> Concept:
@@ -153,7 +153,7 @@ class NounPhrase:
         colored = not COLORS.isdisjoint(attributes)
         kept = [word for word in head.attributes if not (colored and word in COLORS)]
         if self.same and attributes and len(kept) < len(head.attributes):
-            raise UnreadableError(f'It has looked for "{head.phrase}" and cannot check the colour.')
+            raise ParseError(f'It has looked for "{head.phrase}" and cannot check the colour.')
         return Concept(head.noun, (*attributes, *kept))
 
     def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
@@ -171,14 +171,14 @@ class NounPhrase:
         count = self.count or 1
         several = self.determiner == "all" or self.number == "plural"
         if several and self.count is None:
-            raise UnreadableError(f'"{self.text}" does not say how many.')
+            raise ParseError(f'"{self.text}" does not say how many.')
         if self.rank is None:
             assert order is not None
             return Ranked(base, order, 1, count)
         if order is not None and (self.side_from is not None or self.from_end):
-            raise UnreadableError(f'"{self.text}" says twice how to count.')
+            raise ParseError(f'"{self.text}" says twice how to count.')
         if self.rank > 1 and count > 1:
-            raise UnreadableError(f'It cannot tell which ones "{self.text}" are.')
+            raise ParseError(f'It cannot tell which ones "{self.text}" are.')
         return Ranked(base, self._counted_from(order), self.rank, count)
 
     def _counted_from(self, order: Order | None) -> Order:
@@ -189,7 +189,7 @@ class NounPhrase:
             return self.places[-1][0]
         side: Place = self.side_from or "left"
         if self.from_end and side not in OPPOSITE:
-            raise UnreadableError(f'It cannot tell where "{self.text}" counts from.')
+            raise ParseError(f'It cannot tell where "{self.text}" counts from.')
         return OPPOSITE[side] if self.from_end else side
 
 
@@ -201,7 +201,7 @@ def _choice(node: Node) -> Node:
 
 
 @dataclass(frozen=True)
-class Relating:
+class RelationPhrase:
     """A relation and its anchor, before it is known what is related.
 
     nearest: the wording means one thing only, as "closest to" does.

@@ -1,4 +1,4 @@
-"""Wordings of questions that have a plainer one, which the grammar reads.
+"""Wordings of questions that have a normalized one, which the grammar reads.
 
 Each pattern covers a whole question, so that no word of it is skipped; what it captures is read by
 the grammar like anything else.
@@ -113,8 +113,8 @@ _PATTERNS = (
 )
 
 
-def plainer(text: str) -> str:
-    """The words of a question in a plainer wording that means the same; as they are without one."""
+def normalized(text: str) -> str:
+    """Rewrites a question in the wording that the grammar reads; returns any other unchanged."""
     text = re.sub(r"(?:^| , | )please(?= |$)", "", text).strip()
     for pattern, wording in _PATTERNS:
         if match := re.fullmatch(pattern, text):

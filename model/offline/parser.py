@@ -12,63 +12,62 @@
     phrase    = [determiner] [count] [rank] [order] {attribute} noun {restriction}
     restriction = place | relation phrase | "that is" ["not"] predicate | "from the left"
 
-What does not fit as a whole is Unreadable: nothing is guessed from a part of a sentence. The
-words are in `lexicon`, wordings of a question that have a plainer one in `paraphrases`; the grammar
-of phrases is in `concept_grammar`, `phrase_grammar` and `list_grammar`, that of yes-or-no questions
-in `check_grammar`; what phrases and lists mean in `noun_phrases` and `noun_lists`.
+What does not fit as a whole is ParseFailure: nothing is guessed from a part of a sentence. The
+words are in `lexicon`, other wordings of a question in `paraphrases`; what phrases and lists mean
+in `noun_phrase` and `noun_lists`.
 """
 
 from dataclasses import replace
 
 from sam3_agent.model.offline import lexicon
 from sam3_agent.model.offline.noun_lists import NounList
-from sam3_agent.model.offline.noun_phrase import NounPhrase, Relating
-from sam3_agent.model.offline.paraphrases import plainer
+from sam3_agent.model.offline.noun_phrase import NounPhrase, RelationPhrase
+from sam3_agent.model.offline.paraphrases import normalized
 from sam3_agent.model.offline.query_tree import (
     THING,
-    Color,
+    AskColor,
     Concept,
     Count,
     CountColors,
     CountKinds,
     Node,
+    ParseFailure,
     Query,
     Ranked,
     Refer,
     Relation,
     SameColor,
-    Unreadable,
     heads,
 )
-from sam3_agent.model.offline.tokenizer import UnreadableError, tokens
-from sam3_agent.model.offline.yes_no_parser import CheckReader
+from sam3_agent.model.offline.tokenizer import ParseError, tokenize
+from sam3_agent.model.offline.yes_no_parser import YesNoParser
 from sam3_agent.model.vocabulary import CATEGORIES
 
 
-def read(text: str) -> Query | Unreadable:
-    """The query that an English question asks; Unreadable, with the reason, when it is no such."""
+def parse(text: str) -> Query | ParseFailure:
+    """Parses an English question; returns ParseFailure, with the reason, for any other text."""
     try:
-        return question(" ".join(tokens(text)))
-    except UnreadableError as error:
-        return Unreadable(str(error))
+        return question(" ".join(tokenize(text)))
+    except ParseError as error:
+        return ParseFailure(str(error))
 
 
 def question(text: str, antecedent: Node | None = None, *, lost: bool = False) -> Query:
-    """The query of a question's words; see `PhraseReader`. Raises UnreadableError."""
-    return _Reader(plainer(text).split(), antecedent, lost=lost).question()
+    """The query of a question's words; see `PhraseParser`. Raises ParseError."""
+    return Parser(normalized(text).split(), antecedent, lost=lost).question()
 
 
-class _Reader(CheckReader):
+class Parser(YesNoParser):
     """Takes a whole question."""
 
     def question(self) -> Query:
         if self.words[:2] == ["how", "many"] and self.words[-2:] == ["are", "left"]:
-            raise UnreadableError('It cannot tell a side from a rest here: say "on the left".')
+            raise ParseError('It cannot tell a side from a rest here: say "on the left".')
         query = self._question()
         while self.take_phrase(lexicon.POLITE_AT_END) or self.take(","):
             pass
         if self.peek():
-            raise self.stuck()
+            raise self.unexpected()
         return query
 
     def _question(self) -> Query:
@@ -96,7 +95,7 @@ class _Reader(CheckReader):
         if self.take("is") or self.take("are"):
             return self.is_so()
         if self.peek() in lexicon.COMMANDS:
-            raise UnreadableError(f'It only finds and counts, and cannot "{self.peek()}".')
+            raise ParseError(f'It only finds and counts, and cannot "{self.peek()}".')
         if self.peek() == "any":
             return self.exists()
         return Refer(self.whole(choose=True))
@@ -125,7 +124,7 @@ class _Reader(CheckReader):
         what = self.meant(listed, choose=False)
         self.take_phrase(lexicon.THERE)
         if not all(head.noun in (THING, *CATEGORIES) for head in heads(what)):
-            raise UnreadableError(f'It knows no kinds of "{listed.phrases[0].text}".')
+            raise ParseError(f'It knows no kinds of "{listed.phrases[0].text}".')
         return CountKinds(what)
 
     def _does_image_show(self) -> bool:
@@ -144,13 +143,11 @@ class _Reader(CheckReader):
         self.take_one(("located", "situated"))
         return Refer(what)
 
-    def _color(self) -> Color:
+    def _color(self) -> AskColor:
         """Take "is the car on the left" after "what colour"."""
         if not self.take_one(("is", "are")):
-            raise UnreadableError(
-                "It tells the colour of things in the picture, and of nothing else."
-            )
-        return Color(self.whole(choose=True))
+            raise ParseError("It tells the colour of things in the picture, and of nothing else.")
+        return AskColor(self.whole(choose=True))
 
     def _which(self) -> Refer:
         asked = self.take_one(("which", "what", "who"))
@@ -163,13 +160,13 @@ class _Reader(CheckReader):
         members = self.take("of")
         phrase = self.phrase()
         if phrase.noun in lexicon.PROPERTIES:
-            raise UnreadableError(f"It tells where things are, not their {phrase.noun}.")
+            raise ParseError(f"It tells where things are, not their {phrase.noun}.")
         if members:
             listed = NounList([phrase])
             phrase = NounPhrase(members=self.meant(listed, choose=False), text=phrase.text)
         phrase.determiner = phrase.determiner or "the"
         if not self._tail(NounList([phrase])):
-            raise self.stuck()
+            raise self.unexpected()
         return Refer(self._of_these(phrase))
 
     def _what_is(self, asked: str, *, plural: bool) -> Refer:
@@ -210,7 +207,7 @@ class _Reader(CheckReader):
         if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
             these = self.meant(self.list(), choose=True, noun=phrase.noun)
             if not all(_is_kind_of(head, phrase) for head in heads(these)):
-                raise UnreadableError(f'It cannot tell whether each is one "{phrase.text}".')
+                raise ParseError(f'It cannot tell whether each is one "{phrase.text}".')
             return Ranked(these, phrase.order)
         self.at = begin
         return self.meant(NounList([phrase]), choose=True)
@@ -238,7 +235,7 @@ def _is_kind_of(concept: Concept, phrase: NounPhrase) -> bool:
     return concept.noun in kinds and set(phrase.attributes) <= set(concept.attributes)
 
 
-def _straight(relating: Relating) -> Relating:
+def _straight(relating: RelationPhrase) -> RelationPhrase:
     """What is "under the tree" is not all that is farther down in the picture."""
     straight: dict[Relation, Relation] = {"above": "over", "below": "under"}
     return replace(relating, relation=straight.get(relating.relation, relating.relation))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from sam3_agent.model.offline import lexicon
-from sam3_agent.model.offline.concept_parser import ConceptReader
+from sam3_agent.model.offline.concept_parser import ConceptParser
 from sam3_agent.model.offline.inflection import number
 from sam3_agent.model.offline.lexicon import (
     ALL,
@@ -20,15 +20,15 @@ from sam3_agent.model.offline.lexicon import (
     THE,
 )
 from sam3_agent.model.offline.noun_lists import NounList
-from sam3_agent.model.offline.noun_phrase import NounPhrase, Relating
-from sam3_agent.model.offline.query_tree import Concept, Node, Order, Place, Relation, Union
-from sam3_agent.model.offline.tokenizer import UnreadableError
+from sam3_agent.model.offline.noun_phrase import NounPhrase, RelationPhrase
+from sam3_agent.model.offline.query_tree import AnyOf, Concept, Node, Order, Place, Relation
+from sam3_agent.model.offline.tokenizer import ParseError
 
 MAX_DEPTH = 6
 """Noun phrases inside one another."""
 
 
-class PhraseReader(ConceptReader):
+class PhraseParser(ConceptParser):
     """Takes noun phrases from a question.
 
     antecedent: what a noun that is left out stands for, from the question before in a chat.
@@ -53,16 +53,16 @@ class PhraseReader(ConceptReader):
         if noun is not None and not any(phrase.same or phrase.other for phrase in listed.phrases):
             return listed.node(Concept(noun), choose=choose)
         if self.lost and any(phrase.elided for phrase in listed.phrases):
-            raise UnreadableError("The question before was not understood, and this one needs it.")
+            raise ParseError("The question before was not understood, and this one needs it.")
         return listed.node(self.antecedent, choose=choose)
 
     def phrase(self, noun: str | None = None) -> NounPhrase:
         """Take a noun phrase; of one whose `noun` is known, what comes after the noun.
 
-        Raises UnreadableError when none comes next.
+        Raises ParseError when none comes next.
         """
         if self._depth == MAX_DEPTH:
-            raise UnreadableError("It is too deeply nested.")
+            raise ParseError("It is too deeply nested.")
         self._depth += 1
         try:
             phrase = NounPhrase(noun=noun)
@@ -80,7 +80,7 @@ class PhraseReader(ConceptReader):
         if not self._members(phrase):
             self.noun(phrase)
         if self.at == begin:
-            raise self.stuck()
+            raise self.unexpected()
         phrase.text = " ".join(self.words[begin : self.at])
 
     def restrictions(self, phrase: NounPhrase) -> None:
@@ -91,7 +91,7 @@ class PhraseReader(ConceptReader):
     def predicate(self, phrase: NounPhrase) -> None:
         """Take what follows "is" or "are" and add it to the phrase.
 
-        Raises UnreadableError when it is none of a place, relation, rank, order or attribute.
+        Raises ParseError when it is none of a place, relation, rank, order or attribute.
         """
         if self.take("neither"):
             self._neither(phrase)
@@ -115,7 +115,7 @@ class PhraseReader(ConceptReader):
             target.text = " ".join(self.words[begin : self.at])
             phrase.left_out.append(target)
             if not last and not self.take("nor"):
-                raise self.stuck()
+                raise self.unexpected()
 
     # before the noun
 
@@ -123,7 +123,7 @@ class PhraseReader(ConceptReader):
         if word := self.take_one(ALL):
             phrase.determiner = "all"
             if self.peek() == "of" and word == "some":
-                raise UnreadableError('"some of" does not say which.')
+                raise ParseError('"some of" does not say which.')
             self.take_phrase((("of",), ("one", "of")))
             self.take_one(THE)
         elif self.take("both"):
@@ -175,7 +175,7 @@ class PhraseReader(ConceptReader):
         if not count:
             return False
         if self.peek() == "of":
-            raise UnreadableError(f'"{word} of" does not say which.')
+            raise ParseError(f'"{word} of" does not say which.')
         phrase.count = count
         return True
 
@@ -190,7 +190,7 @@ class PhraseReader(ConceptReader):
         if words := self.take_phrase(ORDERS):
             if self.peek() == "than":
                 self.at -= len(words)
-                raise self.stuck()
+                raise self.unexpected()
             return ORDERS[words]
         begin = self.at
         words = self.take_phrase(PLACES)
@@ -231,7 +231,7 @@ class PhraseReader(ConceptReader):
         if self.peek() not in ("that", "which", "who"):
             return False
         if self.peek(1) not in ("is", "are"):
-            raise self.stuck()
+            raise self.unexpected()
         self.at += 2
         self.predicate(phrase)
         return True
@@ -266,7 +266,7 @@ class PhraseReader(ConceptReader):
         if relating and not (posture and relating.relation not in ("on", "inside")):
             if directly and phrase.number == "plural":
                 self.at = begin
-                raise self.stuck()
+                raise self.unexpected()
             nearest = relating.nearest or bool(directly)
             phrase.relations.append(replace(relating, nearest=nearest))
             return True
@@ -292,7 +292,7 @@ class PhraseReader(ConceptReader):
         self.at = begin
         return None
 
-    def _relation(self, noun: str | None) -> Relating | None:
+    def _relation(self, noun: str | None) -> RelationPhrase | None:
         """Take "to the left of the tree"."""
         begin = self.at
         words = self.take_phrase(RELATIONS)
@@ -313,19 +313,19 @@ class PhraseReader(ConceptReader):
             anchors.append(another)
         if words == ("in",) and any(anchor.noun in lexicon.CLOTHES for anchor in anchors):
             self.at = begin
-            raise UnreadableError(
+            raise ParseError(
                 f'It cannot read "{" ".join(self.words[begin:])}": '
                 "what someone wears takes looking at the picture."
             )
         anchor, every = self._anchor(relation, anchors, only_one, noun)
-        return Relating(relation, anchor, every, words in lexicon.NEAREST)
+        return RelationPhrase(relation, anchor, every, words in lexicon.NEAREST)
 
     def _another_anchor(self, *, plain: bool) -> NounPhrase | None:
         """Take a second anchor, "the cat"; if `plain`, not one that may be an item of a list."""
         begin = self.at
         try:
             phrase = self.phrase()
-        except UnreadableError:
+        except ParseError:
             phrase = None
         single = phrase and phrase.determiner != "all" and not phrase.count
         if phrase and single and not (plain and phrase.restricted):
@@ -341,7 +341,7 @@ class PhraseReader(ConceptReader):
         nodes: list[Node] = []
         for anchor in anchors:
             if anchor.elided and not anchor.restricted and len(anchors) > 1:
-                raise UnreadableError(f'It cannot tell of what "{anchor.text}" is said.')
+                raise ParseError(f'It cannot tell of what "{anchor.text}" is said.')
             one = anchor.number == "singular" and anchor.determiner in ("the", "") and directed
             if one and not anchor.count:
                 anchor.count = 1
@@ -350,9 +350,9 @@ class PhraseReader(ConceptReader):
             own = noun if anchor.one or anchor.ordered else None
             nodes.append(self.meant(NounList([anchor]), choose=choose, noun=own))
         if relation == "between" and len(anchors) == 1 and (anchors[0].wanted() or 2) < 2:
-            raise UnreadableError('"between" needs two things.')
+            raise ParseError('"between" needs two things.')
         if len(nodes) > 1:
-            return Union(tuple(nodes)), not only_one
+            return AnyOf(tuple(nodes)), not only_one
         return nodes[0], directed and anchors[0].determiner != "a"
 
     # predicates
@@ -364,7 +364,7 @@ class PhraseReader(ConceptReader):
         if phrase.rank is None and phrase.order is None:
             self._order_words(phrase)
             if phrase.size_word:
-                raise self.stuck()
+                raise self.unexpected()
             if phrase.order or phrase.rank:
                 self.take_one(ONE)
                 self._rank_after_noun(phrase)
@@ -386,7 +386,7 @@ class PhraseReader(ConceptReader):
             return
         self.at = begin
         if not (negated and is_noun):
-            raise self.stuck()
+            raise self.unexpected()
         what = self.phrase()
         phrase.noun, phrase.attributes = what.noun, what.attributes
         phrase.relations, phrase.places = what.relations, what.places

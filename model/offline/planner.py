@@ -7,27 +7,27 @@ import numpy as np
 
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.offline.answer_text import Wording
+from sam3_agent.model.offline.answer_text import AnswerText
 from sam3_agent.model.offline.closed_vocabulary import (
-    Known,
+    KnownQuery,
     UnknownWordError,
     colorless_kinds,
-    in_known_words,
+    in_vocabulary,
     known_phrases,
 )
-from sam3_agent.model.offline.executor import Findings, meant, phrases
-from sam3_agent.model.offline.follow_ups import read_follow_up
-from sam3_agent.model.offline.geometry import Thing
-from sam3_agent.model.offline.parser import read
+from sam3_agent.model.offline.executor import Executor, phrases, selected
+from sam3_agent.model.offline.follow_ups import parse_follow_up
+from sam3_agent.model.offline.geometry import SceneObject
+from sam3_agent.model.offline.parser import parse
 from sam3_agent.model.offline.query_tree import (
+    AskColor,
     Check,
     Chosen,
-    Color,
     CountColors,
     CountKinds,
+    ParseFailure,
     Query,
     SameColor,
-    Unreadable,
     concepts,
     heads,
     nodes,
@@ -87,12 +87,12 @@ class OfflinePlanner:
         question = messages[at]
         _check_no_refusal(messages[at:])
         query = _query([one.text for one in _questions(messages[: at + 1])])
-        if isinstance(query, Unreadable):
+        if isinstance(query, ParseFailure):
             return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
         asked = question.question
         vocabulary = asked.vocabulary if isinstance(asked, UserQuestion) else None
         try:
-            known = in_known_words(query, vocabulary)
+            known = in_vocabulary(query, vocabulary)
         except UnknownWordError as error:
             return _answer(UNKNOWN.format(reason=error), (), unable=True)
         colors = _color_phrases(known.query, vocabulary)
@@ -101,12 +101,12 @@ class OfflinePlanner:
         results = _results(messages[at:], "segment")
         missing = [phrase for phrase in wanted if phrase not in found]
         if not missing:
-            findings = Findings(found, size)
-            named = findings.colors(findings.things(known.query.what), colors)
+            executor = Executor(found, size)
+            named = executor.colors(executor.execute(known.query.what), colors)
             measured = _colors(_results(messages, "measure"))
-            if doubt := _colorless(known.query, vocabulary, found) or _doubt(known, findings):
+            if doubt := _colorless(known.query, vocabulary, found) or _doubt(known, executor):
                 return _answer(doubt, (), unable=True)
-            return _conclude(known, findings, measured | named, messages[at:], tools)
+            return _conclude(known, executor, measured | named, messages[at:], tools)
         failed = next((one.text for one in results if one.text.startswith(ERROR)), None)
         if failed is not None:
             return _answer(f"I could not look for {_quoted(missing)}. {failed}", (), unable=True)
@@ -132,11 +132,11 @@ def _last_question(messages: Sequence[Message]) -> int:
     return max(i for i, message in enumerate(messages) if message is questions[-1])
 
 
-def _query(questions: Sequence[str]) -> Query | Unreadable:
+def _query(questions: Sequence[str]) -> Query | ParseFailure:
     """The last question, read in the light of those before it."""
-    query = read(questions[0])
+    query = parse(questions[0])
     for text in questions[1:]:
-        query = read_follow_up(text, query)
+        query = parse_follow_up(text, query)
     return query
 
 
@@ -154,7 +154,7 @@ def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str
 
     A segmenter that knows the colours of a noun tells them better than the pixels of a mask.
     """
-    if vocabulary is None or not isinstance(query, Color | CountColors | SameColor):
+    if vocabulary is None or not isinstance(query, AskColor | CountColors | SameColor):
         return {}
     kinds = {noun for head in heads(query.what) for noun in (head.noun, *phrases(head))}
     return {
@@ -166,7 +166,7 @@ def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str
 
 
 def _colorless(
-    query: Query, vocabulary: Vocabulary | None, found: Mapping[str, Sequence[Thing]]
+    query: Query, vocabulary: Vocabulary | None, found: Mapping[str, Sequence[SceneObject]]
 ) -> str:
     """Why it cannot be told which things of all kinds have a colour; "" when it can."""
     if isinstance(query.what, Chosen):  # one that has the colour is meant, not all
@@ -178,19 +178,19 @@ def _colorless(
     return UNKNOWN.format(reason=f'There is also "{min(kinds)}", whose colours I do not know.')
 
 
-def _doubt(known: Known, findings: Findings) -> str:
+def _doubt(known: KnownQuery, executor: Executor) -> str:
     """Why what was found does not answer the question; "" when it does."""
     query = known.query
-    things = findings.things(query.what)
-    if any(not findings.things(node) for node in known.wider):
+    objects = executor.execute(query.what)
+    if any(not executor.execute(node) for node in known.wider):
         reason = f"{' '.join(known.notes)} I see none, but there may be other kinds."
         return UNKNOWN.format(reason=reason)
     if isinstance(query, Check) and isinstance(query.what, Chosen):
-        total, asked = len(findings.candidates(query.what.of)), query.what.count
+        total, asked = len(executor.candidates(query.what.of)), query.what.count
         if total > asked:
             reason = f"It is open which {asked} of the {total} that I found you mean."
             return UNREADABLE.format(reason=reason)
-    unclear = bool(things) and not findings.kinds(things, heads(query.what)[0])
+    unclear = bool(objects) and not executor.kinds(objects, heads(query.what)[0])
     if isinstance(query, CountKinds) and unclear:
         reason = "It is not clear of what kinds the things are that I found."
         return UNREADABLE.format(reason=reason)
@@ -198,18 +198,18 @@ def _doubt(known: Known, findings: Findings) -> str:
 
 
 def _conclude(
-    known: Known,
-    findings: Findings,
+    known: KnownQuery,
+    executor: Executor,
     colors: Mapping[int, str],
     messages: Sequence[Message],
     tools: Sequence[Tool],
 ) -> Message:
     """The answer; a call of `measure` when it needs colours that are not known yet."""
     query = known.query
-    numbers = [thing.number for thing in meant(query, findings)]
-    if isinstance(query, Color | CountColors | SameColor) and not colors.keys() >= set(numbers):
+    numbers = [obj.number for obj in selected(query, executor)]
+    if isinstance(query, AskColor | CountColors | SameColor) and not colors.keys() >= set(numbers):
         return _measure(numbers, messages, tools)
-    text = " ".join((Wording(findings, colors).answer(query), *known.notes))
+    text = " ".join((AnswerText(executor, colors).answer(query), *known.notes))
     return _answer(text, numbers)
 
 
@@ -265,10 +265,10 @@ def _check_no_refusal(messages: Sequence[Message]) -> None:
 
 def _found(
     results: Sequence[Message],
-) -> tuple[dict[str, tuple[Thing, ...]], tuple[int, int]]:
+) -> tuple[dict[str, tuple[SceneObject, ...]], tuple[int, int]]:
     """What each phrase found, best first, and the (width, height) of the picture."""
-    things: dict[int, Thing] = {}
-    found: dict[str, tuple[Thing, ...]] = {}
+    objects: dict[int, SceneObject] = {}
+    found: dict[str, tuple[SceneObject, ...]] = {}
     size = (1, 1)
     for result in results:
         if result.text.startswith(ERROR):
@@ -280,19 +280,19 @@ def _found(
                 f"{given!r:.80}, not SegmentFindings"
             )
         size = given.masks.size[1], given.masks.size[0]
-        things.update(_things(given))
+        objects.update(_things(given))
         for finding in given.findings:
-            found[finding.phrase] = tuple(things[number] for number in finding.numbers)
+            found[finding.phrase] = tuple(objects[number] for number in finding.numbers)
     return found, size
 
 
-def _things(given: SegmentFindings) -> dict[int, Thing]:
+def _things(given: SegmentFindings) -> dict[int, SceneObject]:
     """The masks by number; differences below a tenth of a pixel and 0.001 of a score are none."""
     boxes = given.masks.boxes.astype(np.float64).round(1).tolist()
     scores = given.masks.scores.astype(np.float64).round(3).tolist()
     areas = given.masks.areas().tolist()
     return {
-        number: Thing(number, (box[0], box[1], box[2], box[3]), area, score)
+        number: SceneObject(number, (box[0], box[1], box[2], box[3]), area, score)
         for number, box, area, score in zip(given.numbers, boxes, areas, scores, strict=True)
     }
 

@@ -94,13 +94,13 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Union:
+class AnyOf:
     """Everything in any of the parts."""
 
     parts: tuple["Node", ...]
 
 
-Node: TypeAlias = Concept | Placed | Ranked | Related | Excluded | Chosen | Union
+Node: TypeAlias = Concept | Placed | Ranked | Related | Excluded | Chosen | AnyOf
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class Color:
+class AskColor:
     """What colour has it?"""
 
     what: Node
@@ -176,12 +176,12 @@ class SameColor:
 
 
 Query: TypeAlias = (
-    Refer | Count | CountKinds | Exists | Check | Compare | Color | CountColors | SameColor
+    Refer | Count | CountKinds | Exists | Check | Compare | AskColor | CountColors | SameColor
 )
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class ParseFailure:
     """A question that the grammar does not cover; `reason` is a sentence that says why."""
 
     reason: str
@@ -196,7 +196,7 @@ def concepts(node: Node) -> tuple[Concept, ...]:
             found = concepts(of)
         case Related(of, _, other) | Excluded(of, other):
             found = (*concepts(of), *concepts(other))
-        case Union(parts):
+        case AnyOf(parts):
             found = tuple(concept for part in parts for concept in concepts(part))
     return tuple(dict.fromkeys(found))
 
@@ -206,7 +206,7 @@ def heads(node: Node) -> tuple[Concept, ...]:
     match node:
         case Concept():
             return (node,)
-        case Union(parts):
+        case AnyOf(parts):
             return tuple(dict.fromkeys(head for part in parts for head in heads(part)))
         case _:
             return heads(node.of)
@@ -218,37 +218,37 @@ def nodes(query: Query) -> tuple[Node, ...]:
     return tuple(value for value in values if isinstance(value, Node))
 
 
-def reworded_query(query: Query, change: Callable[[Concept], Node]) -> Query:
+def map_query(query: Query, change: Callable[[Concept], Node]) -> Query:
     """The query with every concept changed."""
     changed: dict[str, Any] = {
-        one.name: mapped(getattr(query, one.name), change)
+        one.name: map_node(getattr(query, one.name), change)
         for one in fields(query)
         if isinstance(getattr(query, one.name), Node)
     }
     return replace(query, **changed)
 
 
-def mapped(node: Node, change: Callable[[Concept], Node]) -> Node:
+def map_node(node: Node, change: Callable[[Concept], Node]) -> Node:
     """The tree with every concept changed."""
     match node:
         case Concept():
             return change(node)
-        case Union(parts):
-            return Union(tuple(mapped(part, change) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(map_node(part, change) for part in parts))
         case Related(of, _, anchor):
-            return replace(node, of=mapped(of, change), anchor=mapped(anchor, change))
+            return replace(node, of=map_node(of, change), anchor=map_node(anchor, change))
         case Excluded(of, left_out):
-            return Excluded(mapped(of, change), mapped(left_out, change))
+            return Excluded(map_node(of, change), map_node(left_out, change))
         case _:
-            return replace(node, of=mapped(node.of, change))
+            return replace(node, of=map_node(node.of, change))
 
 
-def with_heads(node: Node, change: Callable[[Concept], Node]) -> Node:
+def map_heads(node: Node, change: Callable[[Concept], Node]) -> Node:
     """The tree with the concepts changed that what is meant belongs to; see `heads`."""
     match node:
         case Concept():
             return change(node)
-        case Union(parts):
-            return Union(tuple(with_heads(part, change) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(map_heads(part, change) for part in parts))
         case _:
-            return replace(node, of=with_heads(node.of, change))
+            return replace(node, of=map_heads(node.of, change))

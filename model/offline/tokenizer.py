@@ -23,34 +23,34 @@ _TOKEN = re.compile(rf"{_WORD}|[^\s\w]|\S")
 _PLAIN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
-class UnreadableError(Exception):
+class ParseError(Exception):
     """The grammar does not cover what it reads; the message is a sentence that says why."""
 
 
-def tokens(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """The words and commas of a question, lower case, without "in the picture" and the like.
 
-    Raises UnreadableError for what is not one plain English question.
+    Raises ParseError for what is not one plain English question.
     """
     text = text.translate(str.maketrans("\u2019\u2018\u201c\u201d\u2013\u2014", "''\"\"--")).lower()
     text = re.sub(r"\s", " ", text).replace('"', " ")
     words = re.findall(r"\w+", text)
     foreign = [word for word in words if any(c.isalpha() and not c.isascii() for c in word)]
     if foreign:
-        raise UnreadableError(f"It reads only English, and cannot read {_shown(foreign)}.")
+        raise ParseError(f"It reads only English, and cannot read {_shown(foreign)}.")
     for pattern, replacement in _CONTRACTIONS:
         text = re.sub(pattern, replacement, text)
     words = [SPELLINGS.get(word, word) for word in _TOKEN.findall(text.strip(" .!?;,:"))]
     words = ["," if word in (";", ":") else word for word in words]
     strange = [word for word in words if word != "," and not re.fullmatch(_WORD, word)]
     if strange:
-        raise UnreadableError(f"It reads one plain question, and cannot read {_shown(strange)}.")
+        raise ParseError(f"It reads one plain question, and cannot read {_shown(strange)}.")
     if len(words) > MAX_WORDS:
-        raise UnreadableError(f"It reads at most {MAX_WORDS} words, and these are {len(words)}.")
+        raise ParseError(f"It reads at most {MAX_WORDS} words, and these are {len(words)}.")
     return _without_image(words)
 
 
-class Cursor:
+class Tokens:
     """A place in a list of words, from which they are taken one after the other."""
 
     def __init__(self, words: list[str]) -> None:
@@ -95,14 +95,14 @@ class Cursor:
         self.at += len(found)
         return found
 
-    def stuck(self) -> UnreadableError:
+    def unexpected(self) -> ParseError:
         """Why the words from here on cannot be read."""
         rest = " ".join(self.words[self.at :]).replace(" ,", ",")
         if not rest:
-            return UnreadableError("It misses what the question is about.")
+            return ParseError("It misses what the question is about.")
         reasons = [words for words in REASONS if self.matches(words)]
         reason = f": {REASONS[max(reasons, key=len)]}" if reasons else ""
-        return UnreadableError(f"It cannot read {_shown([rest])}{reason}.")
+        return ParseError(f"It cannot read {_shown([rest])}{reason}.")
 
 
 def _without_image(words: list[str]) -> list[str]:

@@ -3,23 +3,23 @@
 from copy import deepcopy
 
 from sam3_agent.model.offline import lexicon
-from sam3_agent.model.offline.list_parser import ListReader
+from sam3_agent.model.offline.list_parser import ListParser
 from sam3_agent.model.offline.noun_lists import NounList
 from sam3_agent.model.offline.noun_phrase import NounPhrase
 from sam3_agent.model.offline.query_tree import (
+    AnyOf,
     Check,
     Compare,
     Exists,
     Node,
     Query,
     Share,
-    Union,
     heads,
 )
-from sam3_agent.model.offline.tokenizer import UnreadableError
+from sam3_agent.model.offline.tokenizer import ParseError
 
 
-class CheckReader(ListReader):
+class YesNoParser(ListParser):
     """Takes questions that are answered with yes or no."""
 
     def exists(self) -> Query:
@@ -37,7 +37,7 @@ class CheckReader(ListReader):
         if bound is None:
             return Exists(what, listed.every, _least(listed))
         if len(listed.phrases) > 1 or listed.phrases[0].count:
-            raise UnreadableError("It checks one number at a time.")
+            raise ParseError("It checks one number at a time.")
         return Exists(what, False, *bound)
 
     def is_so(self) -> Query:
@@ -67,7 +67,7 @@ class CheckReader(ListReader):
         if not present and self.peek() and not others:
             self.predicate(first)
         if others and (first.restricted or first.attributes):
-            raise UnreadableError(f'It cannot check what is said of "{first.text}".')
+            raise ParseError(f'It cannot check what is said of "{first.text}".')
         what = self.meant(listed, choose=False)
         return Exists(what, listed.every, least or _least(listed))
 
@@ -76,7 +76,7 @@ class CheckReader(ListReader):
         begin = self.at
         try:
             named = self.phrase()
-        except UnreadableError:
+        except ParseError:
             named = None
         if named is None or not named.ordered:
             self.at = begin
@@ -102,7 +102,7 @@ class CheckReader(ListReader):
         begin = self.at
         try:
             self.predicate(phrase)
-        except UnreadableError:
+        except ParseError:
             self.at = begin
             return self.meant(self.list(), choose=False)
         return self._node_of(phrase)
@@ -121,7 +121,7 @@ class CheckReader(ListReader):
             what, other = self._two(first)
             return Compare(what, other, "which")
         if not self.take("as" if order[0] == "as" else "than"):
-            raise self.stuck()
+            raise self.unexpected()
         self.take_phrase(lexicon.THERE)
         what, other = self._two(first)
         self.take_phrase(lexicon.THERE)
@@ -131,8 +131,8 @@ class CheckReader(ListReader):
         """Take the second of two phrases, which may leave out the noun of the first."""
         listed = NounList([first, self.phrase()], ["and"])
         both = self.meant(listed, choose=False)
-        if not isinstance(both, Union):
-            raise self.stuck()
+        if not isinstance(both, AnyOf):
+            raise self.unexpected()
         return both.parts[0], both.parts[1]
 
     def _bound(self, order: tuple[str, ...]) -> tuple[int, int | None] | None:
@@ -152,7 +152,7 @@ class CheckReader(ListReader):
         number = self.number()
         if not number:
             self.at = begin
-            raise self.stuck()
+            raise self.unexpected()
         return {"least": (number, None), "most": (0, number)}.get(words[-1], (number, number))
 
     def _at_least(self) -> int:
@@ -161,7 +161,7 @@ class CheckReader(ListReader):
             return 0
         number = self.number()
         if not number:
-            raise self.stuck()
+            raise self.unexpected()
         self.take("of")
         return number
 
@@ -170,5 +170,5 @@ def _least(listed: NounList) -> int:
     """How many of it must be there for a yes."""
     counts = [phrase.count for phrase in listed.phrases if phrase.count and not phrase.ordered]
     if counts and len(listed.phrases) > 1:
-        raise UnreadableError("It checks one number at a time.")
+        raise ParseError("It checks one number at a time.")
     return counts[0] if counts else 1

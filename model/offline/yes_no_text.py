@@ -3,6 +3,7 @@
 from sam3_agent.model.offline.inflection import indefinite
 from sam3_agent.model.offline.naming import Naming, are, listed
 from sam3_agent.model.offline.query_tree import (
+    AnyOf,
     Check,
     Compare,
     Concept,
@@ -10,31 +11,30 @@ from sam3_agent.model.offline.query_tree import (
     Placed,
     Ranked,
     Related,
-    Union,
     heads,
 )
 
 
-class CheckWording(Naming):
+class YesNoText(Naming):
     """Says whether something is so, and why."""
 
     def _existence(self, query: Exists) -> str:
         node = query.what
-        parts = node.parts if isinstance(node, Union) else (node,)
-        found = [part for part in parts if self._findings.things(part)]
+        parts = node.parts if isinstance(node, AnyOf) else (node,)
+        found = [part for part in parts if self._executor.execute(part)]
         if query.every and found and len(found) < len(parts):
             absent = [self._name(part, several=False) for part in parts if part not in found]
             have = listed([self._amount(part) for part in found])
-            first = len(self._findings.things(found[0]))
+            first = len(self._executor.execute(found[0]))
             return f"No: there {are(first)} {have}, but no {' and no '.join(absent)}."
         if found and query.most is not None:
-            number = len(self._findings.things(node))
+            number = len(self._executor.execute(node))
             yes = query.least <= number <= query.most
             return f"{'Yes' if yes else 'No'}, there {are(number)} {self._amount(node)}."
         if query.most is not None and query.least == 0:
             return f"Yes, there are no {self._name(node)}."
         if found:
-            first = len(self._findings.things(found[0]))
+            first = len(self._executor.execute(found[0]))
             if first < query.least:
                 return f"No, there {are(first)} only {self._amount(node)}."
             return f"Yes, there {are(first)} {listed([self._amount(part) for part in found])}."
@@ -43,10 +43,10 @@ class CheckWording(Naming):
         return " ".join(("No.", *(self._nothing(part) for part in parts)))
 
     def _check(self, query: Check) -> str:
-        things = self._findings.things(query.what)
-        if not things:
+        objects = self._executor.execute(query.what)
+        if not objects:
             return self._nothing(query.what)
-        total, fitting = len(things), len(self._findings.fitting(things, query.fitting))
+        total, fitting = len(objects), len(self._executor.fitting(objects, query.fitting))
         yes = {"all": fitting == total, "most": 2 * fitting > total, "none": not fitting}
         reply = "Yes" if yes[query.share] else "No"
         is_what = self._predicate(query, several=fitting > 1)
@@ -77,7 +77,7 @@ class CheckWording(Naming):
                 return name if several else indefinite(name)
 
     def _comparison(self, query: Compare) -> str:
-        one, other = (len(self._findings.things(node)) for node in (query.what, query.other))
+        one, other = (len(self._executor.execute(node)) for node in (query.what, query.other))
         have = f"{self._amount(query.what)} and {self._amount(query.other)}"
         if query.order == "which":
             if one == other:
