@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from sam3_agent.budget import sampling_seed
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
-from sam3_agent.usage import Usage, sampling_seed
+from sam3_agent.usage import Usage
 
 logger = logging.getLogger(__name__)
 

@@ -23,14 +23,15 @@ from typing import Any
 from PIL import Image
 
 from sam3_agent.answer import Answer
-from sam3_agent.effort import Effort
+from sam3_agent.budget import Budget
 from sam3_agent.errors import DeadlineError, InputError, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner, sees
+from sam3_agent.review import Effort
 from sam3_agent.sanitize import replace_surrogates
 from sam3_agent.tool import Tool
-from sam3_agent.usage import Budget, TokenUsage, usage_of
+from sam3_agent.usage import TokenUsage
 
 VERSION = 2
 
@@ -38,6 +39,7 @@ REWORDED = {
     "fresh eyes checked this answer and have doubts. They may be wrong, too.": (
         "an independent check of this answer has doubts. It may be wrong, too."
     ),
+    "gave no usable opinion": "gave no usable reply",
 }
 """Texts of recorded requests as they were worded once, and as they are worded now."""
 
@@ -107,7 +109,7 @@ class Recording:
                     "kind": kind,
                     "said": str(reply),
                     "tries": reply.tries,
-                    "spent": asdict(usage_of(reply)),
+                    "spent": asdict(reply.spent),
                 }
             with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -182,7 +184,7 @@ class Replay:
             self.planner = str(about["planner"])
             self.verifier = str(about["verifier"])
             self.segmenter = str(about["segmenter"])
-            self.effort = Effort(**about["effort"])
+            self.effort = Effort.from_dict(about["effort"])
             # a recording from before the check was answered without it
             self.check_domain = bool(about.get("check_domain", False))
             heard = about.get("person")

@@ -2,8 +2,8 @@
 
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer, Status
+from sam3_agent.budget import Budget
 from sam3_agent.chat import Chat
-from sam3_agent.effort import Effort
 from sam3_agent.errors import (
     ImageError,
     InputError,
@@ -28,6 +28,7 @@ from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
+from sam3_agent.review import Effort
 from sam3_agent.scene import Finding, Scene
 from sam3_agent.segmenter import (
     COUNTING,
@@ -39,7 +40,7 @@ from sam3_agent.segmenter import (
     Selection,
 )
 from sam3_agent.tool import Conclusion, Observation, Tool
-from sam3_agent.usage import Budget, TokenUsage, Usage
+from sam3_agent.usage import TokenUsage, Usage
 
 __all__ = [
     "COUNTING",

@@ -1,39 +1,42 @@
-"""The agent: asks a planner, runs its tools on the scene, until it answers."""
+"""The agent: wires models, tools and limits to the turn loop, which is in `loop`."""
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from sam3_agent import registry
-from sam3_agent.answer import Answer
+from sam3_agent.answer import Answer, Status
+from sam3_agent.budget import Budget, UsageTracker
 from sam3_agent.chat import Chat
-from sam3_agent.effort import BALANCED, Effort, effort_named
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
-from sam3_agent.events import ChecksFinished, Event, Finished
+from sam3_agent.events import ChecksFinished, Event, Finished, final_answer
+from sam3_agent.fast_path import answer_concept
 from sam3_agent.images import MAX_MEGAPIXELS, ImageSource, Pixels, load_image
-from sam3_agent.loop import Asked, Run
+from sam3_agent.loop import TurnLoop
+from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, checked_planner, price_of, sees
-from sam3_agent.review import Candidate, Checks
-from sam3_agent.sanitize import replace_surrogates
+from sam3_agent.review import (
+    BALANCED,
+    AnswerReview,
+    Effort,
+    Reviewer,
+    compare_readings,
+    effort_named,
+)
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter, checked_segmenter, outside_domain
-from sam3_agent.tool import Tool, ToolFunction, tools_by_name
-from sam3_agent.usage import Budget, UsageTracker
-
-MAX_QUERY_CHARACTERS = 4000
-"""A question longer than this is refused: it would crowd out the conversation."""
-
-AGREEING_IOU = 0.8
-"""Two readings whose masks together overlap at least this much agree."""
+from sam3_agent.task import Task, checked_query
+from sam3_agent.tool import Conclusion, Tool, ToolFunction, tools_by_name
+from sam3_agent.tool_runner import ToolRunner
 
 
 class Agent:
     """Grounds questions about images: words and masks.
 
-    planner, segmenter: an object or a name (see `load`); None takes the environment's choice,
+    planner, segmenter: an object or a name (see `registry`); None takes the environment's choice,
         else `offline` and `tiny`.
-    verifier: who checks, in fresh conversations; an object or a name as of a planner. None is the
-        planner itself unless it has `sees = False` (see `Planner`); "none" is nobody.
+    verifier: the model of the checks (see `review`), an object or a name as of a planner. None is
+        the planner itself unless it has `sees = False` (see `Planner`); "none" checks nothing.
     effort: an Effort, or the name of one. `fast` asks a question that is itself a concept ("red
         cars") of the segmenter alone when its presence is clear, and checks nothing; `balanced` has
         each mask of an answer verified once; `exhaustive` also asks whether anything is missing;
@@ -46,7 +49,8 @@ class Agent:
     check_domain: whether an image of a kind that the segmenter was not trained on (a photo, for
         `tiny`) is answered `unable` before any model is asked.
 
-    An agent keeps nothing between questions, so one may serve several threads; `chat` keeps.
+    An agent keeps nothing between questions, so one may serve several threads; a `Chat` keeps its
+    masks and messages.
     """
 
     def __init__(
@@ -105,9 +109,9 @@ class Agent:
 
         image: path, URL, bytes, PIL image or array, as in `load_image`. Raises ImageError and
         InputError for input that cannot be used, PlannerError and SegmenterError when a model
-        fails. What the planner does wrong is never raised.
+        fails. A wrong tool call of the planner is never raised.
         """
-        return last_answer(self.stream(image, query))
+        return final_answer(self.stream(image, query))
 
     async def aask(self, image: ImageSource, query: str) -> Answer:
         """`ask` for async callers, each step in a thread; cancelling stops at the next step."""
@@ -125,14 +129,14 @@ class Agent:
     def stream(self, image: ImageSource, query: str) -> Generator[Event, None, None]:
         """`ask` as typed events; the last is Finished. Closing the generator stops the run."""
         query = checked_query(query)
-        return self.answering(Asked(self._scene(image), query))
+        return self.stream_task(Task(self._scene(image), query))
 
     def chat(self, image: ImageSource) -> Chat:
         """A conversation about one image: its masks stay, and questions may follow up."""
-        return Chat(self, self._scene(image))
+        return Chat(self.stream_task, self._scene(image))
 
-    def checks(self) -> Checks | None:
-        """Independent checks, if there is a verifier and the effort wants them.
+    def reviewer(self) -> Reviewer | None:
+        """The independent checks, if there is a verifier and the effort wants them.
 
         None as well when the verifier has turned out to take no pictures.
         """
@@ -140,96 +144,126 @@ class Agent:
             return None
         if self._verifier_saw and not sees(self.verifier):
             return None
-        return registry.checks(self.verifier)
+        return registry.reviewer(self.verifier)
 
     def outside_domain(self, image: Pixels) -> str | None:
         """Why the segmenter cannot judge this image, and what can; None if it can, or must."""
         return outside_domain(self.segmenter, image) if self.check_domain else None
 
-    def answering(
-        self, asked: Asked, account: UsageTracker | None = None
+    def stream_task(
+        self, task: Task, tracker: UsageTracker | None = None
     ) -> Generator[Event, None, None]:
-        """The events of a question that is already in its place, with Finished as the last.
+        """The events of answering a task; the last is Finished.
 
-        account: gets what it costs, so that the caller knows whatever happens.
+        tracker: gets what it costs, so that the caller knows it whatever happens.
         """
-        account = UsageTracker(self.budget) if account is None else account
-        person = None if self.ask_person is None else registry.ask_person_tool(self.ask_person)
-        run = Run(self, asked, account, person)
-        if (why := self.outside_domain(asked.scene.image)) is not None:
-            yield Finished(run.refused(why))
-            return
+        tracker = UsageTracker(self.budget) if tracker is None else tracker
+        task.scene.begin_question()
         try:
-            answer = yield from run.events()
+            answer = yield from self._answer_task(task, tracker)
         except Sam3AgentError as error:
-            error.usage = run.usage()
+            error.usage = tracker.usage(self.effort.name)
             raise
-        if (
-            self.effort.readings > 1
-            and not asked.history
-            and answer.status != "out_of_budget"
-            and (checks := self.checks()) is not None
-        ):
-            again = Asked(Scene(asked.scene.image, self.segmenter), asked.query)
-            second = Run(self, again, account, person)
-            answer = yield from self._second_reading(second, asked.scene, answer, checks)
         yield Finished(answer)
 
-    def _second_reading(
-        self, run: Run, scene: Scene, first: Answer, checks: Checks
-    ) -> Generator[Event, None, Answer]:
-        """The better of an answer and that of a second reading from scratch, `run`.
+    def _answer_task(self, task: Task, tracker: UsageTracker) -> Generator[Event, None, Answer]:
+        why = self.outside_domain(task.scene.image)
+        if why is not None:
+            messages = [*task.messages(registry.system_prompt()), Message("assistant", why)]
+            return self._answer(task, Conclusion(why, (), unable=True), "unable", messages, tracker)
+        asking = [] if self.ask_person is None else [registry.ask_person_tool(self.ask_person)]
+        answer = yield from self._read(task, asking, tracker)
+        rereads = self.effort.readings > 1 and not task.history
+        reviewer = self.reviewer() if rereads and answer.status != "out_of_budget" else None
+        if reviewer is None:
+            return answer
+        return (yield from self._read_again(task, asking, tracker, answer, reviewer))
 
-        scene: the first reading's; it takes over the masks of a second answer that is better.
+    def _read(
+        self, task: Task, asking: list[Tool], tracker: UsageTracker
+    ) -> Generator[Event, None, Answer]:
+        """One reading of a task: by the fast path if it is a concept, else turn by turn.
+
+        asking: the tool that asks the person, if there is one.
         """
-        best, verdict = first, "agrees"
+        scene, reviewer = task.scene, self.reviewer()
+        checks = reviewer.tools() if reviewer is not None else []
+        runner = ToolRunner([*self.tools.values(), *checks, *asking], scene, tracker)
+        messages = task.messages(registry.system_prompt())
+        review = AnswerReview(reviewer, self.effort, task)
+        loop = TurnLoop(self.planner, runner, review, messages, tracker)
+        began = scene.segmenter_seconds
         try:
-            second = yield from run.events()
+            conclusion = yield from self._fast_path(task, runner, messages)
+            status: Status = "answered"
+            if conclusion is None:
+                conclusion, status = yield from loop.run()
+        finally:
+            tracker.segmenter_seconds += scene.segmenter_seconds - began
+        return self._answer(task, conclusion, status, messages, tracker)
+
+    def _fast_path(
+        self, task: Task, runner: ToolRunner, messages: list[Message]
+    ) -> Generator[Event, None, Conclusion | None]:
+        """The answer to a task that is a concept, if the effort allows that and it is clear."""
+        if not self.effort.fast_path or task.history:
+            return None
+        concept = registry.atomic_concept(task.query)
+        if concept is None:
+            return None
+        return (yield from answer_concept(*concept, runner, messages))
+
+    def _read_again(
+        self,
+        task: Task,
+        asking: list[Tool],
+        tracker: UsageTracker,
+        first: Answer,
+        reviewer: Reviewer,
+    ) -> Generator[Event, None, Answer]:
+        """The better of an answer and that of a second reading, from scratch.
+
+        The task's scene takes over the masks of a second answer that is better.
+        """
+        again = replace(task, scene=Scene(task.scene.image, self.segmenter))
+        best = first
+        try:
+            second = yield from self._read(again, asking, tracker)
         except ModelError as error:
             verdict = f"failed ({error})"
         else:
-            if second.status == "out_of_budget":
-                verdict = "came to no end"
-            elif not _agree(first, second):
-                pair = [Candidate(one.text, one.masks, one.numbers) for one in (first, second)]
-                with run.checking():
-                    better = checks.better(scene.image, first.query, *pair)
-                if better is pair[1]:
-                    best = second
-                    scene.adopt(run.scene)
-                verdict = f"differs; the {'second' if best is second else 'first'} answer is kept"
+            with tracker.timed("checks"):
+                best, verdict = compare_readings(reviewer, first, second)
+            if best is second:
+                task.scene.adopt(again.scene)
         yield ChecksFinished(f"second reading: {verdict}")
-        usage = first.usage.followed_by(run.usage())
-        return replace(best, usage=usage)
+        return replace(best, usage=tracker.usage(self.effort.name))
+
+    def _answer(
+        self,
+        task: Task,
+        conclusion: Conclusion,
+        status: Status,
+        messages: Sequence[Message],
+        tracker: UsageTracker,
+    ) -> Answer:
+        mentioned = [n for mention in conclusion.mentions for n in mention.numbers]
+        context = tuple(dict.fromkeys(n for n in mentioned if n not in conclusion.numbers))
+        return Answer(
+            query=task.query,
+            text=conclusion.text,
+            status=status,
+            masks=task.scene.select(conclusion.numbers),
+            numbers=conclusion.numbers,
+            usage=tracker.usage(self.effort.name),
+            messages=tuple(messages),
+            planner=self.planner.name,
+            segmenter=self.segmenter.name,
+            image=task.scene.image,
+            mentions=conclusion.mentions,
+            context_masks=task.scene.select(context),
+            context_numbers=context,
+        )
 
     def _scene(self, image: ImageSource) -> Scene:
         return Scene(load_image(image, max_megapixels=self.max_megapixels), self.segmenter)
-
-
-def last_answer(events: Generator[Event, None, None]) -> Answer:
-    """Drain a stream."""
-    for event in events:
-        if isinstance(event, Finished):
-            return event.answer
-    raise AssertionError("a stream ends with Finished")
-
-
-def checked_query(query: str) -> str:
-    """The question without spaces around it; raises InputError."""
-    if not isinstance(query, str):
-        raise InputError(f"the question is {query!r:.80}, not text")
-    if not query.strip():
-        raise InputError("the question is empty; ask something such as 'the leftmost red car'")
-    if len(query) > MAX_QUERY_CHARACTERS:
-        raise InputError(
-            f"the question has {len(query)} characters, the limit is {MAX_QUERY_CHARACTERS}"
-        )
-    return replace_surrogates(query.strip())
-
-
-def _agree(first: Answer, second: Answer) -> bool:
-    """Whether two answers mark the same pixels."""
-    if not first.numbers or not second.numbers:
-        return first.numbers == second.numbers
-    overlap = first.masks.union().overlap(second.masks.union())
-    return bool(overlap[0, 0] >= AGREEING_IOU)

@@ -1,22 +1,23 @@
-"""A chat: several questions about one image, whose masks and words stay."""
+"""A chat: several questions about one image, whose masks and messages stay."""
 
 import threading
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TypeAlias
 
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError
-from sam3_agent.events import Event, Finished
-from sam3_agent.loop import LAST_TURN, Asked
+from sam3_agent.events import Event, Finished, final_answer
+from sam3_agent.loop import LAST_TURN
 from sam3_agent.messages import Message
 from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Scene
+from sam3_agent.task import Task, checked_query
 
-if TYPE_CHECKING:
-    from sam3_agent.agent import Agent
+MAX_EARLIER, MAX_EARLIER_TEXT = 5, 400
+"""Earlier questions that a reviewer gets, and characters of each and of its answer."""
 
-MAX_REMEMBERED, MAX_EARLIER = 5, 400
-"""Earlier questions that fresh eyes are told of, and characters of each and of its answer."""
+StreamTask: TypeAlias = Callable[[Task], Generator[Event, None, None]]
+"""Answers a task, such as `Agent.stream_task`."""
 
 
 class Chat:
@@ -27,36 +28,26 @@ class Chat:
     time; each has the agent's whole budget.
     """
 
-    def __init__(self, agent: "Agent", scene: Scene) -> None:
+    def __init__(self, stream_task: StreamTask, scene: Scene) -> None:
         self.scene = scene
         self.answers: list[Answer] = []
-        self._agent = agent
+        self._stream_task = stream_task
         self._messages: tuple[Message, ...] = ()
         self._busy = threading.Lock()
 
     def ask(self, query: str) -> Answer:
         """Answer the next question; raises as `Agent.ask`."""
-        from sam3_agent.agent import last_answer
-
-        return last_answer(self.stream(query))
+        return final_answer(self.stream(query))
 
     def stream(self, query: str) -> Generator[Event, None, None]:
         """`ask` as typed events; the last is Finished."""
-        from sam3_agent.agent import checked_query
-
         return self._events(checked_query(query))
 
     def _events(self, query: str) -> Generator[Event, None, None]:
         if not self._busy.acquire(blocking=False):
             raise InputError("this chat is still answering; wait, or open another chat")
         try:
-            said = [
-                f"Earlier: {shorten(one.query, MAX_EARLIER)} -> {shorten(one.text, MAX_EARLIER)}\n"
-                for one in self.answers[-MAX_REMEMBERED:]
-            ]
-            answered = self.answers[-1].numbers if self.answers else ()
-            asked = Asked(self.scene, query, self._messages, answered, "".join(said))
-            for event in self._agent.answering(asked):
+            for event in self._stream_task(self._task(query)):
                 if isinstance(event, Finished):
                     self.answers.append(event.answer)
                     self._messages = _continued(event.answer)
@@ -64,11 +55,20 @@ class Chat:
                 yield event
         finally:
             self._busy.release()
-        yield event
+        yield event  # only now: whoever holds a finished stream does not block the next question
+
+    def _task(self, query: str) -> Task:
+        earlier = [
+            f"Earlier: {shorten(one.query, MAX_EARLIER_TEXT)} -> "
+            f"{shorten(one.text, MAX_EARLIER_TEXT)}\n"
+            for one in self.answers[-MAX_EARLIER:]
+        ]
+        answered = self.answers[-1].numbers if self.answers else ()
+        return Task(self.scene, query, self._messages, answered, "".join(earlier))
 
 
 def _continued(answer: Answer) -> tuple[Message, ...]:
-    """A conversation as the next question finds it: with its end, and without its last turn."""
+    """A conversation as the next question continues it: with its end, without its last turn."""
     kept = tuple(one for one in answer.messages if (one.role, one.text) != ("user", LAST_TURN))
-    cut_off = answer.status == "out_of_budget"
-    return (*kept, Message("assistant", answer.text)) if cut_off else kept
+    ended_early = answer.status == "out_of_budget"
+    return (*kept, Message("assistant", answer.text)) if ended_early else kept

@@ -11,13 +11,10 @@
             │   └── DeadlineError   no time is left; the agent ends the run with the best so far
             └── SegmenterError
 
-Anything else that is raised is a bug and flies.
+Anything else that is raised is a bug, and is not caught.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sam3_agent.usage import TokenUsage, Usage
+from sam3_agent.usage import TokenUsage, Usage
 
 
 class ToolError(Exception):
@@ -30,7 +27,7 @@ class Sam3AgentError(Exception):
     usage: what the question had cost until then; None where no question was being answered.
     """
 
-    usage: "Usage | None" = None
+    usage: Usage | None = None
 
 
 class InputError(Sam3AgentError):
@@ -52,18 +49,18 @@ class ModelError(Sam3AgentError):
 class PlannerError(ModelError):
     """The planner cannot go on; its cause is attached.
 
-    tries: requests that were sent in vain. spent: what they cost, and answers that cannot be used;
-        None when no more than the tries is known.
+    tries: requests that failed. spent: what these cost, and replies that cannot be used; when it is
+        not given, the tries are all that is known of it.
     """
 
-    def __init__(self, message: str, tries: int = 0, spent: "TokenUsage | None" = None) -> None:
+    def __init__(self, message: str, tries: int = 0, spent: TokenUsage | None = None) -> None:
         super().__init__(message)
         self.tries = tries
-        self.spent = spent
+        self.spent = TokenUsage(retries=tries) if spent is None else spent
 
 
 class DeadlineError(PlannerError):
-    """A planner that would have to go on after the time of the question is over."""
+    """The time of the question is over before the planner can reply."""
 
 
 class SegmenterError(ModelError):

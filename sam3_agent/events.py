@@ -1,5 +1,6 @@
-"""What `Agent.stream` tells while it works, in the order in which it happens."""
+"""The events of `Agent.stream`, in the order in which they happen."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,7 +10,7 @@ from sam3_agent.messages import Message, ToolCall
 
 @dataclass(frozen=True)
 class TurnStarted:
-    """The planner is about to be asked; `turn` counts from 1 to `max_turns`."""
+    """A call of the planner begins; `turn` counts from 1 to `max_turns`."""
 
     turn: int
     max_turns: int
@@ -31,7 +32,7 @@ class ToolStarted:
 
 @dataclass(frozen=True)
 class ToolFinished:
-    """What a tool call gave back to the planner; `failed` when it could not be run as written."""
+    """The result of a call; `failed` when it could not be run as written."""
 
     call: ToolCall
     message: Message
@@ -40,14 +41,14 @@ class ToolFinished:
 
 @dataclass(frozen=True)
 class ChecksFinished:
-    """What was checked beside the conversation, in words, such as by fresh eyes."""
+    """The result, in words, of a check outside the conversation, such as by the verifier."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over; always the last event."""
+    """The question is answered; always the last event."""
 
     answer: Answer
 
@@ -55,3 +56,11 @@ class Finished:
 Event: TypeAlias = (
     TurnStarted | PlannerReplied | ToolStarted | ToolFinished | ChecksFinished | Finished
 )
+
+
+def final_answer(events: Iterable[Event]) -> Answer:
+    """The answer with which the events of a question end."""
+    for event in events:
+        if isinstance(event, Finished):
+            return event.answer
+    raise AssertionError("the events of a question end with Finished")

@@ -1,15 +1,11 @@
-"""A run: one question on its way from the planner's first turn to an answer."""
+"""The turn loop: asks the planner, runs its tool calls, and reviews its answer."""
 
-import contextlib
-import json
-import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from sam3_agent import registry
-from sam3_agent.answer import Answer, Status
-from sam3_agent.errors import DeadlineError, PlannerError, PromptError, ToolError
+from sam3_agent.answer import Status
+from sam3_agent.budget import UsageTracker
+from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.events import (
     ChecksFinished,
     Event,
@@ -19,27 +15,12 @@ from sam3_agent.events import (
     TurnStarted,
 )
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.observations import UserQuestion
-from sam3_agent.reply import sanitize_reply
-from sam3_agent.review import Checks
-from sam3_agent.sanitize import one_line
-from sam3_agent.scene import Scene
+from sam3_agent.planner import Planner
+from sam3_agent.reply import ask_planner
+from sam3_agent.review import AnswerReview
 from sam3_agent.text_answer import answer_text, text_answer
-from sam3_agent.tool import Conclusion, Tool, tool_named
-from sam3_agent.usage import Usage, UsageTracker, current_tracker, deadline, usage_of
-from sam3_agent.vocabulary import unknown_part
-
-if TYPE_CHECKING:
-    from sam3_agent.agent import Agent
-
-MAX_CALLS = 16
-"""Calls in one reply that are run; each further one is answered with an error."""
-
-MAX_TOLD = 600
-"""Characters of an error that a planner is told."""
-
-CLEAR_PRESENCE = 0.8
-"""From here on a concept is taken to be there without a planner's look."""
+from sam3_agent.tool import Conclusion
+from sam3_agent.tool_runner import ToolRunner
 
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
@@ -49,337 +30,135 @@ DOUBTS = (
 )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question in its place: the scene, and what was said about it before.
-
-    context: earlier questions and answers of a chat, in words; empty for a first question.
-    """
-
-    scene: Scene
-    query: str
-    history: tuple[Message, ...] = ()
-    answered: tuple[int, ...] = ()
-    context: str = ""
-
-
-class Run:
-    """One reading of a question by an agent's planner; what it costs goes to `account`.
-
-    person: the tool with which the planner may ask the person.
-    """
+class TurnLoop:
+    """Answers one task turn by turn; `messages`, the conversation, grows as it runs."""
 
     def __init__(
-        self, agent: "Agent", asked: Asked, account: UsageTracker, person: Tool | None = None
+        self,
+        planner: Planner,
+        runner: ToolRunner,
+        review: AnswerReview,
+        messages: list[Message],
+        tracker: UsageTracker,
     ) -> None:
-        self.agent, self.asked, self.scene, self.account = agent, asked, asked.scene, account
-        self.checks = agent.checks()
-        self.tools = {tool.name: tool for tool in self._offered(person)}
-        self.scene.begin_question()
-        self.segmenter_began = self.scene.segmenter_seconds
-        self.planner_seconds = self.checks_seconds = 0.0
-        self.turns = self.tool_calls = self.tool_errors = self.mistakes = 0
-        self.checked = False
-        self.doubted: Conclusion | None = None
-        self.reminded = False
-        self.texts: list[str] = []
-        question = Message(
-            "user",
-            asked.query,
-            () if asked.history else (self.scene.image,),
-            question=UserQuestion(asked.answered, self.scene.vocabulary),
-        )
-        before = asked.history or (Message("system", registry.system_prompt()),)
-        self.messages = [*before, question]
+        self.planner, self.runner, self.review = planner, runner, review
+        self.messages, self.tracker, self.budget = messages, tracker, tracker.budget
+        self.turns = self.mistakes = 0
+        self.texts: list[str] = []  # of the replies since the last tool call
+        self.reminded = False  # that a reply needs a tool call
 
-    def events(self) -> Generator[Event, None, Answer]:
-        """The run step by step; the generator's return value is the answer."""
-        if self.agent.effort.straight and not self.asked.history:
-            straight = yield from self._straight()
-            if straight is not None:
-                return straight
-        return (yield from self._turns())
-
-    def refused(self, why: str) -> Answer:
-        """The answer `unable`, with the reason, to a question that no model was asked."""
-        self.messages.append(Message("assistant", why))
-        return self._answer(Conclusion(why, (), unable=True), "unable")
-
-    def _turns(self) -> Generator[Event, None, Answer]:
-        budget = self.agent.budget
-        while (over := self._over()) is None:
-            yield TurnStarted(self.turns + 1, budget.turns)
-            if self.turns + 1 == budget.turns:
+    def run(self) -> Generator[Event, None, tuple[Conclusion, Status]]:
+        """Take turns until the planner answers or the budget is used up."""
+        while not (over := self._used_up()):
+            self.turns += 1
+            yield TurnStarted(self.turns, self.budget.turns)
+            if self.turns == self.budget.turns:
                 self.messages.append(Message("user", LAST_TURN))
             try:
                 reply = self._reply()
+            except DeadlineError as error:
+                over = f"its time ({error})"
+                break
             except PlannerError as error:
-                self.account.add("planner", usage_of(error))
-                if isinstance(error, DeadlineError):
-                    over = f"its time ({error})"
-                    break
-                if self.doubted is None:
+                if (doubted := self.review.doubted) is None:
                     raise
                 yield ChecksFinished(f"the doubted answer is sent: {error}")
-                return self._answer(self.doubted, _status(self.doubted))
+                return doubted, _status(doubted)
             yield PlannerReplied(reply)
-            if self.checks is not None and self.agent.checks() is None:
-                yield self._without_checks(self.checks)
+            if (lost := self.review.drop_lost_reviewer()) is not None:
+                self.runner.withdraw(lost.tools())
+                yield ChecksFinished(f"{lost.name} takes no pictures, so nothing is verified")
             if reply.tool_calls:
-                self.reminded, self.texts = False, []
-                self._prepare(reply.tool_calls)
-                conclusion = yield from self._calls(reply.tool_calls)
+                conclusion = yield from self._run_calls(reply.tool_calls)
             else:
-                conclusion = yield from self._text(answer_text(reply.text))
+                conclusion = yield from self._take_text(reply.text)
             if conclusion is not None:
-                return self._answer(conclusion, _status(conclusion))
-        return self._answer(self.doubted or self._best(over), "out_of_budget")
+                return conclusion, _status(conclusion)
+        return self.review.doubted or self._best_so_far(over), "out_of_budget"
 
-    def _without_checks(self, checks: Checks) -> Event:
-        """Take the checks out of a run whose verifier has turned out to take no pictures."""
-        for tool in checks.tools():
-            self.tools.pop(tool.name, None)
-        self.checks = None
-        name = self.agent.verifier.name if self.agent.verifier else "the verifier"
-        return ChecksFinished(f"{name} takes no pictures, so nothing is verified")
+    def _used_up(self) -> str:
+        """Which part of the budget is used up; "" for none."""
+        if self.turns >= self.budget.turns:
+            return f"its {self.budget.turns} turns"
+        if self.mistakes >= self.budget.mistakes:
+            last = self.messages[-1].text.removeprefix("Error: ")
+            return f"its {self.budget.mistakes} mistakes in a row (the last: {last})"
+        return self.tracker.exhausted() or ""
 
-    def _best(self, over: str | None) -> Conclusion:
-        """The best so far of a run that has used up `over`."""
-        spoken = text_answer(self.texts, self.scene)
-        if spoken is not None:
-            best, _ = spoken
-            return replace(best, text=f"{best.text}\n(It used up {over}.)")
-        return Conclusion(
-            f"The planner used up {over} without an answer; "
-            "these are the masks that its last concept call found.",
-            self.scene.last_found,
-        )
+    def _reply(self) -> Message:
+        with self.tracker.timed("planner"):
+            reply = ask_planner(
+                self.planner, "planner", self.messages, self.runner.tools.values(), self.tracker
+            )
+        self.tracker.turns += 1
+        self.messages.append(reply)
+        return reply
 
-    def _text(self, text: str) -> Generator[Event, None, Conclusion | None]:
+    def _run_calls(self, calls: Sequence[ToolCall]) -> Generator[Event, None, Conclusion | None]:
+        """Run the calls of one reply in order; the first answer among them that stands."""
+        self.texts, self.reminded = [], False
+        self.runner.prepare(calls)
+        accepted: Conclusion | None = None
+        worked, doubts = False, ""
+        for number, call in enumerate(calls, 1):
+            self.tracker.tool_calls += 1
+            yield ToolStarted(call)
+            result = self.runner.run(call, number)
+            message = result.message
+            if result.conclusion is not None and accepted is None:
+                doubts = doubts or (yield from self._review(result.conclusion))
+                if doubts:
+                    message = Message("tool", DOUBTS.format(doubts), tool_call_id=call.id)
+                else:
+                    accepted = result.conclusion
+            self.messages.append(message)
+            self.tracker.tool_errors += result.failed
+            worked = worked or not result.failed
+            yield ToolFinished(call, message, result.failed)
+        self.mistakes = 0 if worked else self.mistakes + 1
+        return accepted
+
+    def _take_text(self, text: str) -> Generator[Event, None, Conclusion | None]:
         """The answer of a reply without calls: the first time the planner is reminded to call
-        `answer`, then what it says is taken for its answer and reviewed as any other.
+        `answer`, then its text is taken for its answer and reviewed as any other.
         """
-        self.texts.append(text)
-        spoken = text_answer(self.texts, self.scene)
-        if spoken is None or not self.reminded:
+        self.texts.append(answer_text(text))
+        found = text_answer(self.texts, self.runner.scene)
+        if found is None or not self.reminded:
             self.mistakes += 1
             self.messages.append(Message("user", NO_CALL))
-            self.reminded = spoken is not None
+            self.reminded = found is not None
             return None
-        conclusion, names_masks = spoken
-        if self.doubted is not None and not names_masks:
+        conclusion, names_masks = found
+        if self.review.doubted is not None and not names_masks:
             yield ChecksFinished("the doubted answer is sent: the planner called no tool since")
-            return self.doubted
-        report, doubts = self._review(conclusion)
-        if report:
-            yield ChecksFinished(report)
+            return self.review.doubted
+        doubts = yield from self._review(conclusion)
         if doubts:
-            self.doubted = self.doubted or conclusion
             self.messages.append(Message("user", DOUBTS.format(doubts)))
             return None
         return conclusion
 
-    def _calls(self, calls: Sequence[ToolCall]) -> Generator[Event, None, Conclusion | None]:
-        """Run the calls of one reply in order; the first conclusion that stands."""
-        conclusion: Conclusion | None = None
-        worked = False
-        doubts = ""
-        for number, call in enumerate(calls, 1):
-            self.tool_calls += 1
-            yield ToolStarted(call)
-            message, failed, concluded = self._call(call, number)
-            if concluded is not None and conclusion is None:
-                if not doubts:
-                    report, doubts = self._review(concluded)
-                    if report:
-                        yield ChecksFinished(report)
-                if doubts:
-                    self.doubted, concluded = self.doubted or concluded, None
-                    message = Message("tool", DOUBTS.format(doubts), tool_call_id=call.id)
-            self.messages.append(message)
-            conclusion = conclusion or concluded
-            worked = worked or not failed
-            yield ToolFinished(call, message, failed)
-        self.mistakes = 0 if worked else self.mistakes + 1
-        return conclusion
+    def _review(self, conclusion: Conclusion) -> Generator[Event, None, str]:
+        """The doubts about an answer; "" for an answer that stands."""
+        # in the last turn the planner could not act on doubts
+        if self.turns >= self.budget.turns or not self.review.is_due(conclusion):
+            return ""
+        with self.tracker.timed("checks"):
+            report, doubts = self.review.check(conclusion)
+        yield ChecksFinished(report)
+        return doubts
 
-    def _straight(self) -> Generator[Event, None, Answer | None]:
-        """A question that is itself a concept, asked without the planner; None if not clear."""
-        concept = registry.atomic_concept(self.asked.query)
-        if concept is None:
-            return None
-        phrase, single = concept
-        if unknown_part(phrase, self.scene.vocabulary):
-            return None
-        try:
-            (finding,) = self.scene.segment([phrase])
-        except PromptError:
-            return None
-        count = len(finding.numbers)
-        clear = finding.presence >= CLEAR_PRESENCE and (count == 1 if single else count > 0)
-        yield ChecksFinished(
-            f'"{phrase}" asked without the planner: {count} found, presence '
-            f"{finding.presence:.2f}" + ("" if clear else "; not clear, so the planner is asked")
-        )
-        if not clear:
-            return None
-        if "segment" in self.tools:  # so that a follow-up question finds the masks
-            call = ToolCall("straight", "segment", json.dumps({"phrases": [phrase]}))
-            self.messages += [Message("assistant", tool_calls=(call,)), self._call(call, 1)[0]]
-        text = f"Found {count} of “{phrase}”."
-        self.messages.append(Message("assistant", text))
-        return self._answer(Conclusion(text, finding.numbers), "answered")
-
-    def _review(self, conclusion: Conclusion) -> tuple[str, str]:
-        """What fresh eyes say about an answer, once per run, and what of it are doubts."""
-        effort = self.agent.effort
-        if self.checks is None or self.checked or self.turns >= self.agent.budget.turns:
-            return "", ""
-        if conclusion.unable:
-            return "", ""
-        if not (effort.votes and conclusion.numbers) and not effort.complete:
-            return "", ""
-        self.checked = True
-        lines, doubts = [], []
-        question = self.asked.context + self.asked.query
-        with self.checking():
-            if effort.votes and conclusion.numbers:
-                for verdict in self.checks.verdicts(
-                    self.scene, conclusion.numbers, question, effort.votes
-                ):
-                    lines.append(verdict.line())
-                    doubts += [verdict.line()] if verdict.right is False else []
-            if effort.complete:
-                found = self.checks.completeness(self.scene, question, conclusion.numbers)
-                line = found.line((self.scene.height, self.scene.width))
-                lines.append(line)
-                doubts += [line] if found.complete is False else []
-        return "\n".join(lines), "\n".join(doubts)
-
-    @contextlib.contextmanager
-    def checking(self) -> Generator[None, None, None]:
-        """Time spent on checks."""
-        began = time.monotonic()
-        try:
-            with self._accounted():
-                yield
-        finally:
-            self.checks_seconds += time.monotonic() - began
-
-    @contextlib.contextmanager
-    def _accounted(self) -> Generator[None, None, None]:
-        """Whoever asks a model in here heeds the deadline, and finds the ledger.
-
-        Set around each step and not around the run, whose steps may come from several threads.
-        """
-        limit, account = deadline.set(self.account.deadline), current_tracker.set(self.account)
-        try:
-            yield
-        finally:
-            deadline.reset(limit)
-            current_tracker.reset(account)
-
-    def _offered(self, person: Tool | None) -> list[Tool]:
-        """The agent's tools, the checks that there are, and the way to ask the person."""
-        tools = list(self.agent.tools.values())
-        if self.checks is not None:
-            tools += self.checks.tools()
-        if person is not None:
-            tools.append(person)
-        return tools
-
-    def _over(self) -> str | None:
-        """Which part of the budget is spent, if any."""
-        budget = self.agent.budget
-        if self.turns >= budget.turns:
-            return f"its {budget.turns} turns"
-        if self.mistakes >= budget.mistakes:
-            last = self.messages[-1].text.removeprefix("Error: ")
-            return f"its {budget.mistakes} mistakes in a row (the last: {last})"
-        return self.account.exhausted()
-
-    def _reply(self) -> Message:
-        began = time.monotonic()
-        try:
-            with self._accounted():
-                reply = self.agent.planner.reply(tuple(self.messages), tuple(self.tools.values()))
-        finally:
-            self.planner_seconds += time.monotonic() - began
-        reply = sanitize_reply(reply)
-        self.account.add("planner", reply.spent)
-        self.turns += 1
-        self.messages.append(reply)
-        return reply
-
-    def _prepare(self, calls: Sequence[ToolCall]) -> None:
-        """Let a tool do the work of its calls together; what is wrong is told call by call."""
-        together: dict[str, list[dict[str, Any]]] = {}
-        for call in calls[:MAX_CALLS]:
-            name = tool_named(call.name, self.tools)
-            if name is not None:
-                with contextlib.suppress(ToolError):
-                    arguments = self.tools[name].checked(call.arguments)
-                    together.setdefault(name, []).append(arguments)
-        for name, several in together.items():
-            prepare = self.tools[name].prepare
-            if prepare is not None and len(several) > 1:
-                with contextlib.suppress(ToolError, PromptError):
-                    prepare(self.scene, several)
-
-    def _call(self, call: ToolCall, number: int) -> tuple[Message, bool, Conclusion | None]:
-        """Run the reply's tool call of this number: what it gave, whether it failed."""
-        try:
-            name = tool_named(call.name, self.tools)
-            if name is None:
-                known = ", ".join(self.tools)
-                raise ToolError(f"there is no tool {call.name!r}; the tools are: {known}")
-            if number > MAX_CALLS:
-                raise ToolError(f"not run: one reply may have at most {MAX_CALLS} calls")
-            with self._accounted():
-                result = self.tools[name].run(self.scene, call.arguments)
-        except (ToolError, PromptError) as error:
-            self.tool_errors += 1
-            told = one_line(str(error), MAX_TOLD, middle=True)
-            return Message("tool", f"Error: {told}", tool_call_id=call.id), True, None
-        if isinstance(result, Conclusion):
-            return Message("tool", "Answered.", tool_call_id=call.id), False, result
-        message = Message(
-            "tool", result.text, result.pictures, tool_call_id=call.id, findings=result.findings
-        )
-        return message, False, None
-
-    def usage(self) -> Usage:
-        """What the run has cost so far, and the question in all."""
-        return Usage(
-            effort=self.agent.effort.name,
-            turns=self.turns,
-            tool_calls=self.tool_calls,
-            tool_errors=self.tool_errors,
-            spent=self.account.total,
-            parts=dict(self.account.parts),
-            seconds=self.account.seconds,
-            planner_seconds=self.planner_seconds,
-            checks_seconds=self.checks_seconds,
-            segmenter_seconds=self.scene.segmenter_seconds - self.segmenter_began,
-        )
-
-    def _answer(self, conclusion: Conclusion, status: Status) -> Answer:
-        mentioned = [n for mention in conclusion.mentions for n in mention.numbers]
-        beside = tuple(dict.fromkeys(n for n in mentioned if n not in conclusion.numbers))
-        return Answer(
-            query=self.asked.query,
-            text=conclusion.text,
-            status=status,
-            masks=self.scene.select(conclusion.numbers),
-            numbers=conclusion.numbers,
-            usage=self.usage(),
-            messages=tuple(self.messages),
-            planner=self.agent.planner.name,
-            segmenter=self.agent.segmenter.name,
-            image=self.scene.image,
-            mentions=conclusion.mentions,
-            context_masks=self.scene.select(beside),
-            context_numbers=beside,
+    def _best_so_far(self, over: str) -> Conclusion:
+        """The answer of a planner that used up `over` before it gave one."""
+        found = text_answer(self.texts, self.runner.scene)
+        if found is not None:
+            best, _ = found
+            return replace(best, text=f"{best.text}\n(It used up {over}.)")
+        return Conclusion(
+            f"The planner used up {over} without an answer; "
+            "these are the masks that its last concept call found.",
+            self.runner.scene.last_found,
         )
 
 

@@ -76,7 +76,7 @@ class Planner(Protocol):
         """The next `assistant` message, normally with tool calls.
 
         Raises PlannerError when no reply can be had. A planner that waits or retries heeds
-        `usage.deadline`.
+        `budget.deadline`.
         """
 
 

@@ -11,7 +11,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.planner import Planner, sees
-from sam3_agent.review import Checks
+from sam3_agent.review import Reviewer
 from sam3_agent.segmenter import Segmenter, prompts_of
 from sam3_agent.tool import Tool
 
@@ -126,11 +126,11 @@ def segmenter(name: str | None = None) -> Segmenter:
     return Sam3Segmenter(str(Path(name).expanduser()) if name.startswith("~") else name)
 
 
-def checks(model: Planner) -> Checks:
+def reviewer(model: Planner) -> Reviewer:
     """Independent checks by a model."""
-    from sam3_agent.tools.judge import Checker
+    from sam3_agent.tools.judge import Judge
 
-    return Checker(model, prompt)
+    return Judge(model, prompt)
 
 
 def ask_person_tool(ask: Callable[[str], str]) -> Tool:

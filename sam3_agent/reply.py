@@ -1,9 +1,14 @@
-"""A planner's reply as it goes into a conversation."""
+"""Asks a planner for one reply, checks it, and notes what it cost."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from sam3_agent.budget import UsageTracker
+from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message
+from sam3_agent.planner import Planner, checked_reply
 from sam3_agent.sanitize import MAX_ARGUMENTS, replace_surrogates, shorten
+from sam3_agent.tool import Tool
 
 MAX_TEXT = 20_000
 """Characters of a reply's text that are kept; of a longer one the middle is left out."""
@@ -12,8 +17,28 @@ MAX_TOOL_NAME = 100
 """Characters of the name of a called tool that are kept."""
 
 
-def sanitize_reply(reply: Message) -> Message:
-    """The reply with encodable, bounded texts."""
+def ask_planner(
+    planner: Planner,
+    part: str,
+    messages: Sequence[Message],
+    tools: Iterable[Tool],
+    tracker: UsageTracker,
+) -> Message:
+    """The reply of a planner, with encodable, bounded texts.
+
+    part: what the tracker adds its cost to, that of a failure, too. Raises PlannerError when the
+    planner fails or returns something else than a reply.
+    """
+    try:
+        reply = checked_reply(planner, planner.reply(tuple(messages), tuple(tools)))
+    except PlannerError as error:
+        tracker.add(part, error.spent)
+        raise
+    tracker.add(part, reply.spent)
+    return _sanitized(reply)
+
+
+def _sanitized(reply: Message) -> Message:
     calls = tuple(
         replace(
             call,

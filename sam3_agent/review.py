@@ -1,18 +1,72 @@
-"""The seam to independent checks: what the agent asks of fresh eyes before it answers."""
+"""Review: when an answer is checked, by what, and what becomes of doubts.
 
-from collections.abc import Sequence
+- The verifier judges each mask of an answer by itself, with several votes on request.
+- The recall check looks for what the answer misses.
+- Self-consistency reads the question again from scratch, and compares two answers that differ.
+
+Each check is a model call of its own that knows nothing of the conversation. Doubts go back to the
+planner once; the answer that it gives then stands, be it the same.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from sam3_agent.images import Pixels
-from sam3_agent.masks import Masks
+from sam3_agent.answer import Answer
+from sam3_agent.errors import InputError
 from sam3_agent.scene import Scene
-from sam3_agent.tool import Tool
+from sam3_agent.task import Task
+from sam3_agent.tool import Conclusion, Tool
+
+AGREEING_IOU = 0.8
+"""Two answers whose masks together overlap at least this much agree."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Which checks an answer gets; what each buys is measured in evals/LOG.md.
+
+    fast_path: a question that is itself a concept ("red cars") goes to the segmenter without the
+        planner when its presence is clear. votes: how often each mask of an answer is verified.
+    complete: whether the recall check runs. readings: how often the question is read from scratch;
+        of two different answers the better one is chosen by comparison.
+    """
+
+    name: str
+    fast_path: bool = False
+    votes: int = 0
+    complete: bool = False
+    readings: int = 1
+
+    @property
+    def checks(self) -> bool:
+        """Whether anything is checked at all."""
+        return self.votes > 0 or self.complete or self.readings > 1
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Effort":
+        """The effort of a recording, in which `fast_path` was once called `straight`."""
+        return cls(**{"fast_path" if k == "straight" else k: v for k, v in values.items()})
+
+
+FAST = Effort("fast", fast_path=True)
+BALANCED = Effort("balanced", votes=1)
+EXHAUSTIVE = Effort("exhaustive", votes=1, complete=True)
+THOROUGH = Effort("thorough", votes=3, complete=True, readings=2)
+
+EFFORTS = {effort.name: effort for effort in (FAST, BALANCED, EXHAUSTIVE, THOROUGH)}
+
+
+def effort_named(name: str) -> Effort:
+    """The effort of this name; InputError for another."""
+    if name not in EFFORTS:
+        raise InputError(f"the effort is {name!r}; choose {', '.join(EFFORTS)}")
+    return EFFORTS[name]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether one mask is right; None when nobody could tell.
+    """Whether one mask is right; None when that could not be judged.
 
     confidence: 0..1, with several votes times the part of them that agreed.
     """
@@ -24,14 +78,14 @@ class Verdict:
 
     def line(self) -> str:
         """The verdict as a planner reads it."""
-        said = {True: "right", False: "WRONG", None: "not judged"}[self.right]
+        result = {True: "right", False: "WRONG", None: "not judged"}[self.right]
         sure = "" if self.right is None else f" ({self.confidence:.2f})"
-        return f"mask {self.number}: {said}{sure}: {self.reason}"
+        return f"mask {self.number}: {result}{sure}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """Whether everything is found; None when nobody could tell.
+    """Whether everything is found; None when that could not be judged.
 
     what: what is missing, in words. regions: where, x0 y0 x1 y1 in pixels.
     """
@@ -56,17 +110,16 @@ class Completeness:
         return f"MISSING: {self.what}" + (f"; look again at {places}" if places else "")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """An answer that is compared with another: its words, masks and their numbers."""
+class Reviewer(Protocol):
+    """Independent checks by a model."""
 
-    text: str
-    masks: Masks
-    numbers: tuple[int, ...]
+    @property
+    def name(self) -> str:
+        """The name of the model."""
 
-
-class Checks(Protocol):
-    """Fresh eyes: each question is a model call of its own that knows nothing of the others."""
+    @property
+    def available(self) -> bool:
+        """False once the model has turned out to take no pictures."""
 
     def tools(self) -> list[Tool]:
         """The checks that a planner may ask for."""
@@ -79,7 +132,73 @@ class Checks(Protocol):
     def completeness(self, scene: Scene, query: str, numbers: Sequence[int]) -> Completeness:
         """Whether these masks are all that a question asks for."""
 
-    def better(
-        self, image: Pixels, query: str, first: Candidate, second: Candidate
-    ) -> Candidate | None:
-        """The better of two answers; None when that is not clear."""
+    def better(self, first: Answer, second: Answer) -> Answer | None:
+        """The better of two answers to one question; None when that is not clear."""
+
+
+class AnswerReview:
+    """Checks the first answer of one reading of a task, as its effort says.
+
+    doubted: the answer that the check had doubts about. It is given in the end if the planner gives
+    no other.
+    """
+
+    def __init__(self, reviewer: Reviewer | None, effort: Effort, task: Task) -> None:
+        self._reviewer, self._effort, self._task = reviewer, effort, task
+        self._checked = False
+        self.doubted: Conclusion | None = None
+
+    def is_due(self, conclusion: Conclusion) -> bool:
+        """Whether an answer is to be checked."""
+        if self._reviewer is None or self._checked or conclusion.unable:
+            return False
+        return self._effort.complete or bool(self._effort.votes and conclusion.numbers)
+
+    def check(self, conclusion: Conclusion) -> tuple[str, str]:
+        """What the checks find about an answer, and what of it are doubts; a line for each.
+
+        An answer that follows is not checked.
+        """
+        reviewer, effort, scene = self._reviewer, self._effort, self._task.scene
+        assert reviewer is not None, "only an answer that is due is checked"
+        self._checked = True
+        question = self._task.context + self._task.query
+        lines, doubts = [], []
+        if effort.votes and conclusion.numbers:
+            for verdict in reviewer.verdicts(scene, conclusion.numbers, question, effort.votes):
+                lines.append(verdict.line())
+                doubts += [verdict.line()] if verdict.right is False else []
+        if effort.complete:
+            found = reviewer.completeness(scene, question, conclusion.numbers)
+            line = found.line((scene.height, scene.width))
+            lines.append(line)
+            doubts += [line] if found.complete is False else []
+        if doubts:
+            self.doubted = conclusion
+        return "\n".join(lines), "\n".join(doubts)
+
+    def drop_lost_reviewer(self) -> Reviewer | None:
+        """The reviewer, once its model has turned out to take no pictures; it checks no more."""
+        if self._reviewer is None or self._reviewer.available:
+            return None
+        lost, self._reviewer = self._reviewer, None
+        return lost
+
+
+def compare_readings(reviewer: Reviewer, first: Answer, second: Answer) -> tuple[Answer, str]:
+    """The better of two answers from scratch, and how they compare, in words."""
+    if second.status == "out_of_budget":
+        return first, "came to no end"
+    if _agree(first, second):
+        return first, "agrees"
+    if reviewer.better(first, second) is second:
+        return second, "differs; the second answer is kept"
+    return first, "differs; the first answer is kept"
+
+
+def _agree(first: Answer, second: Answer) -> bool:
+    """Whether two answers mark the same pixels."""
+    if not first.numbers or not second.numbers:
+        return first.numbers == second.numbers
+    overlap = first.masks.union().overlap(second.masks.union())
+    return bool(overlap[0, 0] >= AGREEING_IOU)

@@ -1,4 +1,4 @@
-"""Consultations: questions to a model outside the conversation, each answered by filling a form."""
+"""Structured output: questions to a model outside the conversation, answered by a schema."""
 
 import contextvars
 from collections.abc import Mapping, Sequence
@@ -6,96 +6,93 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from sam3_agent.budget import Budget, UsageTracker, current_tracker
 from sam3_agent.errors import PlannerError, ToolError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, sees
-from sam3_agent.reply import sanitize_reply
+from sam3_agent.reply import ask_planner
 from sam3_agent.tool import Tool, tool_named
-from sam3_agent.usage import Budget, UsageTracker, current_tracker, usage_of
 
-MAX_AT_ONCE = 8
-"""Questions that are asked side by side."""
+MAX_PARALLEL = 8
+"""Questions that are asked in parallel."""
 
-TRIES = 2
-"""How often a model is asked that does not fill the form."""
+ATTEMPTS = 2
+"""How often a question is asked when the reply does not fit the schema."""
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """A filled form, or why there is none."""
+class StructuredReply:
+    """The values of a reply that fits the schema, or why there are none."""
 
     values: Mapping[str, Any] | None
     failure: str = ""
 
 
-def consult(
-    model: Planner, part: str, system: str, questions: Sequence[Message], form: Tool
-) -> list[Opinion]:
-    """One Opinion per question, in order, each from a fresh conversation.
+def ask_structured(
+    model: Planner, part: str, system: str, questions: Sequence[Message], schema: Tool
+) -> list[StructuredReply]:
+    """One StructuredReply per question, in order, each from a conversation of its own.
 
-    form: the one tool that the model may call; its checked arguments are the opinion. What it costs
-    goes to the current ledger as `part`, and nothing is asked once the budget is spent. What the
-    model does wrong, and that it cannot be reached, is an opinion without values.
+    schema: the one tool that the model may call; its checked arguments are the values. The cost
+    goes to the current tracker as `part`, and nothing is asked once the budget is used up. A model
+    that fails, or does not keep to the schema, gives a reply without values.
     """
-    account = current_tracker.get() or UsageTracker(Budget())
+    tracker = current_tracker.get() or UsageTracker(Budget())
     saw = sees(model)
 
-    def ask(question: Message) -> Opinion:
+    def ask(question: Message) -> StructuredReply:
+        lost = StructuredReply(None, f"{model.name} takes no pictures")
         if saw and not sees(model):
-            return Opinion(None, f"{model.name} takes no pictures")
-        opinion = _asked(model, part, [Message("system", system), question], form, account)
-        # what it says of a picture that its server turned out not to take is worth nothing
-        return (
-            Opinion(None, f"{model.name} takes no pictures") if saw and not sees(model) else opinion
-        )
+            return lost
+        reply = _ask(model, part, [Message("system", system), question], schema, tracker)
+        # a reply about pictures that its server turned out not to take is worth nothing
+        return lost if saw and not sees(model) else reply
 
     if len(questions) < 2:
         return [ask(question) for question in questions]
-    with ThreadPoolExecutor(min(MAX_AT_ONCE, len(questions))) as pool:
-        waiting = [
+    with ThreadPoolExecutor(min(MAX_PARALLEL, len(questions))) as pool:
+        futures = [
             pool.submit(contextvars.copy_context().run, ask, question) for question in questions
         ]
         try:
-            return [one.result() for one in waiting]
+            return [future.result() for future in futures]
         except BaseException:  # Ctrl-C, too: what has not been asked yet is not
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _asked(
-    model: Planner, part: str, messages: list[Message], form: Tool, account: UsageTracker
-) -> Opinion:
+def _ask(
+    model: Planner, part: str, messages: list[Message], schema: Tool, tracker: UsageTracker
+) -> StructuredReply:
     problem = ""
-    for _ in range(TRIES):
-        over = account.exhausted()
+    for _ in range(ATTEMPTS):
+        over = tracker.exhausted()
         if over is not None:
-            return Opinion(None, f"the budget is used up: {over}")
+            return StructuredReply(None, f"the budget is used up: {over}")
         try:
-            reply = sanitize_reply(model.reply(tuple(messages), (form,)))
+            reply = ask_planner(model, part, messages, (schema,), tracker)
         except PlannerError as error:
-            account.add(part, usage_of(error))
-            return Opinion(None, str(error))
-        account.add(part, reply.spent)
-        problem = f"you did not call `{form.name}`; call it"
-        answers, filled = [], []
+            return StructuredReply(None, str(error))
+        problem = f"you did not call `{schema.name}`; call it"
+        results, fitting = [], []
         for call in reply.tool_calls:
             try:
-                if tool_named(call.name, (form.name,)):
-                    filled.append(form.checked(call.arguments))
+                if tool_named(call.name, (schema.name,)):
+                    fitting.append(schema.checked(call.arguments))
             except ToolError as error:
                 problem = str(error)
-            answers.append(Message("tool", f"Error: {problem}", tool_call_id=call.id))
-        if filled:
-            return Opinion(_joined(filled))
-        messages = [*messages, reply, *(answers or [Message("user", f"Error: {problem}")])]
-    return Opinion(None, f"{model.name} gave no usable opinion ({problem})")
+            results.append(Message("tool", f"Error: {problem}", tool_call_id=call.id))
+        if fitting:
+            return StructuredReply(_joined(fitting))
+        messages = [*messages, reply, *(results or [Message("user", f"Error: {problem}")])]
+    return StructuredReply(None, f"{model.name} gave no usable reply ({problem})")
 
 
-def _joined(forms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The first of several filled forms, its lists followed by those of the others."""
+def _joined(calls: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The arguments of the first of several calls, its lists followed by those of the others."""
     return {
-        name: [one for form in forms for one in form.get(name, ())]
+        name: [one for call in calls for one in call.get(name, ())]
         if isinstance(value, list)
         else value
-        for name, value in forms[0].items()
+        for name, value in calls[0].items()
     }

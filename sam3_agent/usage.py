@@ -1,13 +1,8 @@
-"""What a run costs, and the budget that it must stay in."""
+"""What model calls and questions cost."""
 
-import threading
-import time
 from collections.abc import Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-from sam3_agent.errors import InputError, PlannerError
 
 
 @dataclass(frozen=True)
@@ -57,19 +52,14 @@ class TokenUsage:
         return TokenUsage(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
 
 
-def usage_of(error: PlannerError) -> TokenUsage:
-    """What a planner's failure cost, as far as it is known."""
-    return TokenUsage(retries=error.tries) if error.spent is None else error.spent
-
-
 @dataclass(frozen=True)
 class Usage:
     """What one question cost.
 
     effort: which checks were to be made. turns: replies of the planner. tool_calls: calls that it
     asked for. tool_errors: those among them that could not be run as written. spent: what all model
-    calls cost; parts: who spent it (`planner`, `verify`, `check_complete`, `compare`). The rest are
-    seconds of wall time; those of checks that run side by side count once.
+    calls cost; parts: which part spent it (`planner`, `verify`, `check_complete`, `compare`). The
+    rest are seconds of wall time; those of checks that run in parallel count once.
     """
 
     effort: str = ""
@@ -84,7 +74,7 @@ class Usage:
     segmenter_seconds: float = 0.0
 
     def __str__(self) -> str:
-        """One line: the effort, who asked a model how often, tokens, dollars and seconds."""
+        """One line: the effort, calls of each part, tokens, dollars and seconds."""
         models = "; ".join(f"{name} {spent}" for name, spent in self.parts.items() if spent.asked)
         effort = f"effort {self.effort}: " if self.effort else ""
         return (
@@ -92,97 +82,9 @@ class Usage:
             f"(segmenter {self.segmenter_seconds:.1f} s)"
         )
 
-    def followed_by(self, other: "Usage") -> "Usage":
-        """Two runs of one question: counts add up, while `other` knows the total of the rest."""
-        counts = ("turns", "tool_calls", "tool_errors")
-        times = ("planner_seconds", "checks_seconds", "segmenter_seconds")
-        added = {name: getattr(self, name) + getattr(other, name) for name in (*counts, *times)}
-        return replace(other, **added)
-
     def to_dict(self) -> dict[str, Any]:
         """The usage as JSON values; seconds to the millisecond, cost in dollars."""
         own = {k: v for k, v in vars(self).items() if k not in ("spent", "parts")}
         rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in own.items()}
         parts = {name: spent.to_dict() for name, spent in self.parts.items()}
         return {**rounded, **self.spent.to_dict(), "parts": parts}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one question may cost; checked before every planner call, None means no limit.
-
-    turns: replies of the planner. seconds: wall time. tokens: input and output tokens together.
-    usd: US dollars; the planner's prices must be known. mistakes: wrong calls in a row.
-    """
-
-    turns: int = 12
-    seconds: float | None = None
-    tokens: int | None = None
-    usd: float | None = None
-    mistakes: int = 4
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and not value > 0:
-                raise InputError(f"the budget of {name} is {value}; it must be more than 0")
-
-    def exhausted(self, spent: TokenUsage, seconds: float) -> str | None:
-        """Why nothing more may be sent, or None."""
-        if self.seconds is not None and seconds >= self.seconds:
-            return f"its {self.seconds:g} seconds"
-        tokens = spent.input_tokens + spent.output_tokens
-        if self.tokens is not None and tokens >= self.tokens:
-            return f"its {self.tokens} tokens"
-        if self.usd is not None and spent.cost is None:
-            return f"its {self.usd:g} US dollars, since the cost of a reply is not known"
-        if self.usd is not None and spent.cost is not None and spent.cost >= self.usd:
-            return f"its {self.usd:g} US dollars"
-        return None
-
-
-class UsageTracker:
-    """What one question has spent so far, kept by all that ask a model for it, from any thread.
-
-    Times are of `time.monotonic()`.
-    """
-
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
-        self.began = time.monotonic()
-        self.parts: dict[str, TokenUsage] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def total(self) -> TokenUsage:
-        """What all parts spent together."""
-        with self._lock:
-            return sum(self.parts.values(), TokenUsage())
-
-    @property
-    def seconds(self) -> float:
-        """Wall time since the question was asked."""
-        return time.monotonic() - self.began
-
-    @property
-    def deadline(self) -> float | None:
-        """When the budget's seconds are over."""
-        return None if self.budget.seconds is None else self.began + self.budget.seconds
-
-    def add(self, part: str, spent: TokenUsage) -> None:
-        """Note that a part has spent something."""
-        with self._lock:
-            self.parts[part] = self.parts.get(part, TokenUsage()) + spent
-
-    def exhausted(self) -> str | None:
-        """Why nothing more may be sent, or None."""
-        return self.budget.exhausted(self.total, self.seconds)
-
-
-current_tracker: ContextVar[UsageTracker | None] = ContextVar("current_tracker", default=None)
-"""The ledger of the question that is being answered, set while its tools run."""
-
-deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""`time.monotonic()` after which a planner must not send anything, set around `Planner.reply`."""
-
-sampling_seed: ContextVar[int | None] = ContextVar("sampling_seed", default=None)
-"""The seed that planners pass on to a server that takes one, so that repeated asks differ."""

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sam3_agent import registry
+from sam3_agent.budget import sampling_seed
 from sam3_agent.cli import app
 from sam3_agent.evals.metrics import saco
 from sam3_agent.evals.results_file import read_run
@@ -16,7 +17,6 @@ from sam3_agent.evals.setup import setup
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.providers.gemini import GeminiPlanner
-from sam3_agent.usage import sampling_seed
 from tests.benchmark_folders import FOLDERS
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import Stage

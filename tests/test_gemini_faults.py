@@ -12,12 +12,12 @@ import httpx2
 import pytest
 
 from sam3_agent import Agent, Budget, Message, PlannerError, registry
+from sam3_agent.budget import deadline
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.loop import NO_CALL
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.gemini import GeminiPlanner
-from sam3_agent.usage import deadline
 from tests.gemini_fixtures import (
     ANSWER,
     KEY,

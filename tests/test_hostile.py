@@ -13,10 +13,11 @@ import pytest
 
 from sam3_agent import Agent, Answer, PlannerError
 from sam3_agent.images import Pixels
-from sam3_agent.loop import MAX_CALLS, NO_CALL
+from sam3_agent.loop import NO_CALL
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.retries import Line
+from sam3_agent.tool_runner import MAX_CALLS
 from tests.conftest import SHARED
 
 RESPONSES = SHARED / "data" / "mllm_responses"

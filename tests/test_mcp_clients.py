@@ -24,7 +24,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sam3_agent import Agent, Message
-from sam3_agent.agent import MAX_QUERY_CHARACTERS
 from sam3_agent.cli import app
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
@@ -34,6 +33,7 @@ from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.result import SCHEMA, Mark, ToolResult
 from sam3_agent.plugin.result_size import fit, fit_text, tokens
 from sam3_agent.plugin.work_queue import WorkQueue
+from sam3_agent.task import MAX_QUERY_CHARACTERS
 from sam3_agent.tools import concepts, crops, measurement
 from tests.plugin_fixtures import ROOT, data_uri, environment, png, read_report, running
 

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from sam3_agent import Agent, Answer, Message, PlannerError, TokenUsage
+from sam3_agent.budget import deadline
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner, Profile
@@ -26,7 +27,6 @@ from sam3_agent.model.providers.pricing import PRICES, Price
 from sam3_agent.model.providers.retries import ATTEMPTS, Line
 from sam3_agent.model.scripted_planner import calling
 from sam3_agent.registry import system_prompt, tools
-from sam3_agent.usage import deadline
 
 KEY = "sk-proj-abcdef1234567890"
 QUESTION = [Message("system", "You ground."), Message("user", "which dog?")]

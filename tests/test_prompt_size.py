@@ -21,7 +21,7 @@ def test_the_system_prompt_and_the_tool_schemas_are_small(
     model = ScriptedPlanner([])
     offered = [
         *registry.tools(),
-        *registry.checks(model).tools(),
+        *registry.reviewer(model).tools(),
         registry.ask_person_tool(lambda _: ""),
     ]
     encoding = tiktoken.get_encoding(ENCODING)

@@ -23,11 +23,11 @@ from sam3_agent import (
     ToolError,
     registry,
 )
+from sam3_agent.budget import UsageTracker, current_tracker
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
-from sam3_agent.structured_output import MAX_AT_ONCE
-from sam3_agent.usage import UsageTracker, current_tracker
+from sam3_agent.structured_output import MAX_PARALLEL
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 BOTH = calling(("answer", {"text": "Both dogs.", "numbers": [1, 2]}))
@@ -388,7 +388,7 @@ def test_nothing_more_is_asked_once_a_budget_is_spent_side_by_side(image: Pixels
         tool(verifier, "verify").run(scene, json.dumps(arguments))
     finally:
         current_tracker.reset(token)
-    assert 1 <= len(verifier.asked) <= MAX_AT_ONCE
+    assert 1 <= len(verifier.asked) <= MAX_PARALLEL
     assert account.total.calls == len(verifier.asked)
 
 
@@ -408,7 +408,7 @@ def scene(image: Pixels, segmenter: FakeSegmenter) -> Scene:
 
 
 def tool(verifier: Any, name: str) -> Tool:
-    return next(tool for tool in registry.checks(verifier).tools() if tool.name == name)
+    return next(tool for tool in registry.reviewer(verifier).tools() if tool.name == name)
 
 
 def test_many_masks_are_verified_five_to_a_picture(image: Pixels) -> None:

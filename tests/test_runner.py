@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sam3_agent.budget import sampling_seed
 from sam3_agent.errors import InputError, ModelError, PlannerError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.load_results import merged
@@ -26,7 +27,7 @@ from sam3_agent.evals.solvers.solver import Outcome
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.usage import TokenUsage, Usage, sampling_seed
+from sam3_agent.usage import TokenUsage, Usage
 
 SIZE = (20, 30)
 ROOT = Path(__file__).parents[1]

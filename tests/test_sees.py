@@ -88,7 +88,7 @@ def test_a_planner_with_sees_false_is_never_asked_to_check(
 ) -> None:
     planner = Blind()
     agent = Agent(planner, segmenter, effort="thorough")
-    assert (agent.verifier, agent.checks()) == (None, None)
+    assert (agent.verifier, agent.reviewer()) == (None, None)
     assert checks_of(agent, image) == []
     plain = [tool.name for tool in registry.tools(segmenter)]
     assert [names for _, names, _ in planner.asked] == [plain, plain]

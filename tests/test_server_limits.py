@@ -375,7 +375,7 @@ def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     assert [event.text for event in events if isinstance(event, ChecksFinished)] == [
         "openai:gpt-test takes no pictures, so nothing is verified"
     ]
-    assert (model.sees, agent.checks()) == (False, None)
+    assert (model.sees, agent.reviewer()) == (False, None)
     names = [tool["function"]["name"] for tool in server.bodies[2]["tools"]]
     assert names == [tool.name for tool in tools()]  # without verify and check_complete
     assert Agent(model, segmenter).verifier is None
@@ -536,7 +536,7 @@ def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
     assert last["contents"][0]["parts"][0]["text"].startswith(system_prompt())
     assert "inlineData" not in json.dumps(last)
     assert len(caplog.records) == 3
-    assert (stage.planner.sees, agent.checks()) == (False, None)
+    assert (stage.planner.sees, agent.reviewer()) == (False, None)
 
 
 def test_a_gemini_server_that_takes_one_picture_gets_the_latest(

@@ -1,29 +1,26 @@
-"""Independent checks by fresh model calls: is each mask right, is everything found, which answer
-is better.
-"""
+"""The judge: a model that checks each mask, looks for what is missing, and compares two answers."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
 
+from sam3_agent.answer import Answer
 from sam3_agent.errors import ToolError
-from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
 from sam3_agent.observations import (
     ComparisonQuestion,
     CompletenessQuestion,
     VerificationQuestion,
 )
-from sam3_agent.planner import Planner
-from sam3_agent.review import Candidate, Completeness, Verdict
+from sam3_agent.planner import Planner, sees
+from sam3_agent.review import Completeness, Verdict
 from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
-from sam3_agent.structured_output import Opinion, consult
+from sam3_agent.structured_output import StructuredReply, ask_structured
 from sam3_agent.tool import Observation, Tool
 from sam3_agent.tools.crops import closeups
 from sam3_agent.tools.observation_text import checked_numbers
@@ -50,11 +47,11 @@ Part = Literal["verify", "check_complete", "compare"]
 
 
 NOTED = Observation("Noted.")
-"""What a form would say if it were run; it is only read."""
+"""The result of a schema's function, which is never run: only its arguments are read."""
 
 
-class Judged(TypedDict):
-    """One mask's verdict in the form that a model fills in."""
+class Judgment(TypedDict):
+    """A model's verdict on one mask."""
 
     number: int
     right: bool
@@ -62,7 +59,7 @@ class Judged(TypedDict):
     reason: str
 
 
-def judge(scene: Scene, verdicts: list[Judged]) -> Observation:
+def judge(scene: Scene, verdicts: list[Judgment]) -> Observation:
     """Give the verdict on every numbered mask.
 
     verdicts: for each mask whether it is right, your confidence from 0 to 1, and the reason in a
@@ -89,18 +86,28 @@ def prefer(scene: Scene, better: str, reason: str) -> Observation:
 
 
 JUDGE, REPORT, PREFER = (Tool.from_function(form) for form in (judge, report, prefer))
-"""The forms that fresh eyes fill in."""
+"""The schemas of the model's replies."""
 
 
-@dataclass(frozen=True)
-class Checker:
-    """Checks by fresh calls of a model that sees pictures.
+class Judge:
+    """Checks by calls of a model that takes pictures; each call is a conversation of its own.
 
     prompt: gives the system prompt of each kind of check.
     """
 
-    model: Planner
-    prompt: Callable[[Part], str]
+    def __init__(self, model: Planner, prompt: Callable[[Part], str]) -> None:
+        self._model, self._prompt = model, prompt
+        self._saw = sees(model)
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self._model.name
+
+    @property
+    def available(self) -> bool:
+        """False once the model has turned out to take no pictures."""
+        return sees(self._model) or not self._saw
 
     def tools(self) -> list[Tool]:
         """The checks that a planner may ask for."""
@@ -109,7 +116,7 @@ class Checker:
     def verify(
         self, scene: Scene, numbers: list[int], statement: str, votes: int | None = None
     ) -> Observation:
-        """Have fresh eyes judge masks, one by one, by a statement such as "the cup she holds".
+        """Have an independent check judge each mask by a statement such as "the cup she holds".
 
         votes: 1 to 5 for each mask; the majority counts.
         """
@@ -121,7 +128,7 @@ class Checker:
         return Observation("\n".join(verdict.line() for verdict in verdicts))
 
     def check_complete(self, scene: Scene, query: str, numbers: list[int]) -> Observation:
-        """Have fresh eyes look for what `query` asks for beyond these masks, and tell where."""
+        """Have an independent check find what `query` asks for beyond these masks, and where."""
         chosen = checked_numbers(scene, numbers, 0, MAX_MASKS)
         _check_text("query", query)
         found = self.completeness(scene, query, chosen)
@@ -130,7 +137,7 @@ class Checker:
     def verdicts(
         self, scene: Scene, numbers: Sequence[int], statement: str, votes: int = 1
     ) -> list[Verdict]:
-        """Whether each mask fits the statement, in order; several masks share a call."""
+        """See `Reviewer.verdicts`; several masks share a call."""
         groups = [
             tuple(numbers[begin : begin + MASKS_PER_PICTURE])
             for begin in range(0, len(numbers), MASKS_PER_PICTURE)
@@ -140,61 +147,58 @@ class Checker:
             masks = scene.select(group)
             pictures = (view(scene.image, masks, group), closeups(scene, group))
             question = VerificationQuestion(statement, masks, group)
-            told = f"Statement: {statement}\nMasks to judge: {', '.join(map(str, group))}"
+            prompt = f"Statement: {statement}\nMasks to judge: {', '.join(map(str, group))}"
             for vote in range(1, votes + 1):
-                ballot = f"{told}\n(Vote {vote} of {votes}.)" if votes > 1 else told
+                ballot = f"{prompt}\n(Vote {vote} of {votes}.)" if votes > 1 else prompt
                 questions.append(Message("user", ballot, pictures, question=question))
-        opinions = consult(self.model, "verify", self.prompt("verify"), questions, JUDGE)
+        replies = ask_structured(self._model, "verify", self._prompt("verify"), questions, JUDGE)
         out = []
         for i, group in enumerate(groups):
-            ballots = opinions[i * votes : (i + 1) * votes]
+            ballots = replies[i * votes : (i + 1) * votes]
             out += [_counted(number, ballots) for number in group]
         return out
 
     def completeness(self, scene: Scene, query: str, numbers: Sequence[int]) -> Completeness:
-        """Whether these masks are all that the question asks for."""
+        """See `Reviewer.completeness`."""
         masks = scene.select(numbers)
         marked = view(scene.image, masks, tuple(numbers)) if numbers else scene.image
-        told = f"Question: {query}\nMarked: {', '.join(map(str, numbers)) or 'nothing'}"
+        prompt = f"Question: {query}\nMarked: {', '.join(map(str, numbers)) or 'nothing'}"
         pictures = (scene.image, marked) if numbers else (marked,)
         question = CompletenessQuestion(query, masks)
-        (opinion,) = consult(
-            self.model,
+        (reply,) = ask_structured(
+            self._model,
             "check_complete",
-            self.prompt("check_complete"),
-            [Message("user", told, pictures, question=question)],
+            self._prompt("check_complete"),
+            [Message("user", prompt, pictures, question=question)],
             REPORT,
         )
-        if opinion.values is None:
-            return Completeness(None, opinion.failure)
-        if opinion.values["complete"]:
+        if reply.values is None:
+            return Completeness(None, reply.failure)
+        if reply.values["complete"]:
             return Completeness(True)
         sides = np.array([scene.width, scene.height] * 2) / 100
         regions = [
             tuple((region * sides).tolist())
-            for region in map(_in_percent, opinion.values["regions"])
+            for region in map(_in_percent, reply.values["regions"])
             if region is not None
         ]
-        what = one_line(opinion.values["missing"], MAX_REASON) or "something"
+        what = one_line(reply.values["missing"], MAX_REASON) or "something"
         return Completeness(False, what, tuple(regions[:MAX_REGIONS]))
 
-    def better(
-        self, image: Pixels, query: str, first: Candidate, second: Candidate
-    ) -> Candidate | None:
+    def better(self, first: Answer, second: Answer) -> Answer | None:
         """The better answer when both orders of showing them agree on it, else None."""
-        questions = [
-            _comparison(image, query, *pair) for pair in ((first, second), (second, first))
-        ]
-        opinions = consult(self.model, "compare", self.prompt("compare"), questions, PREFER)
-        choices = [_choice(opinion) for opinion in opinions]
+        questions = [_comparison(first, second), _comparison(second, first)]
+        prompt = self._prompt("compare")
+        replies = ask_structured(self._model, "compare", prompt, questions, PREFER)
+        choices = [_choice(reply) for reply in replies]
         return {("A", "B"): first, ("B", "A"): second}.get((choices[0], choices[1]))
 
 
-def _counted(number: int, ballots: Sequence[Opinion]) -> Verdict:
+def _counted(number: int, ballots: Sequence[StructuredReply]) -> Verdict:
     """The majority of the votes on one mask; a tie is no verdict."""
-    votes: list[Judged] = []
+    votes: list[Judgment] = []
     for ballot in ballots:
-        given: list[Judged] = ballot.values["verdicts"] if ballot.values is not None else []
+        given: list[Judgment] = ballot.values["verdicts"] if ballot.values is not None else []
         votes += [one for one in given if one["number"] == number][:1]
     if not votes:
         failure = next((ballot.failure for ballot in ballots if ballot.failure), "no verdict")
@@ -208,19 +212,18 @@ def _counted(number: int, ballots: Sequence[Opinion]) -> Verdict:
     return Verdict(number, right, sure, one_line(agreeing[0]["reason"], MAX_REASON))
 
 
-def _comparison(image: Pixels, query: str, a: Candidate, b: Candidate) -> Message:
-    told = [f"Question: {query}"]
-    pictures = [image]
+def _comparison(a: Answer, b: Answer) -> Message:
+    lines, pictures = [f"Question: {a.query}"], [a.image]
     for letter, one in (("A", a), ("B", b)):
         masks = ", ".join(map(str, one.numbers)) or "none"
-        told.append(f"Answer {letter}: {one.text} (masks: {masks})")
-        pictures.append(view(image, one.masks, one.numbers) if one.numbers else image)
-    question = ComparisonQuestion(query, (a.masks, b.masks))
-    return Message("user", "\n".join(told), tuple(pictures), question=question)
+        lines.append(f"Answer {letter}: {one.text} (masks: {masks})")
+        pictures.append(view(one.image, one.masks, one.numbers) if one.numbers else one.image)
+    question = ComparisonQuestion(a.query, (a.masks, b.masks))
+    return Message("user", "\n".join(lines), tuple(pictures), question=question)
 
 
-def _choice(opinion: Opinion) -> str:
-    better = "" if opinion.values is None else str(opinion.values["better"]).strip().upper()
+def _choice(reply: StructuredReply) -> str:
+    better = "" if reply.values is None else str(reply.values["better"]).strip().upper()
     return better.removeprefix("ANSWER ")
 
 

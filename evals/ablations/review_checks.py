@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sam3_agent.agent import Agent
-from sam3_agent.effort import BALANCED, EXHAUSTIVE, THOROUGH, Effort
 from sam3_agent.evals.ablations.simulated_mllm import (
     ModelFaults,
     NoisySegmenter,
@@ -21,6 +20,7 @@ from sam3_agent.evals.metrics import mask_overlap
 from sam3_agent.evals.synthetic.referring import held_out_scenes
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.masks import Masks
+from sam3_agent.review import BALANCED, EXHAUSTIVE, THOROUGH, Effort
 
 EFFORTS = {
     "plain": Effort("plain"),

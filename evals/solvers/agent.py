@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from sam3_agent.agent import Agent, checked_query, last_answer
+from sam3_agent.agent import Agent
 from sam3_agent.answer import Status
+from sam3_agent.budget import UsageTracker
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.solvers.best_subset import best_subset
 from sam3_agent.evals.solvers.solver import Outcome, accounted
+from sam3_agent.events import final_answer
 from sam3_agent.images import Pixels
-from sam3_agent.loop import Asked
 from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
-from sam3_agent.usage import Usage, UsageTracker
+from sam3_agent.task import Task, checked_query
 
 
 class AgentSolver:
@@ -24,11 +25,11 @@ class AgentSolver:
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
         """See `Solver.solve`."""
-        account = UsageTracker(self._agent.budget)
+        tracker = UsageTracker(self._agent.budget)
         scene = Scene(image, self._agent.segmenter)
-        with accounted(lambda: _usage(account, scene)):
-            asked = Asked(scene, checked_query(sample.query))
-            answer = last_answer(self._agent.answering(asked, account))
+        with accounted(tracker.usage):
+            task = Task(scene, checked_query(sample.query))
+            answer = final_answer(self._agent.stream_task(task, tracker))
             return Outcome(
                 answer.masks,
                 _all(scene.masks, answer.masks),
@@ -53,16 +54,6 @@ class OracleSolver:
         best = outcome.found[best_subset(outcome.found, sample.truth)]
         nothing: Status = "unable" if outcome.status == "unable" else "no_target"
         return replace(outcome, pred=best, status="answered" if len(best) else nothing)
-
-
-def _usage(account: UsageTracker, scene: Scene) -> Usage:
-    """What a question has cost that came to no answer."""
-    return Usage(
-        spent=account.total,
-        parts=dict(account.parts),
-        seconds=account.seconds,
-        segmenter_seconds=scene.segmenter_seconds,
-    )
 
 
 def _all(found: Masks, answered: Masks) -> Masks:

@@ -14,7 +14,7 @@ from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.tool import Tool
-from sam3_agent.usage import TokenUsage, Usage, usage_of
+from sam3_agent.usage import TokenUsage, Usage
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Account:
         try:
             reply = self._planner.reply(tuple(messages), tuple(tools))
         except PlannerError as error:
-            self.spent += usage_of(error)
+            self.spent += error.spent
             raise
         finally:
             self.planner_seconds += time.monotonic() - began

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from sam3_agent.budget import deadline, sampling_seed
 from sam3_agent.credentials import checked_key, checked_url
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.extras import require
@@ -46,7 +47,7 @@ from sam3_agent.model.providers.retries import (
 )
 from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
-from sam3_agent.usage import TokenUsage, deadline, sampling_seed
+from sam3_agent.usage import TokenUsage
 
 logger = logging.getLogger(__name__)
 

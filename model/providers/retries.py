@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
+from sam3_agent.budget import deadline
 from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.model.providers.refusals import Refusal
 from sam3_agent.sanitize import one_line
-from sam3_agent.usage import deadline
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import typer
 from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
+from sam3_agent.budget import Budget
 from sam3_agent.commands.console import (
     AnyImageOption,
     EffortOption,
@@ -32,7 +33,6 @@ from sam3_agent.commands.console import (
 )
 from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
-from sam3_agent.usage import Budget
 
 
 def ask(

@@ -11,6 +11,7 @@ import typer
 
 from sam3_agent import registry
 from sam3_agent.agent import Agent
+from sam3_agent.budget import Budget
 from sam3_agent.commands.console import (
     AnyImageOption,
     EffortOption,
@@ -30,7 +31,6 @@ from sam3_agent.commands.console import (
 from sam3_agent.errors import InputError
 from sam3_agent.extras import available, require
 from sam3_agent.planner import Planner
-from sam3_agent.usage import Budget
 
 if TYPE_CHECKING:
     from sam3_agent.plugin.middleware import AccessMiddleware, Rules

@@ -71,7 +71,7 @@ class Toolkit:
                 or session.chat is None
                 or len(session.chat.answers) >= MAX_ANSWERS
             ):
-                session.chat = Chat(self.agent, session.scene)
+                session.chat = Chat(self.agent.stream_task, session.scene)
             try:
                 answer = self._answer(session.chat, query)
             finally:

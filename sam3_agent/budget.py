@@ -1,0 +1,139 @@
+"""What a question may cost, and a tracker of what it has cost so far."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+
+from sam3_agent.errors import InputError
+from sam3_agent.usage import TokenUsage, Usage
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one question may cost; checked before every planner call, None means no limit.
+
+    turns: replies of the planner. seconds: wall time. tokens: input and output tokens together.
+    usd: US dollars; the planner's prices must be known. mistakes: wrong calls in a row.
+    """
+
+    turns: int = 12
+    seconds: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    mistakes: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise InputError(f"the budget of {name} is {value}; it must be more than 0")
+
+    def exhausted(self, spent: TokenUsage, seconds: float) -> str | None:
+        """Why nothing more may be sent, or None."""
+        if self.seconds is not None and seconds >= self.seconds:
+            return f"its {self.seconds:g} seconds"
+        tokens = spent.input_tokens + spent.output_tokens
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"its {self.tokens} tokens"
+        if self.usd is not None and spent.cost is None:
+            return f"its {self.usd:g} US dollars, since the cost of a reply is not known"
+        if self.usd is not None and spent.cost is not None and spent.cost >= self.usd:
+            return f"its {self.usd:g} US dollars"
+        return None
+
+
+class UsageTracker:
+    """What one question has cost so far, shared by all that ask a model for it, from any thread.
+
+    parts: what each part spent, see `Usage`. turns, tool_calls, tool_errors, planner_seconds,
+    checks_seconds, segmenter_seconds: as in `Usage`, added to by the thread that runs the question.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.began = time.monotonic()
+        self.parts: dict[str, TokenUsage] = {}
+        self.turns = self.tool_calls = self.tool_errors = 0
+        self.planner_seconds = self.checks_seconds = self.segmenter_seconds = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def total(self) -> TokenUsage:
+        """What all parts spent together."""
+        with self._lock:
+            return sum(self.parts.values(), TokenUsage())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the question was asked."""
+        return time.monotonic() - self.began
+
+    def add(self, part: str, spent: TokenUsage) -> None:
+        """Note that a part has spent something."""
+        with self._lock:
+            self.parts[part] = self.parts.get(part, TokenUsage()) + spent
+
+    def exhausted(self) -> str | None:
+        """Why nothing more may be sent, or None."""
+        return self.budget.exhausted(self.total, self.seconds)
+
+    def usage(self, effort: str = "") -> Usage:
+        """All of it as a value; effort: the name of the question's effort."""
+        return Usage(
+            effort=effort,
+            turns=self.turns,
+            tool_calls=self.tool_calls,
+            tool_errors=self.tool_errors,
+            spent=self.total,
+            parts=dict(self.parts),
+            seconds=self.seconds,
+            planner_seconds=self.planner_seconds,
+            checks_seconds=self.checks_seconds,
+            segmenter_seconds=self.segmenter_seconds,
+        )
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Set `current_tracker` and `deadline` for the model calls inside.
+
+        Enter it around a single step, not around a whole question: the steps of one may run in
+        several threads, each with context variables of its own.
+        """
+        budget = self.budget.seconds
+        tracker = current_tracker.set(self)
+        limit = deadline.set(None if budget is None else self.began + budget)
+        try:
+            yield
+        finally:
+            deadline.reset(limit)
+            current_tracker.reset(tracker)
+
+    @contextmanager
+    def timed(self, part: Literal["planner", "checks"]) -> Iterator[None]:
+        """`active`, and the wall time inside is added to that part's seconds."""
+        began = time.monotonic()
+        try:
+            with self.active():
+                yield
+        finally:
+            seconds = time.monotonic() - began
+            if part == "planner":
+                self.planner_seconds += seconds
+            else:
+                self.checks_seconds += seconds
+
+
+# Context variables carry these through code that knows nothing of them, such as tools and the
+# planners of other packages, and into the threads that `structured_output` starts.
+
+current_tracker: ContextVar[UsageTracker | None] = ContextVar("current_tracker", default=None)
+"""The tracker of the question that is being answered; None outside one."""
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""`time.monotonic()` after which a planner must not send anything; None without a limit."""
+
+sampling_seed: ContextVar[int | None] = ContextVar("sampling_seed", default=None)
+"""The seed that planners pass on to a server that takes one, so that repeated asks differ."""
