@@ -3,7 +3,7 @@
 A composed scene is a quiet background of few colours with icons on it, so that nearly all of its
 contrast lies on few pixels; a photo has some contrast almost everywhere. Such measures of two small
 copies of the image go into a classifier with one hidden layer, whose weights lie beside the
-checkpoint (`domain.json`, fitted by `sam3_agent.evals.fit_domain`).
+checkpoint (`domain.json`, fitted by `sam3_agent.evals.synthetic.fit_domain`).
 """
 
 import json

@@ -17,8 +17,8 @@ from sam3_agent import Agent
 from sam3_agent.cli import app
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
-from sam3_agent.evals.fit_domain import Measured, cross_validated, fitted, scenes, scores
 from sam3_agent.evals.solvers import make_solver
+from sam3_agent.evals.synthetic.fit_domain import Measured, cross_validated, fitted, scenes, scores
 from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.evals.synthetic.sprites import STYLES
 from sam3_agent.images import Pixels, load_image

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sam3_agent.evals.synthetic.concept_phrases import unrelated_words
+from sam3_agent.evals.synthetic.query_kinds import KINDS
 from sam3_agent.evals.synthetic.referring import (
-    KINDS,
     ReferringQuery,
     held_out_queries,
     referring_queries,

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from sam3_agent.evals.synthetic.backgrounds import background
+from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 from sam3_agent.segmenter import Box
 
-Rng = np.random.Generator
 Split = Literal["train", "heldout"]
 
 SPLIT_NUMBERS = {"train": 0, "heldout": 1}

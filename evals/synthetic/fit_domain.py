@@ -1,50 +1,48 @@
-"""Fits the tiny SAM 3's domain: what tells photos from composed scenes.
+"""Fits the classifier of the tiny SAM 3's domain, which tells photos from composed scenes.
 
-    python -m sam3_agent.evals.fit_domain PHOTOS --out model/tiny/domain.json
+    python -m sam3_agent.evals.synthetic.fit_domain PHOTOS --out model/tiny/domain.json
 
-PHOTOS is a folder of photos, one source each (a few hundred varied ones do); they are read, and
-nothing of them is kept. Scenes and blank images are made here. Each is also cut, resized,
-compressed, blurred and so on, as people hand images on. What is printed is measured by
-cross-validation: no photo is judged by a classifier that was fitted to any version of it.
+PHOTOS is a folder of photos, each a source of its own; a few hundred varied ones are enough, and
+nothing of them is stored. Scenes and blank images are composed here. All are augmented as well. The
+printed rates are cross-validated: no photo is scored by a classifier fitted to a version of it.
 """
 
 import argparse
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+from PIL import Image
 
-from sam3_agent.evals.synthetic.backgrounds import background
+from sam3_agent.evals.synthetic.augmentations import PHOTO_AUGMENTATIONS, SCENE_AUGMENTATIONS
+from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.scenes import compose
 from sam3_agent.evals.synthetic.sprites import STYLES, sprite
 from sam3_agent.images import load_image
 from sam3_agent.model.domain import Floats, measures
 from sam3_agent.model.vocabulary import COLORABLE, COLORS, NOUNS
 
-Rng: TypeAlias = np.random.Generator
-Change: TypeAlias = Callable[[Image.Image, Rng], Image.Image]
-
 SIZES = ((480, 640), None, (640, 480), (960, 1280), (240, 320), (450, 800))
 """Sizes of the scenes, (height, width) in pixels; None is a small one of random shape."""
 
 FIRST_SEED = 700_000
-"""Of the scenes of this fit: apart from those of training and of the benchmark."""
+"""The first seed of the scenes, apart from those of training and of the benchmark."""
 
 FOLDS = 8
 HIDDEN = 16
+"""Hidden units of the classifier."""
+
 FALSE_ALARMS = 0.005
-"""The share of scenes, in all versions together, that may be taken for photos."""
+"""The share of scenes, over all versions, that may be classified as photos."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """N images: their (N, M) measures, and for each its source, group and version."""
+    """The (N, M) measures of N images, with the source, group and version of each."""
 
     values: Floats
     sources: npt.NDArray[np.str_]
@@ -53,60 +51,60 @@ class Measured:
 
 
 def photos(folder: Path) -> Measured:
-    """Every version of the photos in a folder; the group is the photo itself."""
+    """Measures every version of the photos in a folder; the group is the photo itself."""
 
-    def made() -> Iterator[tuple[str, str, str, Image.Image]]:
+    def versions() -> Iterator[tuple[str, str, str, Image.Image]]:
         for number, path in enumerate(sorted(folder.iterdir())):
             rng = np.random.default_rng([1, number])
             photo = Image.fromarray(load_image(path, max_megapixels=500))
             photo.thumbnail((1600, 1600), Image.Resampling.BICUBIC)
             yield path.name, path.name, "whole", photo
-            for name, (count, change) in PHOTO_CHANGES.items():
+            for name, (count, augment) in PHOTO_AUGMENTATIONS.items():
                 for _ in range(count):
-                    yield path.name, path.name, name, change(photo, rng)
+                    yield path.name, path.name, name, augment(photo, rng)
 
-    return _measured(made())
+    return _measured(versions())
 
 
 def scenes(count: int, first_seed: int = FIRST_SEED) -> Measured:
-    """`count` scenes in all styles and sizes, whole and in one other version; crowds and blanks."""
+    """Measures `count` scenes of all styles and sizes, augmented once each; crowds and blanks."""
 
-    def made() -> Iterator[tuple[str, str, str, Image.Image]]:
-        changes = list(SCENE_CHANGES.items())
+    def versions() -> Iterator[tuple[str, str, str, Image.Image]]:
+        augmentations = list(SCENE_AUGMENTATIONS.items())
         for number in range(count):
             rng = np.random.default_rng([2, number])
             style, size = STYLES[number % len(STYLES)], SIZES[number // 4 % len(SIZES)]
             scene = compose(first_seed + number, size=size, styles=(style,))
             picture = Image.fromarray(scene.image)
             yield str(number), style, "whole", picture
-            name, change = changes[int(rng.integers(len(changes)))]
-            yield str(number), style, name, change(picture, rng)
+            name, augment = augmentations[int(rng.integers(len(augmentations)))]
+            yield str(number), style, name, augment(picture, rng)
             if number % 6 == 0:
                 yield str(number), style, "crowd", _crowd(style, rng)
             if number % 8 == 0:
                 yield str(number), "none", "blank", _blank(rng)
 
-    return _measured(made())
+    return _measured(versions())
 
 
 def _measured(rows: Iterator[tuple[str, str, str, Image.Image]]) -> Measured:
-    told, values = [], []
+    labels, values = [], []
     for source, group, version, image in rows:
-        told.append((source, group, version))
+        labels.append((source, group, version))
         values.append(measures(np.asarray(image.convert("RGB"))))
-    columns = np.array(told).T
+    columns = np.array(labels).T
     return Measured(np.stack(values), columns[0], columns[1], columns[2])
 
 
 def _blank(rng: Rng) -> Image.Image:
-    """A background without things, or a single colour."""
+    """Makes a background without objects, or a single colour."""
     if rng.random() < 0.5:
         return background(rng, 320, 240)
     return Image.new("RGB", (320, 240), tuple(int(part) for part in rng.integers(0, 256, 3)))
 
 
 def _crowd(style: str, rng: Rng) -> Image.Image:
-    """10 to 400 icons on one background, in rows or anywhere, over each other or not."""
+    """Composes 10 to 400 icons on one background, in rows or anywhere, overlapping or not."""
     width, height = int(rng.integers(600, 2400)), int(rng.integers(600, 1800))
     picture = background(rng, width, height)
     count = int(np.exp(rng.uniform(np.log(10), np.log(400))))
@@ -126,103 +124,8 @@ def _crowd(style: str, rng: Rng) -> Image.Image:
     return picture
 
 
-def _cut(least: float) -> Change:
-    def change(image: Image.Image, rng: Rng) -> Image.Image:
-        width, height = (
-            max(24, round(side * share))
-            for side, share in zip(image.size, np.sqrt(rng.uniform(least, 0.9, 2)), strict=True)
-        )
-        x = int(rng.integers(image.width - width + 1))
-        y = int(rng.integers(image.height - height + 1))
-        return image.crop((x, y, x + width, y + height))
-
-    return change
-
-
-def _resized(image: Image.Image, rng: Rng) -> Image.Image:
-    scale = np.exp(rng.uniform(np.log(160), np.log(1600))) / max(image.size)
-    size = (max(32, round(image.width * scale)), max(32, round(image.height * scale)))
-    ways = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
-    return image.resize(size, ways[int(rng.integers(3))])
-
-
-def _compressed(image: Image.Image, rng: Rng) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=int(rng.uniform(20, 95)))
-    return Image.open(buffer).convert("RGB")
-
-
-def _blurred(image: Image.Image, rng: Rng) -> Image.Image:
-    reach = max(image.size) / 640 * rng.uniform(0.3, 2.0)
-    return image.filter(ImageFilter.GaussianBlur(reach))
-
-
-def _noisy(image: Image.Image, rng: Rng) -> Image.Image:
-    noise = rng.normal(0, rng.uniform(2, 20), (image.height, image.width, 3))
-    return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
-
-
-def _grey(image: Image.Image, rng: Rng) -> Image.Image:
-    return image.convert("L").convert("RGB")
-
-
-def _darker(image: Image.Image, rng: Rng) -> Image.Image:
-    return ImageEnhance.Brightness(image).enhance(rng.uniform(0.25, 0.6))
-
-
-def _paler(image: Image.Image, rng: Rng) -> Image.Image:
-    bright = ImageEnhance.Brightness(image).enhance(rng.uniform(1.1, 1.6))
-    return ImageEnhance.Contrast(bright).enhance(rng.uniform(0.5, 1.0))
-
-
-def _screenshot(image: Image.Image, rng: Rng) -> Image.Image:
-    """The image in a window with a title bar, on a plain screen."""
-    width, height = (side + int(rng.integers(10, max(side // 2, 11))) for side in image.size)
-    shades = ((255, 255, 255), (240, 240, 240), (30, 30, 30), (0, 0, 0), (200, 210, 220))
-    screen = Image.new("RGB", (width, height), shades[int(rng.integers(len(shades)))])
-    draw = ImageDraw.Draw(screen)
-    bar = tuple(int(part) for part in rng.integers(0, 256, 3))
-    draw.rectangle((0, 0, width, max(4, height // 25)), fill=bar)
-    draw.text((5, 2), "Image viewer  File  Edit  View", fill=(128, 128, 128))
-    x, y = rng.integers(width - image.width + 1), rng.integers(height - image.height + 1)
-    screen.paste(image, (int(x), int(y)))
-    return screen
-
-
-def _then(*changes: Change) -> Change:
-    def change(image: Image.Image, rng: Rng) -> Image.Image:
-        for one in changes:
-            image = one(image, rng)
-        return image
-
-    return change
-
-
-SCENE_CHANGES: dict[str, Change] = {
-    "jpeg": _compressed,
-    "resized": _resized,
-    "resized, jpeg": _then(_resized, _compressed),
-    "cut": _cut(0.25),
-    "blurred": _blurred,
-    "screenshot": _screenshot,
-    "screenshot, jpeg": _then(_screenshot, _resized, _compressed),
-}
-
-PHOTO_CHANGES: dict[str, tuple[int, Change]] = {
-    "resized": (2, _resized),
-    "cut": (4, _then(_cut(0.12), _resized)),
-    "jpeg": (2, _then(_resized, _compressed)),
-    "blurred": (1, _then(_resized, _blurred)),
-    "noisy": (1, _then(_resized, _noisy)),
-    "grey": (1, _then(_resized, _grey)),
-    "darker": (1, _then(_resized, _darker)),
-    "paler": (1, _then(_resized, _paler)),
-    "screenshot": (2, _then(_resized, _screenshot)),
-}
-
-
 def fitted(photo: Floats, scene: Floats, seed: int = 0) -> dict[str, Any]:
-    """The classifier of photos (N, M) against scenes (K, M), as `domain.json` has it."""
+    """Fits the classifier of photos (N, M) against scenes (K, M), in the form of `domain.json`."""
     import torch
 
     torch.manual_seed(seed)
@@ -255,14 +158,14 @@ def fitted(photo: Floats, scene: Floats, seed: int = 0) -> dict[str, Any]:
 
 
 def scores(values: Floats, found: dict[str, Any]) -> Floats:
-    """The photo scores (N,) of (N, M) measures."""
+    """Computes the photo scores (N,) of (N, M) measures."""
     normed = (values - np.array(found["mean"])) / np.array(found["scale"])
     hidden = np.tanh(normed @ np.array(found["hidden"]).T + found["hidden_bias"])
     return np.asarray(hidden @ np.array(found["output"]) + found["bias"], np.float32)
 
 
 def cross_validated(photo: Measured, scene: Measured) -> tuple[Floats, Floats]:
-    """The scores of all photos and scenes, each by a classifier that knows no version of it."""
+    """Scores all photos and scenes, each by a classifier fitted without any version of it."""
     out = np.zeros(len(photo.values), np.float32), np.zeros(len(scene.values), np.float32)
     folds = []
     for part in (photo, scene):
@@ -299,7 +202,7 @@ def _report(photo: Measured, scene: Measured, missed: Any, alarms: Any) -> str:
 
 
 def main() -> None:
-    """Fit, report, write."""
+    """Fits the classifier, prints its cross-validated rates, writes it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--scenes", type=int, default=3000)
