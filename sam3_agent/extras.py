@@ -19,6 +19,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",
+    "prometheus_client": "serve",
     "tifffile": "tiff",
     "imagecodecs": "tiff",
 }

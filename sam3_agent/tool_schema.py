@@ -54,7 +54,11 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
     No titles, defaults or references; null is not offered for what may be left out.
     """
-    schema = model.model_json_schema()
+    return compact(model.model_json_schema())
+
+
+def compact(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema of pydantic's without titles, defaults and references."""
     return _compact(schema, schema.get("$defs", {}))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sam3_agent.plugin.provider_schemas import TOOLS
+from sam3_agent.plugin.tool_calls import TOOLS
 from tests.plugin_fixtures import DEMO, ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

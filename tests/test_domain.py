@@ -255,13 +255,13 @@ def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None
 def test_the_servers_say_unable(tiny: Sam3Segmenter) -> None:
     testclient = pytest.importorskip("starlette.testclient")
     from sam3_agent.plugin import rest
-    from sam3_agent.plugin.middleware import Rules
+    from sam3_agent.plugin.middleware import AccessRules
     from sam3_agent.plugin.work_queue import WorkQueue
 
     buffer = io.BytesIO()
     Image.fromarray(landscape()).save(buffer, "PNG")
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    app = rest.app(plugin.Toolkit.of(Agent("offline", tiny)), WorkQueue(), Rules(hosts=None))
+    app = rest.app(plugin.Toolkit.of(Agent("offline", tiny)), WorkQueue(), AccessRules(hosts=None))
     with testclient.TestClient(app) as client:
         for path, body in (("/ask", {"query": "the dog"}), ("/segment", {"phrases": ["dog"]})):
             reply = client.post(path, json={"image": uri, **body})

@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "mcp_types": "mcp",  # its own dependency
     "starlette": "fastapi",  # a dependency of both servers
     "python_multipart": "python-multipart",
+    "prometheus_client": "prometheus-client",
     "resvg_py": "resvg-py",
 }
 """What brings a package, where that is not named like it."""
@@ -89,7 +90,13 @@ def required(path: Path) -> set[str]:
     }
 
 
-GUARDED = {"plugin/middleware.py": {"starlette"}, "plugin/stdio.py": {"mcp", "mcp_types"}}
+GUARDED = {
+    "plugin/middleware.py": {"starlette"},
+    "plugin/error_responses.py": {"starlette"},
+    "plugin/metrics.py": {"prometheus_client", "starlette"},
+    "plugin/mcp_content.py": {"mcp_types"},
+    "plugin/stdio.py": {"mcp", "mcp_types"},
+}
 """What a file imports that is only reached through one that requires it."""
 
 

@@ -16,7 +16,7 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.mcp_server import build
-from sam3_agent.plugin.middleware import Rules
+from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.plugin_fixtures import data_uri, png
@@ -37,7 +37,7 @@ def crowd(count: int) -> Toolkit:
 @pytest.mark.parametrize("count", COUNTS)
 def test_rest_gives_every_mask(count: int) -> None:
     async def ask(path: str, **fields: object) -> dict[str, object]:
-        transport = httpx2.ASGITransport(app(crowd(count), WorkQueue(), Rules()))
+        transport = httpx2.ASGITransport(app(crowd(count), WorkQueue(), AccessRules()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             reply = await client.post(path, json={"image": data_uri(png()), **fields})
             assert reply.status_code == 200, reply.text[:500]

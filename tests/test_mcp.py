@@ -30,7 +30,7 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.mcp_server import build, http_app
-from sam3_agent.plugin.middleware import Rules
+from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.plugin_fixtures import DEMO, ROOT, data_uri, environment, png, read_report, running
 
@@ -220,7 +220,7 @@ async def ask_in_progress(
 def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(
     segmenter: FakeSegmenter,
 ) -> None:
-    planner, queue = Waiting(), WorkQueue(running=1, waiting=0)
+    planner, queue = Waiting(), WorkQueue(workers=1, waiting=0)
 
     async def work() -> None:
         async with ask_in_progress(planner, segmenter, queue) as (client, asking):
@@ -228,7 +228,7 @@ def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(
             with pytest.raises(asyncio.CancelledError):
                 await asking
             planner.go_on.set()
-            while queue.inside:
+            while queue.active:
                 await asyncio.sleep(0.01)
             more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
             assert not more.is_error
@@ -239,7 +239,7 @@ def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_place(
 
 
 def test_when_too_much_waits_a_call_is_told_to_come_back(segmenter: FakeSegmenter) -> None:
-    planner, queue = Waiting(), WorkQueue(running=1, waiting=0)
+    planner, queue = Waiting(), WorkQueue(workers=1, waiting=0)
 
     async def work() -> None:
         async with ask_in_progress(planner, segmenter, queue) as (client, asking):
@@ -441,7 +441,7 @@ def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
 ) -> None:
     async def work() -> None:
         server = build(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue())
-        made = http_app(server, Rules(token="token-77", free=()))
+        made = http_app(server, AccessRules(token="token-77", free=()))
         transport = httpx2.ASGITransport(made)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.post("/mcp", json={})).status_code == 401

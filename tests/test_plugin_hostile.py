@@ -30,7 +30,7 @@ from sam3_agent.model.scripted_planner import ScriptedPlanner
 from sam3_agent.plugin import ImageLoader, Toolkit
 from sam3_agent.plugin.download import Downloader, is_public
 from sam3_agent.plugin.mcp_server import build
-from sam3_agent.plugin.middleware import Rules
+from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.sessions import Sessions
 from sam3_agent.plugin.toolkit import public_name
@@ -271,7 +271,7 @@ def toolkit(folder: Path, segmenter: FakeSegmenter) -> Toolkit:
 
 
 async def post(toolkit: Toolkit, body: bytes, headers: dict[str, str]) -> httpx2.Response:
-    rules = Rules(max_bytes=1_500_000)
+    rules = AccessRules(max_bytes=1_500_000)
     transport = httpx2.ASGITransport(app(toolkit, WorkQueue(), rules))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         return await client.post("/segment", content=body, headers=headers)
@@ -564,7 +564,7 @@ def test_a_session_keeps_so_many_images_and_an_idle_one_is_dropped(
     segmenter: FakeSegmenter,
 ) -> None:
     clock = Clock()
-    sessions = Sessions(segmenter, session_images=2, idle_seconds=60, clock=clock)
+    sessions = Sessions(segmenter, owner_images=2, idle_seconds=60, clock=clock)
     first, second = sessions.open("me", picture(1)), sessions.open("me", picture(2))
     other = sessions.open("you", picture(1))
     assert other.handle != first.handle

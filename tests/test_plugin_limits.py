@@ -15,7 +15,7 @@ def test_queue_loader_and_rules_keep_the_limits_given(tmp_path: Path) -> None:
         workers=3, waiting=4, seconds=20, memory_megabytes=5, megabytes=0.001, megapixels=0.01
     )
     queue = limits.work_queue()
-    assert (queue.running, queue.waiting, queue.seconds) == (3, 4, 20)
+    assert (queue.workers, queue.waiting, queue.seconds) == (3, 4, 20)
     queue.close()
     assert (limits.ask_seconds, limits.memory_bytes) == (18, 5e6)
     loader = limits.image_loader([tmp_path], urls=False)

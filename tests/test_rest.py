@@ -23,7 +23,7 @@ from sam3_agent.evals.synthetic.annotated_set import read_set
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner
 from sam3_agent.plugin import Toolkit
-from sam3_agent.plugin.middleware import AccessMiddleware, Rules
+from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.plugin_fixtures import DEMO, RED_CARS, Server, data_uri, free_port, png, running
@@ -199,13 +199,15 @@ async def refused(made: AccessMiddleware, arrivals: Sequence[dict[str, Any]]) ->
 
 def test_a_slow_body_is_cut_off(segmenter: FakeSegmenter) -> None:
     made = app(
-        Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue(), Rules(body_seconds=0.1)
+        Toolkit.of(Agent(ScriptedPlanner([]), segmenter)),
+        WorkQueue(),
+        AccessRules(body_seconds=0.1),
     )
     assert asyncio.run(refused(made, []))["status"] == 408
 
 
 def test_many_bodies_that_never_end_do_not_fill_the_memory(segmenter: FakeSegmenter) -> None:
-    rules = Rules(max_bytes=1_000, body_seconds=0.5)
+    rules = AccessRules(max_bytes=1_000, body_seconds=0.5)
     made = app(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue(), rules)
     part = {"type": "http.request", "body": bytes(900), "more_body": True}
 
@@ -308,7 +310,7 @@ def test_made_up_requests_are_answered_as_the_openapi_says(server: Server) -> No
         operation: Any = result.ok()  # type: ignore[union-attr]
         for mode in modes:
 
-            @given(case=operation.as_solver(generation_mode=mode))
+            @given(case=operation.as_strategy(generation_mode=mode))
             @settings(
                 max_examples=12,
                 deadline=None,

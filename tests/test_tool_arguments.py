@@ -8,8 +8,8 @@ import pytest
 from pydantic import Field
 
 from sam3_agent import Observation, Scene, Tool, ToolError
-from sam3_agent.plugin.provider_schemas import TOOLS as PLUGIN_TOOLS
 from sam3_agent.plugin.provider_schemas import schemas
+from sam3_agent.plugin.tool_calls import TOOLS as PLUGIN_TOOLS
 from sam3_agent.registry import tools
 
 TOOLS = {tool.name: tool for tool in tools()}

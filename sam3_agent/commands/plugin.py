@@ -33,7 +33,7 @@ from sam3_agent.extras import available, require
 from sam3_agent.planner import Planner
 
 if TYPE_CHECKING:
-    from sam3_agent.plugin.middleware import AccessMiddleware, Rules
+    from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
     from sam3_agent.plugin.toolkit import Toolkit
 
 RootOption = Annotated[
@@ -239,8 +239,8 @@ def _toolkit(
     return Toolkit.of(agent, memory, loader=ImageLoader(tuple(root), downloads, size, megapixels))
 
 
-def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "Rules":
-    from sam3_agent.plugin.middleware import LOOPBACK, Rules
+def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -> "AccessRules":
+    from sam3_agent.plugin.middleware import LOOPBACK, AccessRules
 
     known = None if listen not in LOOPBACK and not hosts else LOOPBACK | set(hosts)
     if listen not in LOOPBACK and token is None:
@@ -249,7 +249,7 @@ def _rules(listen: str, token: str | None, hosts: list[str], megabytes: float) -
             "it can use your models; give --token or set SAM3_AGENT_TOKEN"
         )
     # a file takes a third more as a data URI
-    return Rules(token=token, hosts=known, max_bytes=int(megabytes * 1.4e6) + 100_000)
+    return AccessRules(token=token, hosts=known, max_bytes=int(megabytes * 1.4e6) + 100_000)
 
 
 def _serve(app: "AccessMiddleware", address: tuple[str, int], path: str, seconds: float) -> None:

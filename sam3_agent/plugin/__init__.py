@@ -1,4 +1,4 @@
-"""Toolkit for any assistant: the tools as schemas, as plain functions, over MCP and over REST.
+"""The tools for any assistant: as schemas, as plain functions, over MCP and over REST.
 
 import sam3_agent.plugin as plugin
 
@@ -16,11 +16,10 @@ from sam3_agent.agent import Agent
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.images import ImageSource
 from sam3_agent.plugin.image_loader import ImageLoader
-from sam3_agent.plugin.provider_schemas import TOOLS, Format, content, schemas
+from sam3_agent.plugin.provider_schemas import Format, content, schemas
 from sam3_agent.plugin.result import Mark, ToolResult
+from sam3_agent.plugin.tool_calls import TOOLS, run_tool
 from sam3_agent.plugin.toolkit import Toolkit
-from sam3_agent.sanitize import shorten
-from sam3_agent.tool import tool_named
 
 __all__ = ["ImageLoader", "Mark", "ToolResult", "Toolkit", "call", "content", "functions", "tools"]
 
@@ -39,27 +38,17 @@ def call(
     """Run a tool that a model has called.
 
     arguments: as the model gave them, raw JSON or values. images: the pictures that the model may
-    use, by the names it was told; besides these it may use handles of earlier results and https
-    URLs, but no files. eyes: whose; by default those of an Agent with the environment's models.
+    use, by name; besides these it may use handles of earlier results and https URLs, but no files.
+    toolkit: by default that of an Agent with the environment's models.
 
     What the model did wrong comes back as a ToolResult with status "failed" that says what to do;
     ModelError is raised when the planner or segmenter fails.
     """
     toolkit = toolkit or _default_toolkit()
     try:
-        known = tool_named(name, TOOLS)
-        if known is None:
-            raise ToolError(
-                f"there is no tool {shorten(name, 80)!r}; the tools are: {', '.join(TOOLS)}"
-            )
-        tool = TOOLS[known]
-        given = tool.checked(arguments) if isinstance(arguments, str) else tool.fitting(arguments)
-        result: ToolResult = getattr(replace(toolkit, images=images or toolkit.images), known)(
-            **given
-        )
+        return run_tool(replace(toolkit, images=images or toolkit.images), name, arguments)
     except (ToolError, InputError) as error:
         return ToolResult("", 0, 0, f"Error: {error}", status="failed")
-    return result
 
 
 def functions(

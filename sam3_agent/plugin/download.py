@@ -1,8 +1,8 @@
-"""Pictures from the web, fetched for someone who is not trusted: no request reaches inside.
+"""Downloads images from the web for untrusted callers, guarded against SSRF.
 
-A name is resolved once and every address of it must be public; the connection then goes to exactly
-that address, so a name that changes its mind (DNS rebinding) gains nothing. The same holds for each
-redirect.
+A host name is resolved once and every address of it must be public; the connection then goes to
+exactly that address, so a name that resolves differently the next time (DNS rebinding) gains
+nothing. The same holds for each redirect.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ USER_AGENT = "sam3-agent"
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all of IPv6 that is given out
-_NEVER = (
+_BLOCKED = (
     ipaddress.ip_network("192.0.0.0/24"),  # IETF protocols; Oracle's metadata is in it
     ipaddress.ip_network("168.63.129.16/32"),  # Azure's metadata and DNS, a public number
 )
@@ -37,26 +37,26 @@ _NEVER = (
 class Downloader:
     """Fetches `https` URLs from public addresses.
 
-    insecure: accept `http` too. inside: host names whose addresses may be private.
-    max_bytes, seconds: what one download may take, redirects included.
-    resolve: `socket.getaddrinfo`, or what stands in for it.
+    insecure: accept `http` too. private_hosts: host names whose addresses may be private.
+    max_bytes, seconds: limits of one download, redirects included.
+    resolve: `socket.getaddrinfo` or a substitute.
     """
 
     insecure: bool = False
-    inside: frozenset[str] = frozenset()
+    private_hosts: frozenset[str] = frozenset()
     max_bytes: int = 50_000_000
     seconds: float = 20.0
     max_redirects: int = 5
     resolve: Callable[..., list[Any]] = socket.getaddrinfo
 
     def fetch(self, url: str) -> bytes:
-        """The bytes behind a URL; raises ImageError, which says no more than the caller knows."""
+        """The content of a URL; raises ImageError, which names no address of this network."""
         deadline = time.monotonic() + self.seconds
         for _ in range(self.max_redirects + 1):
-            found = self._get(self._checked(url), deadline)
-            if isinstance(found, bytes):
-                return found
-            url = urljoin(url, found)
+            content = self._get(self._checked(url), deadline)
+            if isinstance(content, bytes):
+                return content
+            url = urljoin(url, content)  # the Location of a redirect
         raise ImageError(f"the URL redirects more than {self.max_redirects} times")
 
     def _checked(self, url: str) -> SplitResult:
@@ -76,7 +76,7 @@ class Downloader:
         return parts
 
     def _get(self, parts: SplitResult, deadline: float) -> bytes | str:
-        """The body of the answer, or where it redirects to."""
+        """The body of the response, or the Location of a redirect."""
         host = (parts.hostname or "").encode("idna").decode("ascii")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         address = self._public_address(host, port)
@@ -96,14 +96,14 @@ class Downloader:
                     return self._body(answer, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= deadline:
-                raise self._late() from error
+                raise self._timed_out() from error
             raise ImageError("the URL cannot be downloaded: no proper answer came") from error
         finally:
             connection.close()
 
     def _body(self, answer: http.client.HTTPResponse, deadline: float) -> bytes:
-        told = answer.length
-        if told is not None and told > self.max_bytes:
+        length = answer.length
+        if length is not None and length > self.max_bytes:
             raise self._too_large()
         body = bytearray()
         while chunk := answer.read1(CHUNK):
@@ -111,8 +111,8 @@ class Downloader:
             if len(body) > self.max_bytes:
                 raise self._too_large()
             if time.monotonic() >= deadline:
-                raise self._late()
-        if told is not None and len(body) < told:
+                raise self._timed_out()
+        if length is not None and len(body) < length:
             raise OSError("the answer ended early")
         return bytes(body)
 
@@ -125,19 +125,19 @@ class Downloader:
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         if not addresses:
             raise ImageError("the host of the URL is not known")
-        if host not in self.inside and not all(map(is_public, addresses)):
+        if host not in self.private_hosts and not all(map(is_public, addresses)):
             raise ImageError("the URL leads to an address that is not public")
         return addresses[0]
 
     def _too_large(self) -> ImageError:
         return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")
 
-    def _late(self) -> ImageError:
+    def _timed_out(self) -> ImageError:
         return ImageError(f"the download took longer than {self.seconds:g} seconds")
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address is one of the open internet.
+    """Whether an IP address is one of the public internet.
 
     An IPv6 address that stands for an IPv4 address (mapped, 6to4, Teredo, NAT64) is as public as
     that one.
@@ -154,7 +154,7 @@ def is_public(text: str) -> bool:
             return all(one is None or is_public(str(one)) for one in inner)
         if address not in _GLOBAL_UNICAST:
             return False
-    if any(address in network for network in _NEVER):
+    if any(address in network for network in _BLOCKED):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
@@ -163,7 +163,7 @@ def is_public(text: str) -> bool:
 def _socket(
     scheme: str, host: str, address: tuple[str, int], deadline: float
 ) -> Iterator[socket.socket]:
-    """A connection to this address and no other, that hangs up at the deadline.
+    """A connection to exactly this address that is shut down at the deadline.
 
     With https the certificate is checked for the host.
     """
@@ -174,19 +174,19 @@ def _socket(
             open_socket, server_hostname=host, do_handshake_on_connect=False
         )
     # a peer that sends a byte now and then never runs into the socket's own timeout
-    alarm = threading.Timer(left, _hang_up, [open_socket])
-    alarm.daemon = True
-    alarm.start()
+    timer = threading.Timer(left, _shut_down, [open_socket])
+    timer.daemon = True
+    timer.start()
     try:
         if isinstance(open_socket, ssl.SSLSocket):
             open_socket.do_handshake()
         yield open_socket
     finally:
-        alarm.cancel()
+        timer.cancel()
         open_socket.close()
 
 
-def _hang_up(open_socket: socket.socket) -> None:
-    """Wake up whoever reads from a socket, below its encryption."""
+def _shut_down(open_socket: socket.socket) -> None:
+    """End a pending read of a socket, below its encryption."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(open_socket, socket.SHUT_RDWR)

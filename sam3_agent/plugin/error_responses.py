@@ -1,46 +1,88 @@
-"""What a stranger is told: progress in one line, and errors without a path or key of this host."""
+"""Error responses for untrusted callers: without paths, hosts or keys of this machine."""
 
+import contextlib
 import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
 
 from sam3_agent.errors import InputError, ModelError, PlannerError, ToolError
-from sam3_agent.events import Event, PlannerReplied, ToolFinished, ToolStarted, TurnStarted
-from sam3_agent.plugin.work_queue import BusyError, LateError, StoppedError
-from sam3_agent.sanitize import one_line
+from sam3_agent.plugin.work_queue import AbandonedError, BusyError, CallTimeoutError
+
+if TYPE_CHECKING:
+    from starlette.responses import JSONResponse
 
 logger = logging.getLogger(__name__)
 
-MAX_LINE = 200
+
+class ErrorDetail(BaseModel):
+    """What went wrong: a kind for programs, a sentence for people and models."""
+
+    kind: str
+    message: str
 
 
-def progress(event: Event) -> str | None:
-    """One line for an event of an ask; None for those that say nothing new."""
-    match event:
-        case TurnStarted():
-            return f"turn {event.turn} of {event.max_turns}"
-        case ToolStarted():
-            return one_line(f"{event.call.name} {event.call.arguments}", MAX_LINE)
-        case ToolFinished():
-            return one_line(event.message.text, MAX_LINE)
-        case PlannerReplied():
-            return one_line(event.message.text, MAX_LINE) or None
-    return None
+class ErrorBody(BaseModel):
+    """The body of every error response."""
+
+    error: ErrorDetail
 
 
-def refusal(error: Exception) -> tuple[int, str, str]:
-    """The HTTP status, the kind and the sentence for what went wrong.
+class CallError(Exception):
+    """A call failed; the message may be shown to its caller.
 
-    The caller's own mistakes are told in full. What a model or this program did wrong goes to the
-    log: its words may name hosts, files and accounts.
+    status: of HTTP. kind: as in ErrorDetail. retry_after: seconds, where trying again may help.
     """
+
+    def __init__(
+        self, status: int, kind: str, message: str, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+@contextlib.contextmanager
+def call_errors() -> Iterator[None]:
+    """Turns every exception into a CallError.
+
+    The caller's own mistakes are reported in full. What a model or this program did wrong is
+    logged: its message may name hosts, files and accounts.
+    """
+    try:
+        yield
+    except CallError:
+        raise
+    except Exception as error:
+        raise _call_error(error) from error
+
+
+def error_body(kind: str, message: str) -> dict[str, dict[str, str]]:
+    """An ErrorBody as JSON values."""
+    return ErrorBody(error=ErrorDetail(kind=kind, message=message)).model_dump()
+
+
+def error_response(
+    status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+) -> "JSONResponse":
+    """The HTTP response of an error."""
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(error_body(kind, message), status, headers)
+
+
+def _call_error(error: Exception) -> CallError:
     if isinstance(error, ToolError | InputError):
-        return 422, "input", str(error)
+        return CallError(422, "input", str(error))
     if isinstance(error, BusyError):
-        return 429, "busy", str(error)
-    if isinstance(error, LateError | StoppedError):
-        return 504, "late", str(error) or "this took too long"
+        return CallError(429, "busy", str(error), error.retry_after)
+    if isinstance(error, CallTimeoutError | AbandonedError):
+        return CallError(504, "late", str(error) or "this took too long")
     if isinstance(error, ModelError):
-        who = "planner" if isinstance(error, PlannerError) else "segmenter"
-        logger.error("the %s failed: %s", who, error)
-        return 502, who, f"the {who} failed; the server's log says why"
+        which = "planner" if isinstance(error, PlannerError) else "segmenter"
+        logger.error("the %s failed: %s", which, error)
+        return CallError(502, which, f"the {which} failed; the server's log says why")
     logger.error("a bug", exc_info=error)
-    return 500, "bug", "something went wrong in the server; its log says what"
+    return CallError(500, "bug", "something went wrong in the server; its log says what")

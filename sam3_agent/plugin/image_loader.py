@@ -1,4 +1,4 @@
-"""Pictures from someone who is not trusted: what may be read at all, and how much of it."""
+"""Loads images that untrusted callers name: by URL, data URI or path, within limits."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from sam3_agent.images import Pixels, load_image
 from sam3_agent.plugin.download import Downloader
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""File formats that are decoded, told by their content; formats that run other programs are not."""
+"""File formats that are decoded, recognised by content; none of them runs another program."""
 
 MAX_SOURCE = 8_000
 """Characters of a path or URL; more are refused."""
@@ -28,18 +28,17 @@ MAX_SCANS = 100
 
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
-_NOT_THERE = "there is no such picture in the folders that may be read"
+_NO_SUCH_FILE = "there is no such picture in the folders that may be read"
 
 
 @dataclass(frozen=True)
 class ImageLoader:
-    """Reads the pictures that strangers name, within limits.
+    """Loads images from a data URI, a URL (see `Downloader` on SSRF), or a file below a root.
 
-    roots: folders whose files may be read; none by default. downloads: how URLs are fetched, None
-        for not at all. max_bytes: the size of a file or data URI. max_megapixels: the size of a
-        picture.
+    roots: folders whose files may be read; none by default. downloads: fetches URLs; None for not
+        at all. max_bytes: the size of a file or data URI. max_megapixels: the size of an image.
 
-    No message names a path of this machine, nor tells whether a file outside the roots exists.
+    No error names a path of this machine or reveals whether a file outside the roots exists.
     """
 
     roots: tuple[Path, ...] = ()
@@ -59,10 +58,10 @@ class ImageLoader:
 
     def _bytes(self, source: str | bytes) -> bytes:
         if isinstance(source, bytes):
-            return self._not_too_large(source)
+            return self._within_limit(source)
         source = source.strip()
         if source[:5].lower() == "data:":
-            return self._not_too_large(data_url_content(source, self.max_bytes))
+            return self._within_limit(data_url_content(source, self.max_bytes))
         if not source or len(source) > MAX_SOURCE:
             if looks_like_base64(source):
                 raise ImageError(BARE_BASE64)
@@ -70,7 +69,7 @@ class ImageLoader:
         if source.lower().startswith(("https:", "http:")):
             if self.downloads is None:
                 raise ImageError("URLs are not fetched here")
-            return self._not_too_large(self.downloads.fetch(source))
+            return self._within_limit(self.downloads.fetch(source))
         is_file_url = source.lower().startswith("file:")
         if _SCHEME.match(source) and not is_file_url and not Path(source).drive:
             raise ImageError("an image is a handle, an https URL, a data URI, or a path")
@@ -90,18 +89,18 @@ class ImageLoader:
                     return self._content(base, path)
             except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
                 continue
-        raise ImageError(BARE_BASE64 if looks_like_base64(source) else _NOT_THERE)
+        raise ImageError(BARE_BASE64 if looks_like_base64(source) else _NO_SUCH_FILE)
 
     def _content(self, base: Path, path: Path) -> bytes:
         with open(path, "rb", opener=lambda *_: _opened(base, path)) as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
-                raise ImageError(_NOT_THERE)
+                raise ImageError(_NO_SUCH_FILE)
             if state.st_size > self.max_bytes:
                 raise too_large(self.max_bytes)
-            return self._not_too_large(file.read(self.max_bytes + 1))
+            return self._within_limit(file.read(self.max_bytes + 1))
 
-    def _not_too_large(self, data: bytes) -> bytes:
+    def _within_limit(self, data: bytes) -> bytes:
         if len(data) > self.max_bytes:
             raise too_large(self.max_bytes)
         return data
@@ -110,7 +109,8 @@ class ImageLoader:
 def _opened(base: Path, path: Path) -> int:
     """A descriptor of a resolved path in a resolved folder.
 
-    It is opened step by step: a link that is there now was put there since, and is not followed.
+    The path is opened folder by folder without following links: one that is there now was created
+    after the path was resolved.
     """
     link, folder = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
     last = os.O_RDONLY | link | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

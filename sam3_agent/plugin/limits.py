@@ -7,7 +7,7 @@ from pathlib import Path
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.download import Downloader
 from sam3_agent.plugin.image_loader import ImageLoader
-from sam3_agent.plugin.middleware import LOOPBACK, Rules
+from sam3_agent.plugin.middleware import LOOPBACK, AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
 
 MINIMUM = {"workers": 1, "waiting": 0, "seconds": 1, "memory_megabytes": 1, "megabytes": 0.001}
@@ -79,10 +79,12 @@ class ServerLimits:
         downloads = Downloader(max_bytes=self.image_bytes) if urls else None
         return ImageLoader(folders, downloads, self.image_bytes, self.megapixels)
 
-    def rules(self, address: str, token: str | None = None, hosts: Collection[str] = ()) -> Rules:
+    def rules(
+        self, address: str, token: str | None = None, hosts: Collection[str] = ()
+    ) -> AccessRules:
         """The access rules of a server that listens on `address`, reached under `hosts` too.
 
         On loopback only known host names are answered, on other addresses all if none is given.
         """
         known = LOOPBACK | set(hosts) if address in LOOPBACK or hosts else None
-        return Rules(token=token, hosts=known, max_bytes=self.body_bytes)
+        return AccessRules(token=token, hosts=known, max_bytes=self.body_bytes)

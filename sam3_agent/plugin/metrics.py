@@ -1,48 +1,82 @@
-"""Counters of a server, in the text format that Prometheus reads."""
+"""Metrics of the REST server for Prometheus."""
 
-import threading
-from collections import Counter
+import time
+from typing import TYPE_CHECKING, Any
+
+from sam3_agent.plugin.sessions import Sessions
+from sam3_agent.plugin.work_queue import WorkQueue
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds in seconds."""
 
 
 class Metrics:
-    """Counts requests by route and status, and how long they took; safe from several threads."""
+    """Counts requests and their seconds by route; measures the queue and the open images."""
 
-    def __init__(self) -> None:
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._buckets: Counter[tuple[str, float]] = Counter()
-        self._seconds: Counter[str] = Counter()
-        self._lock = threading.Lock()
+    def __init__(self, queue: WorkQueue, sessions: Sessions) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "sam3_agent_requests", "Requests.", ["route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "sam3_agent_request_seconds",
+            "Seconds of a request.",
+            ["route"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        gauges = {
+            "running": ("Calls that run.", lambda: min(queue.active, queue.workers)),
+            "waiting": ("Calls that wait.", lambda: max(0, queue.active - queue.workers)),
+            "images": ("Open images.", lambda: len(sessions)),
+            "image_bytes": ("Memory of all open images.", sessions.weight),
+        }
+        for name, (text, value) in gauges.items():
+            Gauge(f"sam3_agent_{name}", text, registry=self._registry).set_function(value)
 
     def count(self, route: str, status: int, seconds: float) -> None:
-        """Note one finished request."""
-        with self._lock:
-            self._requests[route, status] += 1
-            self._seconds[route] += seconds  # type: ignore[assignment]  # a Counter adds floats too
-            for bound in BUCKETS:
-                self._buckets[route, bound] += seconds <= bound
+        """Count a finished request."""
+        self._requests.labels(route, status).inc()
+        self._seconds.labels(route).observe(seconds)
 
-    def text(self, **gauges: float) -> str:
-        """All counters, and the gauges given."""
-        with self._lock:
-            requests, buckets = dict(self._requests), dict(self._buckets)
-            seconds = dict(self._seconds)
-        totals: Counter[str] = Counter()
-        lines = ["# TYPE sam3_agent_requests_total counter"]
-        for (route, status), count in sorted(requests.items()):
-            totals[route] += count
-            labels = f'route="{route}",status="{status}"'
-            lines.append(f"sam3_agent_requests_total{{{labels}}} {count}")
-        lines.append("# TYPE sam3_agent_request_seconds histogram")
-        for route, total in sorted(totals.items()):
-            name, label = "sam3_agent_request_seconds", f'route="{route}"'
-            for bound in BUCKETS:
-                lines.append(f'{name}_bucket{{{label},le="{bound:g}"}} {buckets[route, bound]}')
-            lines.append(f'{name}_bucket{{{label},le="+Inf"}} {total}')
-            lines.append(f"{name}_sum{{{label}}} {seconds[route]:.6f}")
-            lines.append(f"{name}_count{{{label}}} {total}")
-        for gauge, value in gauges.items():
-            lines += [f"# TYPE sam3_agent_{gauge} gauge", f"sam3_agent_{gauge} {value:g}"]
-        return "\n".join(lines) + "\n"
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format 0.0.4."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self._registry)
+
+
+class MetricsMiddleware:
+    """ASGI middleware that counts the requests of documented routes.
+
+    uncounted: paths of routes that are left out.
+    """
+
+    def __init__(self, app: "ASGIApp", metrics: Metrics, uncounted: frozenset[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._uncounted = uncounted
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve one connection."""
+        began, status = time.monotonic(), 500
+
+        async def sent(message: "Message") -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            # the router writes the route into the scope; unknown paths would be endless labels
+            route: Any = scope.get("route")
+            if getattr(route, "include_in_schema", False) and route.path not in self._uncounted:
+                label = route.path.removesuffix("/{name:path}")
+                self._metrics.count(label, status, time.monotonic() - began)

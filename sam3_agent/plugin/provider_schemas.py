@@ -1,31 +1,16 @@
-"""The tools and their results in the forms that the model providers' SDKs want."""
+"""Tools and their results in the formats of the model providers' SDKs."""
 
 import base64
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.result_size import fit
-from sam3_agent.plugin.toolkit import Toolkit
-from sam3_agent.tool import Tool, ToolFunction
+from sam3_agent.tool import Tool
 
 Format: TypeAlias = Literal["openai", "openai-responses", "gemini", "anthropic"]
-
-FUNCTIONS: tuple[Callable[..., ToolResult], ...] = (
-    Toolkit.ask_image,
-    Toolkit.segment,
-    Toolkit.refine,
-    Toolkit.look,
-    Toolkit.measure,
-)
-
-# a tool of a planner works on a Scene, a tool of the plugin on Toolkit; the schema is made alike
-TOOLS = {
-    tool.name: tool
-    for tool in (Tool.from_function(cast(ToolFunction, function)) for function in FUNCTIONS)
-}
 
 
 def schemas(format: Format, tools: Sequence[Tool]) -> list[Any]:  # noqa: A002

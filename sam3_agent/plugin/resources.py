@@ -1,4 +1,4 @@
-"""What can be fetched about an image under study: the picture with masks, masks, conversation."""
+"""Files about an open image: the picture with masks, single masks, all masks, conversation."""
 
 import json
 import re

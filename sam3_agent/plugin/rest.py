@@ -1,49 +1,115 @@
-"""The REST server: every tool as a POST, pictures and masks as files, health and metrics."""
+"""The REST server: every tool as a POST, images and masks as files, health and metrics."""
 
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.extras import require
 from sam3_agent.plugin import resources
-from sam3_agent.plugin.error_responses import progress, refusal
-from sam3_agent.plugin.metrics import Metrics
-from sam3_agent.plugin.middleware import AccessMiddleware, Rules, failure
-from sam3_agent.plugin.openapi import FILES, IMAGE, OPENED, RESULT, described, failures
-from sam3_agent.plugin.provider_schemas import TOOLS
+from sam3_agent.plugin.error_responses import (
+    CallError,
+    ErrorBody,
+    call_errors,
+    error_body,
+    error_response,
+)
+from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
+from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
+from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
 from sam3_agent.plugin.toolkit import Toolkit, public_name
-from sam3_agent.plugin.work_queue import Tell, WorkQueue
+from sam3_agent.plugin.work_queue import Report, WorkQueue
 from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Tool, read_json
+from sam3_agent.tool_schema import json_schema
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from fastapi import FastAPI, Request
 
 PATHS = {"ask_image": "/ask"}
-"""Where a tool is found, if not under its name."""
+"""The path of a tool that is not its name."""
+
+JSON, FORM, EVENTS = "application/json", "multipart/form-data", "text/event-stream"
+
+FILE = {"type": "string", "format": "binary", "description": "The file's content."}
+
+ERRORS = {
+    400: "The request cannot be read",
+    404: "There is no such thing",
+    408: "The body came too slowly",
+    413: "The body is too large",
+    415: "The body is neither JSON nor a form",
+    422: "The input cannot be used; the message says why",
+    429: "Busy; Retry-After says when to try again",
+    500: "A bug in the server",
+    502: "The planner or the segmenter failed",
+    504: "It took too long",
+}
 
 
-def app(toolkit: Toolkit, queue: WorkQueue, rules: Rules) -> AccessMiddleware:
-    """The server as an ASGI app; its callers have no sessions, only the handles of their images."""
+class ImageToOpen(BaseModel):
+    """An image by URL or data URI."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str
+
+
+class OpenedImage(BaseModel):
+    """The handle of an open image, and its size in pixels."""
+
+    image: str
+    width: int
+    height: int
+
+
+class Health(BaseModel):
+    """That the server runs, and with which models."""
+
+    status: Literal["ok"] = "ok"
+    planner: str
+    segmenter: str
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """A body as it came: raw JSON, or the fields of a form, whose `image` may be a file."""
+
+    content: bytes | dict[str, Any]
+
+    def values(self) -> dict[str, Any]:
+        """The arguments; raises ToolError for what is no JSON object."""
+        if isinstance(self.content, dict):
+            return self.content
+        try:
+            values = read_json(self.content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ToolError("the body is not valid JSON") from error
+        if not isinstance(values, dict):
+            raise ToolError("the body must be a JSON object")
+        return values
+
+
+def app(toolkit: Toolkit, queue: WorkQueue, rules: AccessRules) -> AccessMiddleware:
+    """The server as an ASGI app; its callers have only the handles of their images."""
     return AccessMiddleware(build(replace(toolkit, owner=None), queue), rules)
 
 
 def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
-    """The app behind the door."""
-    require("fastapi", "starlette", "python_multipart", purpose="the REST server")
+    """The app without access rules."""
+    require(
+        "fastapi", "starlette", "python_multipart", "prometheus_client", purpose="the REST server"
+    )
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
-    from starlette.responses import PlainTextResponse
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,226 +125,175 @@ def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
         lifespan=lifespan,
         redoc_url=None,
     )
-    handlers = _Handlers(toolkit, queue)
-    made.add_exception_handler(HTTPException, handlers.refused)
+    metrics = Metrics(queue, toolkit.sessions)
+    uncounted = frozenset({"/health", "/metrics"})
+    made.add_middleware(MetricsMiddleware, metrics=metrics, uncounted=uncounted)
+    made.add_exception_handler(HTTPException, _http_error)
+    made.add_exception_handler(CallError, _call_error)
     for tool in TOOLS.values():
-        path = PATHS.get(tool.name, f"/{tool.name}")
-        made.add_api_route(
-            path,
-            handlers.counted(path, handlers.tool(tool)),
-            methods=["POST"],
-            name=tool.name,
-            summary=tool.description.splitlines()[0],
-            openapi_extra=described(tool, streamed=tool.name in PATHS),
-            responses={200: RESULT, **failures(400, 408, 413, 415, 422, 429, 500, 502, 504)},
-        )
-    made.add_api_route(
-        "/images",
-        handlers.counted("/images", handlers.open),
-        methods=["POST"],
-        summary="Open an image; its handle stands for it in all other calls.",
-        openapi_extra=IMAGE,
-        responses={200: OPENED, **failures(400, 408, 413, 415, 422, 429, 500, 504)},
-    )
-    made.add_api_route(
-        "/images/{handle}/{name:path}",
-        handlers.counted("/images/{handle}", handlers.file),
-        methods=["GET"],
-        summary="A picture, mask or conversation of an image.",
-        responses={200: FILES, **failures(404, 422, 429, 500, 504)},
-    )
-    made.add_api_route(
-        "/health", handlers.health, methods=["GET"], summary="Whether the server runs."
-    )
-    made.add_api_route(
-        "/metrics",
-        handlers.metrics,
-        methods=["GET"],
-        summary="Counters and gauges for Prometheus.",
-        response_class=PlainTextResponse,
-    )
+        _add_tool(made, tool, toolkit, queue)
+    _add_images(made, toolkit, queue)
+    _add_status(made, toolkit, metrics)
     return made
 
 
-class _Handlers:
-    """Answers the requests."""
+def _add_tool(app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue) -> None:
+    """The route of a tool: JSON in, or a form with a file; JSON out, or events."""
+    from fastapi import Depends, Request
+    from starlette.responses import Response, StreamingResponse
 
-    def __init__(self, toolkit: Toolkit, queue: WorkQueue) -> None:
-        self._toolkit = toolkit
-        self._queue = queue
-        self._metrics = Metrics()
+    streamed = " Ask for text/event-stream to get progress as events."
 
-    def counted(
-        self, route: str, answer: "Callable[..., Awaitable[Response]]"
-    ) -> "Callable[..., Awaitable[Response]]":
-        """The endpoint, with its errors as proper answers, counted by route and status."""
-        from starlette.exceptions import HTTPException
-        from starlette.requests import Request
-        from starlette.responses import Response
+    @app.post(
+        PATHS.get(tool.name, f"/{tool.name}"),
+        name=tool.name,
+        summary=tool.description.splitlines()[0],
+        description=tool.description + streamed * (tool.name in PATHS),
+        response_model=ToolResult,
+        response_description="What the tool found; as events: progress, then result or error.",
+        responses=_errors(400, 408, 413, 415, 422, 429, 500, 502, 504),
+        openapi_extra=_body_schema(tool.parameters),
+    )
+    async def call(request: Request, body: Annotated[RequestBody, Depends(_body_reader())]) -> Any:
+        steps = stream_tool(queue, toolkit, tool.name, body.values, lambda result: result)
+        if EVENTS in request.headers.get("accept", ""):
+            first = await anext(steps)  # what is rejected at once has its own status
+            return StreamingResponse(_events(first, steps), media_type=EVENTS)
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                if isinstance(step, ToolResult):
+                    return step
+                if await request.is_disconnected():
+                    break
+        return Response(status_code=499)
 
-        async def endpoint(request: Request) -> Response:
-            began, status = time.monotonic(), 500
-            try:
-                response = await answer(request)
-                status = response.status_code
-                return response
-            except HTTPException as error:
-                status = error.status_code
-                raise
-            except Exception as error:
-                response = _refused(error)
-                status = response.status_code
-                return response
-            finally:
-                self._metrics.count(route, status, time.monotonic() - began)
 
-        return endpoint
+def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
+    """The routes that open an image and that return files about it."""
+    from fastapi import Depends
+    from starlette.responses import Response
 
-    def tool(self, tool: Tool) -> "Callable[[Request], Awaitable[Response]]":
-        """The endpoint of a tool: JSON in, or a form with a file; JSON out, or events."""
-        from starlette.requests import Request
-        from starlette.responses import JSONResponse, Response, StreamingResponse
-
-        async def answer(request: Request) -> Response:
-            given = await self._given(request)
-            stream = self._queue.stream(lambda tell: self._run(tool, given, tell))
-            if "text/event-stream" in request.headers.get("accept", ""):
-                first = await anext(stream)  # what is refused at once has its own status
-                return StreamingResponse(_events(first, stream), media_type="text/event-stream")
-            async with contextlib.aclosing(stream):
-                async for step in stream:
-                    if isinstance(step, dict):
-                        return JSONResponse(step)
-                    if await request.is_disconnected():
-                        break
-            return Response(status_code=499)
-
-        return answer
-
-    async def open(self, request: "Request") -> "Response":
-        """Open an image without asking anything."""
-        from starlette.responses import JSONResponse
-
-        given = await self._given(request)
-
-        def work(_: Tell) -> dict[str, Any]:
-            values = _values(given)
+    @app.post(
+        "/images",
+        summary="Open an image; its handle stands for it in all other calls.",
+        response_model=OpenedImage,
+        responses=_errors(400, 408, 413, 415, 422, 429, 500, 504),
+        openapi_extra=_body_schema(json_schema(ImageToOpen)),
+    )
+    async def open_image(body: Annotated[RequestBody, Depends(_body_reader())]) -> Any:
+        def work(_: Report) -> OpenedImage:
+            values = body.values()
             if set(values) != {"image"} or not isinstance(values["image"], str | bytes):
                 raise InputError('give {"image": "an https URL or a data URI"}, or a file')
-            session = self._toolkit.session(values["image"])
+            session = toolkit.session(values["image"])
             scene = session.scene
-            return {"image": session.handle, "width": scene.width, "height": scene.height}
+            return OpenedImage(image=session.handle, width=scene.width, height=scene.height)
 
-        return JSONResponse(await self._queue.run(work))
+        with call_errors():
+            return await queue.run(work)
 
-    async def file(self, request: "Request") -> "Response":
-        """A picture, mask or conversation."""
-        from starlette.responses import Response
+    kinds = ("image/jpeg", "image/png", JSON)
+    files: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "overlay.jpg, masks.json, masks/NUMBER.png or conversation.json.",
+            "content": {kind: {} for kind in kinds},
+        }
+    }
 
-        handle, name = request.path_params["handle"], request.path_params["name"]
-        try:
-            content, kind = await self._queue.run(
-                lambda _: resources.read(self._toolkit, handle, name)
-            )
-        except InputError as error:
-            return _failed(404, "input", str(error))
+    @app.get(
+        "/images/{handle}/{name:path}",
+        summary="A picture, mask or conversation of an image.",
+        response_class=Response,
+        responses=files | _errors(404, 422, 429, 500, 504),
+    )
+    async def read_file(handle: str, name: str) -> Response:
+        with call_errors():
+            try:
+                content, kind = await queue.run(lambda _: resources.read(toolkit, handle, name))
+            except InputError as error:
+                raise CallError(404, "input", str(error)) from error
         headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
         return Response(content, media_type=kind, headers=headers)
 
-    async def health(self) -> dict[str, str]:
-        """Whether the server runs, and with which models."""
-        agent = self._toolkit.agent
-        names = {"planner": agent.planner.name, "segmenter": agent.segmenter.name}
-        return {"status": "ok", **{part: public_name(name) for part, name in names.items()}}
 
-    async def metrics(self) -> Any:
-        """Counters and gauges."""
-        from starlette.responses import PlainTextResponse
+def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
+    """The routes for those who run the server."""
+    from starlette.responses import PlainTextResponse
 
-        queue, sessions = self._queue, self._toolkit.sessions
-        text = self._metrics.text(
-            running=min(queue.inside, queue.running),
-            waiting=max(0, queue.inside - queue.running),
-            images=len(sessions),
-            image_bytes=sessions.weight(),
+    agent = toolkit.agent
+
+    @app.get("/health", summary="Whether the server runs, and with which models.")
+    async def health() -> Health:
+        return Health(
+            planner=public_name(agent.planner.name), segmenter=public_name(agent.segmenter.name)
         )
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
-    async def refused(self, request: Any, error: Any) -> Any:
-        """What the framework refuses, in the form of all refusals."""
-        response = _failed(error.status_code, "http", str(error.detail))
-        response.headers.update(error.headers or {})
-        return response
+    @app.get(
+        "/metrics",
+        summary="Counters and gauges for Prometheus.",
+        response_class=PlainTextResponse,
+    )
+    async def read_metrics() -> PlainTextResponse:
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    async def _given(self, request: "Request") -> "bytes | dict[str, Any]":
-        """The body: raw JSON, or the fields of a form whose `image` is the content of a file."""
-        from starlette.exceptions import HTTPException
 
+def _body_reader() -> "Callable[[Request], Awaitable[RequestBody]]":
+    """The dependency that reads a body of either type, with limits on forms."""
+    from fastapi import Request
+    from starlette.exceptions import HTTPException
+
+    async def read(request: Request) -> RequestBody:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "application/json":
-            return await request.body()
-        if kind != "multipart/form-data":
-            raise HTTPException(415, "send application/json or multipart/form-data")
+        if kind == JSON:
+            return RequestBody(await request.body())
+        if kind != FORM:
+            raise HTTPException(415, f"send {JSON} or {FORM}")
         async with request.form(max_files=1, max_fields=20) as form:
             values: dict[str, Any] = {}
             for name, value in form.multi_items():
                 if name in values:
                     raise HTTPException(422, f"the field {shorten(name, 80)!r} comes twice")
                 values[name] = value if isinstance(value, str) else await value.read()
-            return values
+            return RequestBody(values)
 
-    def _run(self, tool: Tool, given: "bytes | dict[str, Any]", tell: Tell) -> dict[str, Any]:
-        """Run a tool; the result as JSON values, with the masks as COCO RLE."""
-        toolkit = replace(self._toolkit, watch=tell)
-        values = _values(given)
-        if isinstance(values.get("image"), bytes):
-            values["image"] = toolkit.session(values["image"]).handle
-        result: ToolResult = getattr(toolkit, tool.name)(**tool.fitting(values))
-        return result.to_dict(segmentations=True)
+    return read
 
 
-def _values(given: "bytes | dict[str, Any]") -> dict[str, Any]:
-    """The arguments in a body; in a form, what is no text is written as text."""
-    if isinstance(given, dict):
-        return given
-    try:
-        values = read_json(given.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ToolError("the body is not valid JSON") from error
-    if not isinstance(values, dict):
-        raise ToolError("the body must be a JSON object")
-    return values
+def _body_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAPI of a body that is JSON of this schema, or a form with the image as a file."""
+    form = {**schema, "properties": {**schema["properties"], "image": FILE}}
+    content = {JSON: {"schema": schema}, FORM: {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-async def _events(first: Any, rest: AsyncGenerator[Any, None]) -> AsyncIterator[str]:
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of the error responses of a route."""
+    return {one: {"description": ERRORS[one], "model": ErrorBody} for one in statuses}
+
+
+async def _http_error(_: Any, error: Any) -> Any:
+    return error_response(error.status_code, "http", str(error.detail), error.headers)
+
+
+async def _call_error(_: Any, error: Any) -> Any:
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return error_response(error.status, error.kind, str(error), headers)
+
+
+async def _events(
+    first: str | ToolResult, rest: AsyncGenerator[str | ToolResult, None]
+) -> AsyncIterator[str]:
     """Server-sent events: `progress` lines, then one `result` or `error`."""
     async with contextlib.aclosing(rest):
         step = first
         try:
-            while not isinstance(step, dict):
-                line = progress(step)
-                if line is not None:
-                    yield _event("progress", {"text": line})
+            while not isinstance(step, ToolResult):
+                yield _event("progress", {"text": step})
                 step = await anext(rest)
-            yield _event("result", step)
-        except Exception as error:
-            _, kind, told = refusal(error)
-            yield _event("error", failure(kind, told))
+            yield _event("result", step.to_dict(segmentations=True))
+        except CallError as error:
+            yield _event("error", error_body(error.kind, str(error)))
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
-
-
-def _refused(error: Exception) -> "Response":
-    status, kind, told = refusal(error)
-    response = _failed(status, kind, told)
-    if status == 429:
-        response.headers["Retry-After"] = str(getattr(error, "retry_after", 5))
-    return response
-
-
-def _failed(status: int, kind: str, told: str) -> "Response":
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(failure(kind, told), status_code=status)

@@ -1,11 +1,14 @@
-"""A sight: what a tool of the plugin shows its caller, in words, numbers and pictures."""
+"""Result of a tool call: words, numbers and pictures; as text, as JSON values, and its schema."""
 
+import functools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, get_args
 
 import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from sam3_agent.answer import Status
 from sam3_agent.image_encoding import encode_png
@@ -13,45 +16,69 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.scene import Scene
 from sam3_agent.serialization import instance_records, rounded_box
+from sam3_agent.tool_schema import compact
+
+FourNumbers = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
+
+
+class Segmentation(TypedDict):
+    """Compressed COCO run-length encoding."""
+
+    size: list[int]
+    counts: str
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One mask: its number for good, and where it is.
+    """One mask: its number in the image, its place and its pixels.
 
     box: x0, y0, x1, y1 in pixels; box_percent: in percent of the image's width and height, as the
     tools take places. area: pixels; area_percent: of the image.
     """
 
-    number: int
+    number: Annotated[int, Field(description="Kept for good.")]
     phrase: str
-    score: float
-    box: tuple[float, ...]
-    box_percent: tuple[float, ...]
-    area: int
+    score: Annotated[float, Field(ge=0, le=1)]
+    box: Annotated[FourNumbers, Field(description="x0, y0, x1, y1 in pixels.")]
+    box_percent: Annotated[FourNumbers, Field(description="The same in percent of the image.")]
+    area: Annotated[int, Field(description="Pixels.")]
     area_percent: float
+    segmentation: Segmentation = field(repr=False)
 
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool gives back.
+    """What a tool found.
 
     image: the handle to go on with; width, height: of the image in pixels.
-    text: what a model should read. status: how an ask ended, else "done".
-    masks: those that the call is about; details: more numbers of some tools.
-    segmentations: the masks themselves, as compressed COCO RLE, in the order of `masks`.
-    pictures: each (H, W, 3) uint8, the image with the masks or close-ups of it.
+    text: what a model should read. status: how an ask ended, else "done"; "failed" for a call that
+    could not run. masks: those that the call is about; details: more numbers of some tools.
+    pictures: each (H, W, 3) uint8, the image with the masks or close-ups of it; not part of JSON.
     """
 
-    image: str
-    width: int
-    height: int
-    text: str
-    status: str = "done"
+    image: Annotated[str, Field(description="The image's handle for further calls.")]
+    width: Annotated[int, Field(description="The image's width in pixels.")]
+    height: Annotated[int, Field(description="The image's height in pixels.")]
+    text: Annotated[str, Field(description="The answer, or the findings, in words.")]
+    status: Annotated[
+        str,
+        Field(
+            description="no_target: looked for, and not there. unable: not read, or not known to "
+            "the models; the text says what to do.",
+            json_schema_extra={"enum": ["done", *get_args(Status)]},
+        ),
+    ] = "done"
     masks: tuple[Mark, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
-    segmentations: tuple[dict[str, Any], ...] = field(default=(), repr=False)
-    pictures: tuple[Pixels, ...] = field(default=(), compare=False, repr=False)
+    details: Annotated[dict[str, Any], Field(description="More numbers of some tools.")] = field(
+        default_factory=dict
+    )
+    pictures: Annotated[tuple[Pixels, ...], Field(exclude=True)] = field(
+        default=(), compare=False, repr=False
+    )
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True
+    )
 
     @property
     def picture(self) -> Pixels | None:
@@ -73,17 +100,26 @@ class ToolResult:
         return "\n".join(lines)
 
     def to_dict(self, segmentations: bool = False) -> dict[str, Any]:
-        """The sight as JSON values, without pictures; masks with their pixels if asked for."""
-        hidden = ("pictures", "segmentations")
-        values = {name: value for name, value in vars(self).items() if name not in hidden}
-        masks = [asdict(mark) for mark in self.masks]
-        masks = [
-            {**mark, "box": [*mark["box"]], "box_percent": [*mark["box_percent"]]} for mark in masks
-        ]
-        if segmentations:
-            pairs = zip(masks, self.segmentations, strict=True)
-            masks = [{**mask, "segmentation": rle} for mask, rle in pairs]
-        return {**values, "masks": masks}
+        """All but the pictures as JSON values; masks with their RLE if asked for."""
+        hidden = None if segmentations else {"masks": {"__all__": {"segmentation"}}}
+        values: dict[str, Any] = _adapter().dump_python(self, mode="json", exclude=hidden)
+        return values
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[ToolResult]:
+    return TypeAdapter(ToolResult)
+
+
+@functools.cache
+def output_schema() -> dict[str, Any]:
+    """The JSON schema of `ToolResult.to_dict()`, without references for MCP clients."""
+    adapter = _adapter().json_schema(mode="serialization")
+    schema = compact({**adapter, "description": "What a tool found."})
+    mask = schema["properties"]["masks"]["items"]
+    del mask["properties"]["segmentation"]
+    mask["required"].remove("segmentation")
+    return schema
 
 
 ROWS_TITLE = (
@@ -105,44 +141,6 @@ def _plain(value: float) -> str:
     return repr(value).removesuffix(".0")
 
 
-_BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
-
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "description": "What a tool found.",
-    "properties": {
-        "image": {"type": "string", "description": "The image's handle for further calls."},
-        "width": {"type": "integer", "description": "The image's width in pixels."},
-        "height": {"type": "integer", "description": "The image's height in pixels."},
-        "text": {"type": "string", "description": "The answer, or the findings, in words."},
-        "status": {
-            "enum": ["done", *get_args(Status)],
-            "description": "no_target: looked for, and not there. unable: not read, or not known "
-            "to the models; the text says what to do.",
-        },
-        "masks": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "number": {"type": "integer", "description": "Kept for good."},
-                    "phrase": {"type": "string"},
-                    "score": {"type": "number", "minimum": 0, "maximum": 1},
-                    "box": {**_BOX, "description": "x0, y0, x1, y1 in pixels."},
-                    "box_percent": {**_BOX, "description": "The same in percent of the image."},
-                    "area": {"type": "integer", "description": "Pixels."},
-                    "area_percent": {"type": "number"},
-                },
-                "required": [field.name for field in fields(Mark)],
-            },
-        },
-        "details": {"type": "object", "description": "More numbers of some tools."},
-    },
-    "required": ["image", "width", "height", "text", "status", "masks", "details"],
-}
-"""The JSON schema of `ToolResult.to_dict()`."""
-
-
 def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
     """The marks of N masks with these N numbers, in order."""
     height, width = masks.size
@@ -156,6 +154,7 @@ def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
             tuple(rounded_box(percent[i])),
             record["area"],
             round(100 * record["area"] / (width * height), 2),
+            record["segmentation"],
         )
         for i, record in enumerate(instance_records(masks, numbers))
     )

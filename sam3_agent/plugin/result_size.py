@@ -1,4 +1,4 @@
-"""Keeps the result of a tool call within what MCP clients and models accept.
+"""Shrinks the result of a tool call to what MCP clients and models accept.
 
 Claude Desktop refuses a result over 1,048,576 bytes; Claude Code cuts one over 25,000 tokens. The
 words are shortened first where they alone are too much, then the pictures are recompressed, then
@@ -33,7 +33,7 @@ LEAST_ROW = 20
 """Tokens that a mask's row takes at least."""
 
 LEAST_WORDS = 10_000
-"""Tokens that words may take however many pictures there are; the pictures give way."""
+"""Tokens that words may take however many pictures there are; those are made smaller instead."""
 
 PATCH = 28
 """A picture costs a token for each patch of so many pixels squared."""
@@ -138,7 +138,7 @@ def _words(result: ToolResult, structured: bool, room: int) -> Words:
 
 
 def _shortened(result: ToolResult, rows: int, details: bool, words: str) -> ToolResult:
-    """The sight with its first `rows` masks and these words; it says what is left out."""
+    """The result with its first `rows` masks and these words; it says what is left out."""
     left = result.masks[rows:]
     whole = f"(over MCP: sam3://{result.image}/conversation.json)"
     omitted = []

@@ -1,4 +1,4 @@
-"""Images under study, kept between calls: each has a secret handle, and a bound on its memory."""
+"""Open images, kept between calls: each has a secret handle, and all have bounds on memory."""
 
 import asyncio
 import hashlib
@@ -22,10 +22,10 @@ MAX_MASKS = 10_000
 MAX_ANSWERS = 16
 
 MAX_BYTES = 1e9
-"""Memory that all images under study may take."""
+"""Memory that all open images may take."""
 
 GONE = (
-    "there is no image with this handle here: it was never opened, belongs to another session, or "
+    "there is no image with this handle here: it was never opened, belongs to another client, or "
     "was dropped; give the image again"
 )
 FULL = (
@@ -36,12 +36,12 @@ FULL = (
 
 @dataclass(eq=False)
 class Session:
-    """One image under study: its scene, and the last answers about it.
+    """One open image: its scene, and the last answers about it.
 
-    handle: a secret; whoever has it may look at the image. owner: the session that alone may use
-    the handle; None for whoever has it. answers: the last answers as JSON texts, each with its
-    conversation. shown: the masks that the last result was about. chat: what was asked, for
-    questions that follow up. lock: held while a tool works on the scene.
+    handle: a secret. owner: the client that alone may use the handle; None for whoever has it.
+    content: hash of the pixels. used: when it was last used. answers: the last answers as JSON
+    texts, each with its conversation. shown: the masks of the last result. chat: for questions
+    that follow up. lock: held while a tool works on the scene.
     """
 
     handle: str
@@ -55,13 +55,10 @@ class Session:
     chat: Chat | None = None
 
     def weight(self) -> int:
-        """Bytes that the image, its masks and the pictures of its chat take, roughly.
-
-        Encoded images are not kept here.
-        """
+        """Rough bytes of the image, its masks and the pictures of its chat, without features."""
         masks = sum(len(rle["counts"]) + 400 for rle in self.scene.masks.rles)
-        said = self.chat.answers[-1].messages if self.chat and self.chat.answers else ()
-        pictures = {id(one): one.nbytes for message in said for one in message.pictures}
+        messages = self.chat.answers[-1].messages if self.chat and self.chat.answers else ()
+        pictures = {id(one): one.nbytes for message in messages for one in message.pictures}
         pictures[id(self.scene.image)] = self.scene.image.nbytes
         words = sum(map(len, self.answers)) + 1_000 * len(self.scene.findings)
         return sum(pictures.values()) + masks + words
@@ -69,48 +66,47 @@ class Session:
     def masks_data(self) -> dict[str, Any]:
         """All masks as JSON values, number 1 first; each a compressed COCO RLE."""
         masks = self.scene.masks
-        rows = zip(marks(masks, range(1, len(masks) + 1)), masks.rle(), strict=True)
         return {
             "image": {
                 "handle": self.handle,
                 "width": self.scene.width,
                 "height": self.scene.height,
             },
-            "instances": [{**asdict(mark), "segmentation": rle} for mark, rle in rows],
+            "instances": [asdict(mark) for mark in marks(masks, range(1, len(masks) + 1))],
         }
 
     def full(self) -> bool:
-        """Whether so much was asked that the memory would not stay bounded."""
+        """Whether more findings or masks would leave the bounds on memory."""
         return len(self.scene.findings) >= MAX_FINDINGS or len(self.scene.masks) >= MAX_MASKS
 
-    def check_room(self) -> None:
-        """Raises InputError when the study is full."""
+    def check_not_full(self) -> None:
+        """Raises InputError when the image is full."""
         if self.full():
             raise InputError(FULL)
 
 
 class Sessions:
-    """All images under study, safe from several threads.
+    """All open images; thread-safe.
 
-    A named session sees its own images only. Whoever has no session (owner None) has only handles,
-    which cannot be guessed; each of their images stands alone.
+    A client with a name (owner) can use its own images only. Clients without one (None) need the
+    handle, which cannot be guessed; each of their images stands alone.
 
-    session_images, session_bytes: what one session may keep; its images used longest ago go first.
-    total_bytes: the same for all. idle_seconds: an image unused for so long goes.
+    owner_images, owner_bytes: what one owner may keep; the least recently used is dropped first.
+    total_bytes: the same for all. idle_seconds: after so long an unused image is dropped.
     """
 
     def __init__(
         self,
         segmenter: Segmenter,
         *,
-        session_images: int = 16,
-        session_bytes: float = 600e6,
+        owner_images: int = 16,
+        owner_bytes: float = 600e6,
         total_bytes: float = MAX_BYTES,
         idle_seconds: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.session_images = session_images
-        self.session_bytes = min(session_bytes, total_bytes)
+        self.owner_images = owner_images
+        self.owner_bytes = min(owner_bytes, total_bytes)
         self.total_bytes = total_bytes
         self.idle_seconds = idle_seconds
         self._segmenter = segmenter
@@ -122,7 +118,7 @@ class Sessions:
         return len(self._sessions)
 
     def open(self, owner: str | None, image: Pixels) -> Session:
-        """The study of an (H, W, 3) uint8 image: the one that the session has open, unless full."""
+        """The session of an (H, W, 3) uint8 image: the one that its owner has open, unless full."""
         content = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
         with self._lock:
             for session in list(self._sessions.values()):
@@ -137,7 +133,7 @@ class Sessions:
             return session
 
     def get(self, owner: str | None, handle: str) -> Session:
-        """The study of a handle; raises InputError when this session has no such image."""
+        """The session of a handle; raises InputError when this owner has no such image."""
         with self._lock:
             self._drop(owner)
             session = self._sessions.get(handle)
@@ -146,34 +142,34 @@ class Sessions:
             return self._touched(session)
 
     def drop_idle(self) -> None:
-        """Drop what was not used for long; a server calls this now and then."""
+        """Drop images that were not used for `idle_seconds`; servers call this periodically."""
         with self._lock:
             self._drop(None)
 
     def weight(self) -> int:
-        """Bytes that everything takes, roughly."""
+        """Rough bytes of all open images."""
         with self._lock:
             return sum(session.weight() for session in self._sessions.values())
 
     def _touched(self, session: Session) -> Session:
-        """The study as the one that was used last."""
+        """The session as the one that was used last."""
         session.used = self._clock()
         self._sessions[session.handle] = self._sessions.pop(session.handle)
         return session
 
     def _drop(self, owner: str | None) -> None:
-        """Drop idle images, then a session's and all sessions' oldest until they fit."""
+        """Drop idle images, then the least recently used ones of this owner and of all."""
         oldest = self._clock() - self.idle_seconds
         self._sessions = {
             h: session for h, session in self._sessions.items() if session.used > oldest
         }
         if owner is not None:
             own = [session for session in self._sessions.values() if session.owner == owner]
-            self._shrink(own, self.session_bytes, self.session_images)
+            self._shrink(own, self.owner_bytes, self.owner_images)
         self._shrink(list(self._sessions.values()), self.total_bytes, len(self._sessions))
 
     def _shrink(self, sessions: list[Session], limit: float, count: int) -> None:
-        """Drop the first of these, but never the last, until they weigh at most `limit`."""
+        """Drop the first of these, but never the last, until both limits hold."""
         total = sum(session.weight() for session in sessions)
         left = len(sessions)
         for session in sessions[:-1]:
@@ -184,7 +180,7 @@ class Sessions:
 
 
 async def sweep(sessions: Sessions, seconds: float = 60.0) -> None:
-    """Drop idle images now and then, until cancelled."""
+    """Drop idle images every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(seconds)
         sessions.drop_idle()

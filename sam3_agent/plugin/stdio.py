@@ -1,4 +1,4 @@
-"""The stdio transport: a line that is no MCP message gets an error reply, and the server goes on.
+"""The stdio transport: answers a line that is no MCP message with an error, and goes on.
 
 The MCP library's own reader logs such a line and stays silent, so that a client waits until its
 timeout; an escaped half of a surrogate pair ("\\ud800") in a question is enough for that.
@@ -42,23 +42,23 @@ async def serve_stdio(server: "Server[Any]", max_line_bytes: int = MAX_LINE_BYTE
     from mcp.shared.message import SessionMessage
 
     # the library's reader gets nothing to read; its writer keeps stray prints off the wire
-    nothing = anyio.wrap_file(io.StringIO())
-    async with stdio_server(stdin=nothing) as (_, outgoing), anyio.create_task_group() as tasks:
-        given, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, given, outgoing)
+    no_input = anyio.wrap_file(io.StringIO())
+    async with stdio_server(stdin=no_input) as (_, outgoing), anyio.create_task_group() as tasks:
+        messages, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+        tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, messages, outgoing)
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def _read(lines: BinaryIO, limit: int, given: Any, outgoing: Any) -> None:
-    """Hand messages on, one a line, and answer what is none, until the input ends."""
+async def _read(lines: BinaryIO, limit: int, messages: Any, outgoing: Any) -> None:
+    """Pass messages on, one a line, and answer what is none, until the input ends."""
     import anyio
     from mcp.shared.message import SessionMessage
 
-    async with given:
+    async with messages:
         while line := await anyio.to_thread.run_sync(_next_line, lines, limit):
             message, error = _parsed(line, limit)
             if message is not None:
-                await given.send(SessionMessage(message))
+                await messages.send(SessionMessage(message))
             if error is not None:
                 logger.warning("a line is no MCP message: %r", line[:200])
                 await outgoing.send(SessionMessage(error))
@@ -76,23 +76,23 @@ def _next_line(lines: BinaryIO, limit: int) -> bytes:
 
 
 def _parsed(line: bytes, limit: int) -> "tuple[Any, types.JSONRPCError | None]":
-    """The message in a line, or the error to answer; neither where the protocol wants silence."""
+    """The message in a line, or the error to answer; neither where the protocol wants no answer."""
     import mcp_types as types
     from pydantic import ValidationError
 
     if not line.strip():
         return None, None
     if len(line) > limit:
-        told = f"a message has at most {limit / 1e6:g} MB"
-        return None, _error(types.INVALID_REQUEST, told, _id_in(line))
+        reason = f"a message has at most {limit / 1e6:g} MB"
+        return None, _error(types.INVALID_REQUEST, reason, _id_in(line))
     try:
         message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError as error:
         return None, _reply(line, error)
     # what has a method and no usable id passes for a notification
     if isinstance(message, types.JSONRPCNotification) and "id" in json.loads(line):
-        told = "an id is a string or a whole number"
-        return None, _error(types.INVALID_REQUEST, told, None)
+        reason = "an id is a string or a whole number"
+        return None, _error(types.INVALID_REQUEST, reason, None)
     return message, None
 
 
@@ -101,30 +101,32 @@ def _reply(line: bytes, error: "ValidationError") -> "types.JSONRPCError | None"
     import mcp_types as types
 
     problem = error.errors(include_input=False, include_url=False)[0]
-    told = problem["msg"]
+    reason = problem["msg"]
     try:
         value = json.loads(str(line, "utf-8"))
     except (ValueError, RecursionError):
-        return _error(types.PARSE_ERROR, told, _id_in(line))
+        return _error(types.PARSE_ERROR, reason, _id_in(line))
     if not isinstance(value, dict):
-        told = "send one JSON object a line; lists of messages (batches) are not taken"
-        return _error(types.INVALID_REQUEST, told, None)
+        reason = "send one JSON object a line; lists of messages (batches) are not taken"
+        return _error(types.INVALID_REQUEST, reason, None)
     if ("method" in value and "id" not in value) or value.keys() & {"result", "error"}:
         return None  # notifications and responses are not answered
     if field := ".".join(map(str, problem["loc"][1:])):
-        told = f"{field}: {told}"
+        reason = f"{field}: {reason}"
     elif _SURROGATE.search(line):
-        told = f"half of a surrogate pair, such as \\ud800, is no text ({told})"
-    given = value.get("id")
-    usable = isinstance(given, str | int) and not isinstance(given, bool)
-    usable = usable and replace_surrogates(str(given)) == str(given)
-    return _error(types.INVALID_REQUEST, told, given if usable else None)
+        reason = f"half of a surrogate pair, such as \\ud800, is no text ({reason})"
+    sent = value.get("id")
+    usable = isinstance(sent, str | int) and not isinstance(sent, bool)
+    usable = usable and replace_surrogates(str(sent)) == str(sent)
+    return _error(types.INVALID_REQUEST, reason, sent if usable else None)
 
 
-def _error(code: int, told: str, to: str | int | None) -> "types.JSONRPCError":
+def _error(code: int, reason: str, id_: str | int | None) -> "types.JSONRPCError":
     import mcp_types as types
 
-    return types.JSONRPCError(jsonrpc="2.0", id=to, error=types.ErrorData(code=code, message=told))
+    return types.JSONRPCError(
+        jsonrpc="2.0", id=id_, error=types.ErrorData(code=code, message=reason)
+    )
 
 
 def _id_in(line: bytes) -> str | int | None:

@@ -1,4 +1,4 @@
-"""The five things that an assistant can do with a picture, as plain functions."""
+"""The five tools of an assistant as methods of one value: ask, segment, refine, look, measure."""
 
 import json
 import re
@@ -34,11 +34,11 @@ _FOLDER = re.compile(r"(?<![^:+])[~.]*/(?:[^+]*/)?")
 
 @dataclass(frozen=True)
 class Toolkit:
-    """What one caller can do; the public methods with docstrings are the plugin's tools.
+    """The plugin's tools for one caller.
 
-    agent: answers questions. studies: the images at hand. intake: what may be opened.
-    owner: whose images these are. images: pictures by the names that the caller may use.
-    watch: is told each event of an ask; what it raises ends the ask.
+    agent: answers questions. sessions: the open images. loader: opens images by URL or path.
+    owner: of the images that are opened. images: pictures by the names that the caller may use.
+    watch: called with each event of an ask; an exception of it ends the ask.
     """
 
     agent: Agent
@@ -50,7 +50,7 @@ class Toolkit:
 
     @classmethod
     def of(cls, agent: Agent, max_bytes: float = MAX_BYTES, **more: Any) -> "Toolkit":
-        """Toolkit with images of their own, which take at most `max_bytes` of memory."""
+        """A toolkit with sessions of its own, which take at most `max_bytes` of memory."""
         return cls(agent, Sessions(agent.segmenter, total_bytes=max_bytes), **more)
 
     def ask_image(self, image: str, query: str) -> ToolResult:
@@ -65,7 +65,7 @@ class Toolkit:
         """
         session = self.session(image)
         with session.lock:
-            session.check_room()
+            session.check_not_full()
             if (
                 image != session.handle
                 or session.chat is None
@@ -85,7 +85,7 @@ class Toolkit:
                 "conversation": [message.to_dict() for message in answer.messages],
             }
             session.answers.append(json.dumps(kept))
-            told = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
+            reported = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
             return self._result(
                 session,
                 answer.text,
@@ -93,7 +93,7 @@ class Toolkit:
                 answer.numbers,
                 status=answer.status,
                 details={
-                    "usage": {name: usage[name] for name in told},
+                    "usage": {name: usage[name] for name in reported},
                     "mentions": values["mentions"],
                 },
                 pictures=(answer.overlay(),),
@@ -166,7 +166,7 @@ class Toolkit:
             )
         session = self.session(image)
         with session.lock:
-            session.check_room()
+            session.check_not_full()
             if name in SEGMENTING:
                 why = self.agent.outside_domain(session.scene.image)
                 if why is not None:
@@ -187,7 +187,7 @@ class Toolkit:
             )
 
     def session(self, image: str | bytes) -> Session:
-        """The image under study that a caller means; opens it if it is not open yet."""
+        """The session of a handle, a URL, a path, a name in `images`, or the content of a file."""
         if isinstance(image, str) and _HANDLE.fullmatch(image):
             return self.sessions.get(self.owner, image)
         if isinstance(image, str) and image in self.images:
@@ -221,7 +221,6 @@ class Toolkit:
             scene.height,
             text,
             masks=marks(masks, numbers),
-            segmentations=tuple(masks.rle()),
             **more,
         )
 
