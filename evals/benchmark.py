@@ -8,7 +8,7 @@ that a run can be scored again without asking a model.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from sam3_agent.answer import Status
 from sam3_agent.evals.metrics.bootstrap import Interval, Tally
@@ -85,6 +85,7 @@ class Dataset(NamedTuple):
     split: str | None
 
 
+@runtime_checkable
 class Benchmark(Protocol):
     """Samples with ground truth, and the metric of their authors.
 

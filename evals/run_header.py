@@ -12,13 +12,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sam3_agent import registry
 from sam3_agent.evals.benchmark import Sample
 
 FORMAT: Final = "sam3-agent run"
 VERSION: Final = 1
-
-PACKAGES = ("sam3-agent", "torch", "transformers", "pycocotools", "openai", "google-genai")
-"""The packages whose versions are recorded."""
 
 
 class Resumption(BaseModel):
@@ -115,7 +113,7 @@ def _digest(samples: Sequence[Sample]) -> str:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in registry.recorded_packages():
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

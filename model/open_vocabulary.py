@@ -91,8 +91,8 @@ class OpenVocabularySegmenter:
         threshold: float = THRESHOLD,
         image_bytes: float = IMAGE_BYTES,
     ) -> None:
-        detector, sam2 = checkpoint_places(name)
-        self.name = name
+        self.name = PREFIX + name.removeprefix(PREFIX)
+        detector, sam2 = checkpoint_places(self.name)
         self.device = device or best_device()
         self.threshold = threshold
         self.encoded = 0

@@ -22,14 +22,16 @@ from typing import Any
 
 from PIL import Image
 
+from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
 from sam3_agent.budget import Budget
 from sam3_agent.errors import DeadlineError, InputError, PlannerError
-from sam3_agent.images import Pixels
+from sam3_agent.images import Pixels, load_image
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.planner import Planner, sees
+from sam3_agent.planner import Planner, Price, price_of, sees
 from sam3_agent.review import Effort
 from sam3_agent.sanitize import replace_surrogates
+from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
 
@@ -42,6 +44,64 @@ REWORDED = {
     "gave no usable opinion": "gave no usable reply",
 }
 """Texts of recorded requests as they were worded once, and as they are worded now."""
+
+
+def start_recording(
+    agent: Agent, folder: Path, image: Pixels, query: str
+) -> "tuple[Agent, Recording]":
+    """An agent like this one whose planner, verifier and person are recorded, and the recording.
+
+    `Recording.finish` keeps the answer. Raises InputError when the folder cannot be written.
+    """
+    recording = Recording(
+        folder,
+        image,
+        {
+            "query": query,
+            "planner": agent.planner.name,
+            "verifier": agent.verifier.name if agent.verifier else "none",
+            "segmenter": agent.segmenter.name,
+            "effort": asdict(agent.effort),
+            "budget": asdict(agent.budget),
+            "check_domain": agent.check_domain,
+        },
+    )
+    ask = agent.ask_person
+    recorded = Agent(
+        RecordingPlanner(agent.planner, recording),
+        agent.segmenter,
+        verifier=RecordingPlanner(agent.verifier, recording) if agent.verifier else "none",
+        effort=agent.effort,
+        ask_person=None if ask is None else recording.listening(ask),
+        tools=list(agent.tools.values()),
+        budget=agent.budget,
+        max_megapixels=agent.max_megapixels,
+        check_domain=agent.check_domain,
+    )
+    return recorded, recording
+
+
+def load_recording(
+    folder: Path, segmenter: Segmenter | str | None = None
+) -> tuple[Agent, Pixels, str]:
+    """The agent, image and question of a recording; asking them needs no network for the models.
+
+    segmenter: None for the one whose name was recorded. Raises InputError when the folder holds no
+    recording.
+    """
+    recorded = Replay(folder)
+    verifier = recorded.verifier
+    agent = Agent(
+        ReplayPlanner(recorded.planner, recorded),
+        segmenter or recorded.segmenter,
+        verifier="none" if verifier == "none" else ReplayPlanner(verifier, recorded),
+        effort=recorded.effort,
+        ask_person=recorded.ask_person,
+        budget=recorded.budget,
+        check_domain=recorded.check_domain,
+    )
+    image = load_image(folder / "image.png", max_megapixels=float("inf"))
+    return agent, image, recorded.query
 
 
 class Recording:
@@ -154,6 +214,11 @@ class RecordingPlanner:
     def sees(self) -> bool:
         """Whether the other planner takes pictures."""
         return sees(self._planner)
+
+    @property
+    def price(self) -> Price | None:
+        """What the other planner's tokens cost."""
+        return price_of(self._planner)
 
     def _turned_blind(self) -> bool:
         """Whether its server has turned out to take no pictures."""

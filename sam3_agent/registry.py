@@ -1,202 +1,228 @@
-"""Names into objects: the one module that knows where planners, segmenters and tools live."""
+"""Turns names into objects: planners, segmenters, tools, benchmarks, prompts.
+
+A name is built-in (a line in a table here), an entry point of an installed package (groups
+`sam3_agent.planners`, `sam3_agent.segmenters`, `sam3_agent.tools`, `sam3_agent.benchmarks`), or
+`package.module:Class`; the first that fits counts, so that `openai:MODEL` never is a module.
+"""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sam3_agent.config import chosen
-from sam3_agent.errors import InputError
-from sam3_agent.images import Pixels
-from sam3_agent.masks import Masks
-from sam3_agent.planner import Planner, sees
+from sam3_agent import entry_points
+from sam3_agent.config import VARIABLES, chosen
+from sam3_agent.entry_points import suggestion
+from sam3_agent.errors import InputError, SegmenterError
+from sam3_agent.planner import Planner, Provider, checked_planner, provider_of, sees
+from sam3_agent.prompts import fill as prompt
+from sam3_agent.prompts import texts as prompt_texts
 from sam3_agent.review import Reviewer
-from sam3_agent.segmenter import Segmenter, prompts_of
-from sam3_agent.tool import Tool
+from sam3_agent.segmenter import Segmenter, checked_segmenter, prompts_of
+from sam3_agent.tool import Tool, checked_tool, tools_by_name
+from sam3_agent.tools import concepts, crops, editing, final_answer, measurement
+from sam3_agent.tools.ask_user import ask_person_tool
+from sam3_agent.tools.overlay import draw_masks as draw
+from sam3_agent.tools.overlay import view
 
-if TYPE_CHECKING:
-    from sam3_agent.agent import Agent
-    from sam3_agent.model.recording import Recording
+__all__ = ["ask_person_tool", "draw", "prompt", "prompt_texts", "view"]
+
+PLANNERS = {
+    "offline": "sam3_agent.model.offline.planner:OfflinePlanner",
+    "openai:MODEL": "sam3_agent.model.providers.openai_chat:OpenAIPlanner",
+    "gemini:MODEL": "sam3_agent.model.providers.gemini:GeminiPlanner",
+}
+"""How a planner is named, and its class; what follows the colon is the class's first argument."""
+
+SEGMENTERS = {
+    "tiny": "sam3_agent.model.sam3:Sam3Segmenter",
+    "open:NAME": "sam3_agent.model.open_vocabulary:OpenVocabularySegmenter",
+}
+"""The same for segmenters; any other name is a checkpoint of the first class."""
+
+CHECKPOINTS = ("tiny", "open:tiny", "open:base", "facebook/sam3")
+"""Segmenters that are suggested for a wrong name."""
+
+BENCHMARKS = {
+    "scenes": "sam3_agent.evals.benchmarks.scenes:read",
+    "reasonseg": "sam3_agent.evals.benchmarks.reasonseg:read",
+    "refcoco": "sam3_agent.evals.benchmarks.refcoco:read",
+    "refcoco+": "sam3_agent.evals.benchmarks.refcoco:read_plus",
+    "refcocog": "sam3_agent.evals.benchmarks.refcoco:read_umd",
+    "refcocog-google": "sam3_agent.evals.benchmarks.refcoco:read_google",
+    "grefcoco": "sam3_agent.evals.benchmarks.grefcoco:read",
+    "saco-gold": "sam3_agent.evals.benchmarks.saco:read",
+    "saco-silver": "sam3_agent.evals.benchmarks.saco:read_silver",
+    "omnilabel": "sam3_agent.evals.benchmarks.omnilabel:read",
+    "counting": "sam3_agent.evals.benchmarks.counting:read",
+    "jsonl": "sam3_agent.evals.benchmarks.jsonl:read",
+}
+"""Names to functions `read(data, split, **options) -> Benchmark`."""
+
+GROUPS = ("planners", "segmenters", "tools", "benchmarks")
+
+
+LIBRARIES = ("torch", "torchvision", "transformers", "pycocotools")
+"""The packages, beside those of the providers, whose versions a run records."""
 
 
 def planner(name: str | None = None, **options: Any) -> Planner:
     """The planner of this name; None means the user's default (see `config`).
 
-    Names: `offline`, `openai:MODEL`, `gemini:MODEL`. `options` go to the planner's constructor.
-    Raises InputError for another name, PlannerError when a key or package is missing.
+    options: arguments of the planner's class. Raises InputError for a wrong name, PlannerError when
+    a key or package is missing.
     """
     choice = chosen("planner", name)
-    where = "" if name else f" (from {choice.source})"
     name = choice.value or ""
-    provider, _, model = name.partition(":")
+    factory, arguments = _found("planners", name, PLANNERS)
+    if factory is None:
+        source = "" if choice.source == "given" else f" (from {choice.source})"
+        known = [f"{one.name}:{one.example_model}" for one in providers()]
+        near = suggestion(name, ["offline", *known, *entry_points.installed("planners")])
+        raise InputError(f"there is no planner {name!r}{source}{near}; choose {planner_forms()}")
+    provider = provider_of(factory)
+    if provider and not any(arguments):
+        example = f"{provider.name}:{provider.example_model}"
+        raise InputError(f"the planner {name!r} needs a model; give one, such as {example}")
+    if provider and provider.base_url_variable == VARIABLES["base_url"]:
+        options = {"base_url": chosen("base_url").value, **options}
     if name == "offline":
-        from sam3_agent.model.offline.planner import OfflinePlanner
-
-        return OfflinePlanner()
-    if provider == "openai" and model:
-        from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-
-        return OpenAIPlanner(model, **{"base_url": chosen("base_url").value, **options})
-    if provider == "gemini" and model:
-        from sam3_agent.model.providers.gemini import GeminiPlanner
-
-        return GeminiPlanner(model, **options)
-    raise InputError(
-        f"there is no planner {name!r}{where}; choose offline, openai:MODEL or gemini:MODEL "
-        "(such as gemini:gemini-3.8-flash)"
-    )
+        options = {}  # they are those of a model
+    made = entry_points.make(f"the planner {name!r}", factory, *arguments, **options)
+    return checked_planner(made)
 
 
 def verifier(name: str, **options: Any) -> Planner:
     """The planner of this name, to check masks; InputError for one that sees no pictures."""
     found = planner(name, **options)
     if not sees(found):
+        models = " or ".join(form for form in PLANNERS if ":" in form)
         raise InputError(
-            f"{found.name} sees no pictures, so it cannot verify; choose openai:MODEL, "
-            "gemini:MODEL or none"
+            f"{found.name} sees no pictures, so it cannot verify; choose {models}, or none"
         )
     return found
-
-
-def recording(agent: "Agent", folder: Path, image: Pixels, query: str) -> "Recording":
-    """Let everything that an agent's planner and verifier say be kept; `finish` with the answer."""
-    from sam3_agent.model.recording import Recording, RecordingPlanner
-
-    kept = Recording(
-        folder,
-        image,
-        {
-            "query": query,
-            "planner": agent.planner.name,
-            "verifier": agent.verifier.name if agent.verifier else "none",
-            "segmenter": agent.segmenter.name,
-            "effort": asdict(agent.effort),
-            "budget": asdict(agent.budget),
-            "check_domain": agent.check_domain,
-        },
-    )
-    if agent.ask_person is not None:
-        agent.ask_person = kept.listening(agent.ask_person)
-    agent.planner = RecordingPlanner(agent.planner, kept)
-    if agent.verifier is not None:
-        agent.verifier = RecordingPlanner(agent.verifier, kept)
-    return kept
-
-
-def replay(folder: Path, segmenter: Segmenter | None = None) -> "tuple[Agent, Pixels, str]":
-    """The agent, image and question of a recording; asking them needs no network for the models.
-
-    segmenter: None for the one whose name was recorded. Raises InputError when the folder holds no
-    recording.
-    """
-    from sam3_agent.agent import Agent
-    from sam3_agent.images import load_image
-    from sam3_agent.model.recording import Replay, ReplayPlanner
-
-    kept = Replay(folder)
-    verifier = kept.verifier
-    agent = Agent(
-        ReplayPlanner(kept.planner, kept),
-        segmenter or kept.segmenter,
-        ask_person=kept.ask_person,
-        verifier="none" if verifier == "none" else ReplayPlanner(verifier, kept),
-        effort=kept.effort,
-        budget=kept.budget,
-        check_domain=kept.check_domain,
-    )
-    return agent, load_image(folder / "image.png", max_megapixels=float("inf")), kept.query
 
 
 def segmenter(name: str | None = None) -> Segmenter:
     """The segmenter of this name; None means the user's default (see `config`).
 
     `tiny` is the shipped checkpoint; `open:tiny`, `open:base` and `open:DETECTOR+SAM2` have open
-    weights; any other name is a folder or hub id of a SAM 3 checkpoint. Raises SegmenterError when
-    it cannot be loaded.
+    weights; a name that is in no table and no package is a folder or hub id of a SAM 3 checkpoint.
+    Raises SegmenterError when it cannot be loaded.
     """
     name = chosen("segmenter", name).value or ""
-    if name.startswith("open:"):
-        from sam3_agent.model.open_vocabulary import OpenVocabularySegmenter
-
-        return OpenVocabularySegmenter(name)
-    from sam3_agent.model.sam3 import Sam3Segmenter
-
-    # a folder from an environment variable or a client's settings has seen no shell
-    return Sam3Segmenter(str(Path(name).expanduser()) if name.startswith("~") else name)
-
-
-def reviewer(model: Planner) -> Reviewer:
-    """Independent checks by a model."""
-    from sam3_agent.tools.judge import Judge
-
-    return Judge(model, prompt)
+    if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
+        name = str(Path(name).expanduser())
+    folder = ":" in name and Path(name).is_dir()
+    factory, arguments = (None, ()) if folder else _found("segmenters", name, SEGMENTERS)
+    if factory is None:
+        return _checkpoint(name)
+    made = entry_points.make(f"the segmenter {name!r}", factory, *arguments)
+    return checked_segmenter(made)
 
 
-def ask_person_tool(ask: Callable[[str], str]) -> Tool:
-    """The tool with which a planner asks the person, for one run."""
-    from sam3_agent.tools import ask_user
+def _checkpoint(name: str) -> Segmenter:
+    """The segmenter of a SAM 3 checkpoint; SegmenterError, with the nearest name, for none."""
+    near = suggestion(name, [*CHECKPOINTS, *entry_points.installed("segmenters")])
+    if Path(name).name == name and not Path(name).exists():
+        raise SegmenterError(f"there is no segmenter {name!r}{near}; choose {segmenter_forms()}")
+    try:
+        made: Segmenter = entry_points.load(SEGMENTERS["tiny"])(name)
+    except SegmenterError as error:
+        if near and str(error).startswith("there is no segmenter"):
+            raise SegmenterError(f"{error}{near}") from error
+        raise
+    return made
 
-    return ask_user.ask_person_tool(ask)
 
-
-def atomic_concept(query: str) -> tuple[str, bool] | None:
-    """The concept phrase that an English question is itself, and whether it asks for only one."""
-    from sam3_agent.model.offline.atomic_concept import atomic_concept
-
-    return atomic_concept(query)
+def benchmark_reader(name: str) -> Callable[..., Any]:
+    """The function `read(data, split, **options)` of a benchmark; InputError for a wrong name."""
+    reader, arguments = _found("benchmarks", name, BENCHMARKS)
+    if reader is None or arguments:
+        known = [*BENCHMARKS, *entry_points.installed("benchmarks")]
+        near = suggestion(name, known)
+        raise InputError(f"there is no benchmark {name!r}{near}; choose one of {', '.join(known)}")
+    found: Callable[..., Any] = reader
+    return found
 
 
 def tools(segmenter: Segmenter | None = None) -> list[Tool]:
-    """The tools that a planner gets unless others are given: those that the segmenter can serve."""
-    from sam3_agent.tools import concepts, crops, editing, final_answer, measurement
+    """The tools that a planner gets unless others are given: those that the segmenter can serve.
 
-    offered = prompts_of(segmenter) if segmenter else {"exemplars", "clicks"}
-    by_example = [_tool(concepts.segment_like)] if "exemplars" in offered else []
-    by_place = [_tool(concepts.segment_at)] if "clicks" in offered else []
-    return [
+    Those of installed packages come after the built-in ones.
+    """
+    built_in = [
         _tool(concepts.segment, concepts.find_together),
-        *by_example,
-        *by_place,
+        _tool(concepts.segment_like, needs="exemplars"),
+        _tool(concepts.segment_at, needs="clicks"),
         _tool(crops.look),
         _tool(measurement.measure),
         _tool(editing.edit),
         _tool(final_answer.answer),
     ]
+    names = entry_points.installed("tools")
+    others = [checked_tool(entry_points.find("tools", name, {})) for name in names]
+    offered = tools_by_name([*built_in, *others]).values()
+    taken = None if segmenter is None else prompts_of(segmenter)
+    return [tool for tool in offered if not tool.needs or taken is None or tool.needs in taken]
 
 
 # a model of arguments takes a millisecond to make, and the functions are the same for every agent
 _tool = functools.cache(Tool.from_function)
 
 
-def prompt(name: str, **values: object) -> str:
-    """The prompt text of this name."""
-    from sam3_agent.prompts import fill
+def providers() -> list[Provider]:
+    """The APIs behind the built-in planners and those of installed packages."""
+    named = {form.partition(":")[0]: reference for form, reference in PLANNERS.items()}
+    names = [*named, *entry_points.installed("planners")]
+    classes = [entry_points.find("planners", name, named) for name in names]
+    return [provider for one in classes if (provider := provider_of(one)) is not None]
 
-    return fill(name, **values)
+
+def recorded_packages() -> list[str]:
+    """The distributions whose versions a run records: ours, libraries, providers, plug-ins."""
+    own = [provider.package for provider in providers()]
+    return list(dict.fromkeys(["sam3-agent", *LIBRARIES, *own, *entry_points.packages(GROUPS)]))
 
 
-def prompt_texts() -> dict[str, str]:
-    """Every prompt text by its name, unfilled."""
-    from sam3_agent.prompts import texts
+def planner_forms() -> str:
+    """How planners can be named, for help and errors: "offline, openai:MODEL, ..."."""
+    return _forms([*PLANNERS, *entry_points.installed("planners")])
 
-    return texts()
+
+def segmenter_forms() -> str:
+    """How segmenters can be named, for help and errors."""
+    folder = "a folder with a SAM 3 checkpoint"
+    return _forms([*CHECKPOINTS, *entry_points.installed("segmenters"), folder])
+
+
+def _forms(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} or package.module:Class"
+
+
+def _found(group: str, name: str, table: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
+    """What a name stands for (None for nothing), and what follows the colon as its argument."""
+    named = {form.partition(":")[0]: reference for form, reference in table.items()}
+    head, colon, rest = name.partition(":")
+    if colon and (head in named or head in entry_points.installed(group)):
+        return entry_points.find(group, head, named), (rest,)
+    return entry_points.find(group, name, named), ()
+
+
+def reviewer(model: Planner) -> Reviewer:
+    """Independent checks by a model."""
+    from sam3_agent.tools.judge import Judge  # imports pydantic, which takes long
+
+    return Judge(model, prompt)
+
+
+def atomic_concept(query: str) -> tuple[str, bool] | None:
+    """The concept phrase that an English question is itself, and whether it asks for only one."""
+    from sam3_agent.model.offline.atomic_concept import atomic_concept  # reads its word lists
+
+    return atomic_concept(query)
 
 
 def system_prompt() -> str:
     """The planner's instructions."""
     return prompt("planner")
-
-
-def draw(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
-    """The image with numbered masks on it, (H, W, 3) uint8."""
-    from sam3_agent.tools.overlay import draw_masks
-
-    return draw_masks(image, masks, numbers)
-
-
-def view(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
-    """`draw`, in a size that suits a planner."""
-    from sam3_agent.tools import overlay
-
-    return overlay.view(image, masks, numbers)

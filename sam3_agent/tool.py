@@ -56,6 +56,7 @@ class Tool:
     description: the function's docstring.
     arguments: the model of its arguments, made from the signature.
     prepare: does what several calls in one reply have in common, before they run one by one.
+    needs: what a segmenter must take for it, "exemplars" or "clicks" (see `SegmenterDefaults`).
     """
 
     name: str
@@ -63,18 +64,21 @@ class Tool:
     arguments: "type[BaseModel]"
     function: ToolFunction
     prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None
+    needs: str = ""
 
     @classmethod
     def from_function(
         cls,
         function: ToolFunction,
         prepare: Callable[[Scene, Sequence[Mapping[str, Any]]], None] | None = None,
+        needs: str = "",
     ) -> "Tool":
         """The tool of `function(scene, ...)`; see `arguments_model` for what it may take."""
         from sam3_agent.tool_schema import arguments_model  # pydantic, of which the import is slow
 
         model = arguments_model(function)
-        return cls(function.__name__, inspect.getdoc(function) or "", model, function, prepare)
+        about = inspect.getdoc(function) or ""
+        return cls(function.__name__, about, model, function, prepare, needs)
 
     @functools.cached_property
     def parameters(self) -> Mapping[str, Any]:

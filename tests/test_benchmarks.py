@@ -85,7 +85,9 @@ def test_without_data_the_error_says_where_to_get_it(tmp_path: Path, name: str) 
 
 
 def test_there_is_a_list_of_names() -> None:
-    with pytest.raises(InputError, match=r"no benchmark 'coco'; choose one of .*reasonseg,"):
+    with pytest.raises(
+        InputError, match=r"no benchmark 'coco' .*'refcoco'.*; choose one of .*reasonseg,"
+    ):
         benchmarks.read("coco")
 
 

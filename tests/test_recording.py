@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, Tool, registry
+from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError, Tool
 from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
-from sam3_agent.model.recording import Replay, ReplayPlanner
+from sam3_agent.model.recording import Replay, ReplayPlanner, load_recording, start_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.usage import TokenUsage
 
@@ -33,7 +33,7 @@ def record(
     replies: Sequence[Message], image: Pixels, segmenter: FakeSegmenter, folder: Path, **more: Any
 ) -> Answer:
     agent = Agent(ScriptedPlanner(replies), segmenter, **more)
-    recording = registry.recording(agent, folder, image, "which dogs?")
+    agent, recording = start_recording(agent, folder, image, "which dogs?")
     answer = agent.ask(image, "which dogs?")
     recording.finish(answer)
     return answer
@@ -51,8 +51,8 @@ def player(folder: Path) -> ReplayPlanner:
 
 
 def replayed(folder: Path, segmenter: FakeSegmenter) -> Agent:
-    """`registry.replay`, with the segmenter of these tests."""
-    return registry.replay(folder, segmenter)[0]
+    """`load_recording`, with the segmenter of these tests."""
+    return load_recording(folder, segmenter)[0]
 
 
 def test_a_replay_gives_the_same_answer(
@@ -72,7 +72,7 @@ def test_a_recording_of_an_earlier_version_gives_the_same_answer(
     name: str, segmenter: FakeSegmenter
 ) -> None:
     folder = Path(__file__).parent / "recordings" / name
-    agent, image, query = registry.replay(folder, segmenter)
+    agent, image, query = load_recording(folder, segmenter)
     then = json.loads((folder / "recording.json").read_text("utf-8"))["answer"]
     now = json.loads(json.dumps(agent.ask(image, query).to_dict()))
     for answer in (then, now):
@@ -202,7 +202,7 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
 
     replies = [replace(reply, spent=spent) for reply in plan] + [fail]
     agent = Agent(Moody(replies), segmenter, verifier=Toolkit(), effort="thorough")
-    recording = registry.recording(agent, tmp_path, image, "which dogs?")
+    agent, recording = start_recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.text == "The first."
@@ -223,7 +223,7 @@ def test_an_ask_that_ran_out_of_time_replays(
             return super().reply(messages, tools)
 
     agent = Agent(Late(REPLIES), segmenter, budget=Budget(seconds=60))
-    recording = registry.recording(agent, tmp_path, image, "which dogs?")
+    agent, recording = start_recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
     assert first.status == "out_of_budget"

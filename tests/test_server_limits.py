@@ -12,11 +12,12 @@ import httpx2
 import numpy as np
 import pytest
 
-from sam3_agent import Agent, Answer, ChecksFinished, Finished, Message, PlannerError, registry
+from sam3_agent import Agent, Answer, ChecksFinished, Finished, Message, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.recording import load_recording, start_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.registry import system_prompt, tools
 from tests.gemini_fixtures import Stage, refusal
@@ -444,10 +445,10 @@ def test_a_recorded_ask_of_such_a_model_plays_again(
 ) -> None:
     refused = fails(500, "image input is not supported by this server")
     agent = Agent(planner(Server(refused, SEGMENT, ANSWER)), segmenter)
-    recording = registry.recording(agent, tmp_path, image, "which dog?")
+    agent, recording = start_recording(agent, tmp_path, image, "which dog?")
     answer = agent.ask(image, "which dog?")
     recording.finish(answer)
-    again, pixels, query = registry.replay(tmp_path, segmenter)
+    again, pixels, query = load_recording(tmp_path, segmenter)
     replayed = again.ask(pixels, query)
     assert (replayed.status, replayed.numbers) == (answer.status, answer.numbers)
     assert [m.text for m in replayed.messages] == [m.text for m in answer.messages]

@@ -104,6 +104,11 @@ def size_note(score_size: int | None) -> str:
     )
 
 
+read_plus = partial(read, dataset="refcoco+")
+read_umd = partial(read, dataset="refcocog", by="umd")
+read_google = partial(read, dataset="refcocog", by="google")
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Unpickles lists, dicts, text and numbers; a pickle can run any code through its globals."""
 

@@ -96,6 +96,9 @@ def read(
     return ScoredBenchmark(name, samples, problems, tally, score, NOTE, whole, predictions)
 
 
+read_silver = partial(read, part="silver")
+
+
 def tally(rows: Sequence[Row]) -> Tally:
     """cgf1, pmf1 and il_mcc, the unweighted mean over the subsets."""
     samples = concept_tally(concept(row) for row in rows)

@@ -33,6 +33,7 @@ from sam3_agent.commands.console import (
 )
 from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
+from sam3_agent.model.recording import load_recording, start_recording
 
 
 def ask(
@@ -82,7 +83,7 @@ def ask(
         )
         if record is None:
             return answer_with_progress(agent, pixels, query)
-        recording = registry.recording(agent, record, pixels, query)
+        agent, recording = start_recording(agent, record, pixels, query)
         answer = answer_with_progress(agent, pixels, query)
         recording.finish(answer)
         return answer
@@ -98,7 +99,7 @@ def replay(
     """Run a recorded ask again, without network or key."""
 
     def run() -> Answer:
-        agent, pixels, query = registry.replay(folder)
+        agent, pixels, query = load_recording(folder)
         return answer_with_progress(agent, pixels, query)
 
     deliver(or_exit(run), out, as_json)

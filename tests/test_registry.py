@@ -1,0 +1,136 @@
+"""Names: built-in, `package.module:Class`, wrong ones, and what may not be chosen from outside."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from sam3_agent import Agent, registry
+from sam3_agent.errors import InputError, SegmenterError
+from sam3_agent.evals.benchmarks import read
+
+MODULE = """
+from sam3_agent import Masks, Message
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+
+class Echo:
+    name = "echo"
+    sees = False
+
+    def __init__(self, model="none", *, price=None):
+        self.model = model
+
+    def reply(self, messages, tools):
+        return Message("assistant", self.model)
+
+class Broken:
+    def __init__(self):
+        raise ValueError("no such file")
+
+class Nothing:
+    pass
+
+placed = FakeSegmenter({"dog": [(1, 1, 5, 5)]})
+
+def read(data, split, *, limit=None):
+    return 42
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module in the working directory, which is not on Python's path."""
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one])
+    return name
+
+
+def test_a_class_is_found_by_its_module_and_name(module: str) -> None:
+    found = Agent(f"{module}:Echo", f"{module}:placed", verifier="none")
+    assert (found.planner.name, found.segmenter.name) == ("echo", "placed")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("{}:Ecko", r"has no 'Ecko' \(did you mean 'Echo'\?\)"),
+        ("{}:Broken", "cannot be made: ValueError: no such file"),
+        ("{}:Nothing", "is no planner, it has no name"),
+        ("{}:placed", "is no planner, it has no method reply"),
+        ("{}.inner:Echo", "cannot be imported: ModuleNotFoundError"),
+        ("os:getcwd", "is no planner"),
+    ],
+)
+def test_a_wrong_class_is_refused_with_what_was_expected(module: str, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        registry.planner(name.format(module))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("ofline", "offline"),
+        ("Offline", "offline"),
+        ("opneai:gpt-5", "openai:gpt-5"),
+        ("OpenAI:gpt-5.4", "openai:gpt-5.4"),
+        ("gpt-5.4-mini", "openai:gpt-5.4-mini"),
+        ("gpt-6", "openai:gpt-6"),
+        ("gemini-3.8-flash", "gemini:gemini-3.8-flash"),
+        ("gemnii:gemini-3.8-flash", "gemini:gemini-3.8-flash"),
+    ],
+)
+def test_a_wrong_planner_suggests_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(InputError, match=rf"no planner '{wrong}' \(did you mean '{right}'\?\)"):
+        registry.planner(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("sam3", "facebook/sam3"),
+        ("SAM3", "facebook/sam3"),
+        ("sam-3", "facebook/sam3"),
+        ("tinny", "tiny"),
+        ("opne:tiny", "open:tiny"),
+        ("open-base", "open:base"),
+    ],
+)
+def test_a_wrong_segmenter_suggests_the_nearest_before_any_request(wrong: str, right: str) -> None:
+    with pytest.raises(SegmenterError, match=rf"no segmenter '{wrong}' \(did you mean '{right}'"):
+        registry.segmenter(wrong)
+
+
+def test_a_name_that_is_like_no_other_gets_the_list() -> None:
+    with pytest.raises(InputError, match=r"'magic'; choose offline, openai:MODEL, gemini:MODEL or"):
+        registry.planner("magic")
+    with pytest.raises(SegmenterError, match=r"'xyzzy'; choose tiny, open:tiny, .*facebook/sam3"):
+        registry.segmenter("xyzzy")
+
+
+@pytest.mark.parametrize("name", ["openai", "openai:", "gemini:"])
+def test_a_provider_without_a_model_shows_one(name: str) -> None:
+    with pytest.raises(InputError, match=r"needs a model; give one, such as \w+:\w+-\d"):
+        registry.planner(name)
+
+
+def test_a_provider_is_never_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-one")
+    assert registry.planner("openai:OpenAI").name == "openai:OpenAI"
+
+
+def test_a_folder_whose_name_looks_like_a_class_is_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json:tool").mkdir()
+    with pytest.raises(SegmenterError, match=r"config\.json"):
+        registry.segmenter("json:tool")
+
+
+def test_a_benchmark_is_checked_when_it_is_read(module: str) -> None:
+    with pytest.raises(InputError, match="is 42, no benchmark"):
+        read(f"{module}:read")
+    with pytest.raises(InputError, match="unexpected keyword argument 'seed'"):
+        read(f"{module}:read", seed=1)
