@@ -23,13 +23,14 @@ from sam3_agent.events import (
     ToolStarted,
     TurnStarted,
 )
+from sam3_agent.findings import Finding
 from sam3_agent.images import load_image
 from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.planner import Planner
 from sam3_agent.review import Effort
-from sam3_agent.scene import Finding, Scene
+from sam3_agent.scene import Scene
 from sam3_agent.segmenter import (
     COUNTING,
     STANDARD,

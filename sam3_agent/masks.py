@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from sam3_agent.geometry import Size
 from sam3_agent.rle import (
     RLE,
     BoolArray,
@@ -19,12 +20,14 @@ from sam3_agent.rle import (
     rle_record,
     tight_boxes,
 )
+from sam3_agent.sanitize import shorten
 
 Measure: TypeAlias = Literal["iou", "iom"]
-"""How much two masks overlap: intersection over union, or over the smaller of the two (minimum)."""
+"""How the overlap of two masks is measured: the intersection as a share of their union (IoU), or of
+the smaller of the two (intersection over minimum)."""
 
 SHOWN_PHRASES = 5
-"""Different phrases in the repr of masks."""
+"""Different phrases in a repr."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Masks:
     rles: N compressed RLEs of size (height, width); 100 masks take some 100 kB, whatever the image.
     """
 
-    size: tuple[int, int]
+    size: Size
     boxes: FloatArray
     scores: FloatArray
     phrases: tuple[str, ...]
@@ -64,7 +67,7 @@ class Masks:
         object.__setattr__(self, "scores", scores)
 
     @classmethod
-    def empty(cls, size: tuple[int, int]) -> "Masks":
+    def empty(cls, size: Size) -> "Masks":
         """No masks of an image of (height, width)."""
         return cls(size, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), ())
 
@@ -98,10 +101,12 @@ class Masks:
         )
 
     def __repr__(self) -> str:
-        """How many of what, such as `Masks(3 in 640x480 px: 2 dog, 1 leash)`."""
+        """Such as `Masks(3 in 640x480 px: 2 dog, 1 leash)`."""
         height, width = self.size
         counts = Counter(self.phrases).most_common()
-        shown = ", ".join(f"{count} {phrase!s:.40}" for phrase, count in counts[:SHOWN_PHRASES])
+        shown = ", ".join(
+            f"{count} {shorten(str(phrase), 40)}" for phrase, count in counts[:SHOWN_PHRASES]
+        )
         more = f" and {len(counts) - SHOWN_PHRASES} more" if len(counts) > SHOWN_PHRASES else ""
         what = f": {shown}{more}" if counts else ""
         return f"Masks({len(self)} in {width}x{height} px{what})"
@@ -173,7 +178,11 @@ class Masks:
         return larger
 
     def nms(self, measure: Measure, limit: float) -> "Masks":
-        """Without the masks that overlap an earlier, kept one by more than `limit`."""
+        """Non-maximum suppression: without masks that overlap an earlier, kept one by over `limit`.
+
+        Masks come best first, so of two that overlap the better one is kept; one that was left out
+        suppresses nothing.
+        """
         overlap = self.overlap(self, measure)
         kept: list[int] = []
         for i in range(len(self)):
@@ -182,7 +191,7 @@ class Masks:
         return self[kept]
 
     def subtract(self, others: "Masks") -> "Masks":
-        """Each mask without the pixels of any of `others`; boxes become tight, empty ones stay."""
+        """Each mask without the pixels of `others`; boxes become tight, empty masks stay."""
         if not len(others):
             return self
         away = coco.merge(list(others.rles))
@@ -204,15 +213,15 @@ class Masks:
         return Masks(self.size, tight_boxes([rle]), score, self.phrases[:1], (rle,))
 
     def contour(self, index: int) -> npt.NDArray[np.int64]:
-        """(K, 2) x y of the mask's pixels that have a pixel outside the mask beside them."""
+        """(K, 2) x y of the mask's pixels with one of their four neighbours outside the mask."""
         crop, (x0, y0) = self.crop(index)
         padded = np.pad(crop, 1)
         inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         rows, columns = np.nonzero(crop & ~inner)
         return np.stack([columns + x0, rows + y0], axis=1)
 
-    def paste(self, corner: tuple[int, int], size: tuple[int, int]) -> "Masks":
-        """The masks of a region of a larger (H, W) image, at the (x0, y0) where the region lies."""
+    def paste(self, corner: tuple[int, int], size: Size) -> "Masks":
+        """The same masks in a larger (H, W) image, with the upper left of this one at (x0, y0)."""
         rles = []
         for i in range(len(self)):
             crop, (x, y) = self.crop(i)
@@ -221,14 +230,14 @@ class Masks:
         return Masks(size, boxes, self.scores, self.phrases, tuple(rles))
 
     def rle(self) -> list[dict[str, Any]]:
-        """N compressed COCO RLEs that JSON can hold: {"size": [H, W], "counts": str}."""
+        """N compressed COCO RLEs as JSON values: {"size": [H, W], "counts": str}."""
         return [rle_record(rle) for rle in self.rles]
 
 
 def _checked_index(
     index: int | slice | Sequence[int] | npt.NDArray[Any], count: int
 ) -> slice | npt.NDArray[Any]:
-    """What numpy is to select from `count` masks with: bools are a mask, never indexes 0 and 1."""
+    """An index that numpy reads as meant: N bools select, and are never the indexes 0 and 1."""
     if isinstance(index, slice):
         return index
     chosen = np.asarray(index)

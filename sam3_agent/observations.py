@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from sam3_agent.findings import Finding
 from sam3_agent.masks import Masks
-from sam3_agent.scene import Finding
 from sam3_agent.serialization import SCORE_DIGITS
 from sam3_agent.vocabulary import Vocabulary
 

@@ -1,7 +1,7 @@
-"""Run-length encoded masks: between COCO's compressed RLE and the pixels inside a mask's box.
+"""Converts run-length encoded masks: COCO's compressed RLE to and from the pixels in a mask's box.
 
-pycocotools does the rest (area, IoU, union) but reads and writes only whole frames; a mask of a
-12-megapixel photo costs it 12 MB each time. Here the cost is that of the mask's own box.
+pycocotools does the rest (area, IoU, union) but converts only whole images: 12 MB for each mask of
+a 12-megapixel photo. Here the cost is that of the mask's own box.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
+
+from sam3_agent.geometry import Size
 
 RLE: TypeAlias = dict[str, Any]
 """Compressed COCO run-length encoding: {"size": [H, W], "counts": bytes}, column by column."""
@@ -25,11 +27,12 @@ def encode_mask(mask: BoolArray) -> RLE:
     return rle
 
 
-def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int]) -> RLE:
+def encode_crop(crop: BoolArray, corner: tuple[int, int], size: Size) -> RLE:
     """The RLE of a full (H, W) image whose only true pixels are `crop`, (h, w), at (x0, y0)."""
     (x0, y0), (height, width) = corner, size
     rows, columns = crop.shape
-    # column-major pixels with one false row below, so that no run crosses into the next column
+    # column-major pixels with one false row below, so that no run crosses into the next column;
+    # a run starts where they step up and ends where they step down
     column_major = np.zeros((columns, rows + 1), dtype=np.int8)
     column_major[:, :rows] = crop.T
     steps = np.diff(column_major.ravel(), prepend=0)
@@ -43,6 +46,7 @@ def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int])
     apart = starts[1:] > ends[:-1]
     starts = starts[np.concatenate([[True], apart])] if len(starts) else starts
     ends = ends[np.concatenate([apart, [True]])] if len(ends) else ends
+    # the lengths of the runs, false ones first and in turn: the distances between all edges
     edges = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(edges, prepend=0, append=height * width).tolist()
     if not counts[-1]:
@@ -54,6 +58,7 @@ def encode_crop(crop: BoolArray, corner: tuple[int, int], size: tuple[int, int])
 def decode_crop(rle: RLE) -> tuple[BoolArray, tuple[int, int]]:
     """The pixels of a mask inside its tight box, (h, w) bool, and the (x0, y0) of the box."""
     height = int(rle["size"][0])
+    # false and true runs come in turn, so the edges are starts and ends of true runs in turn
     edges = np.cumsum(run_lengths(rle["counts"]))
     edges = edges[: len(edges) // 2 * 2]
     starts, ends = edges[0::2], edges[1::2]
@@ -66,6 +71,7 @@ def decode_crop(rle: RLE) -> tuple[BoolArray, tuple[int, int]]:
     y0, y1 = int(rows.min()), int(last_rows.max()) + 1
     if (last_columns > columns).any():  # a run over the lower edge goes on at the upper one
         y0, y1 = 0, height
+    # +1 where a run begins in the box and -1 where it ends: their running sum is the mask
     begin = (columns - x0) * (y1 - y0) + rows - y0
     steps = np.zeros((x1 - x0) * (y1 - y0) + 1, np.int8)
     steps[begin] += 1

@@ -1,18 +1,18 @@
-"""A scene: one image under study, and every mask that was ever found or made in it."""
+"""A scene: one image, and every mask that was ever found or made in it."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from sam3_agent.errors import PromptError
+from sam3_agent.findings import Edit, Finding
+from sam3_agent.geometry import Box, Region, Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.segmenter import (
     STANDARD,
-    Box,
     ConceptPrompt,
     Detection,
     ObjectPrompt,
@@ -30,51 +30,22 @@ from sam3_agent.vocabulary import Vocabulary
 SAME_MASK_IOU = 0.85
 """Two masks that overlap at least this much are one object and share one number."""
 
-Region: TypeAlias = tuple[int, int, int, int]
-"""x0 y0 x1 y1 in whole pixels; x1 and y1 are exclusive."""
-
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a prompt found: the numbers of its masks, best first, and its presence score.
-
-    phrase: the concept phrase, or what else its masks are called. fresh: the numbers of those
-    masks that nothing had found before. unknown: the part of a phrase that is outside the
-    segmenter's vocabulary, so that it was not looked for; nearest: known words spelled like it.
-    """
-
-    phrase: str
-    presence: float
-    numbers: tuple[int, ...]
-    fresh: tuple[int, ...] = ()
-    unknown: str = ""
-    nearest: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A change by hand to the masks with these numbers; result: the number of the mask made."""
-
-    action: Literal["drop", "restore", "merge", "subtract"]
-    numbers: tuple[int, ...]
-    result: int | None = None
-
-
 class Scene:
-    """One image; its masks are numbered from 1 for good, and an answer may mix those of any prompt.
+    """Keeps one image and its masks, numbered from 1 for good; an answer may mix those of prompts.
 
-    The image is encoded on first need and once; what was asked before costs nothing.
+    The image is encoded once, on first need; a prompt that was run before costs nothing.
 
     image: (H, W, 3) uint8. masks: all that were ever there, number n at index n - 1. dropped: the
     numbers that were taken out; they may still be used. history: every finding and edit, in order.
-    segmenter_seconds: wall time spent there.
+    segmenter_seconds: wall time spent in the segmenter.
     """
 
     def __init__(self, image: Pixels, segmenter: Segmenter) -> None:
         self.image = image
-        self.masks = Masks.empty((self.height, self.width))
+        self.masks = Masks.empty(self.size)
         self.dropped: frozenset[int] = frozenset()
         self.history: tuple[Finding | Edit, ...] = ()
         self.segmenter_seconds = 0.0
@@ -82,6 +53,11 @@ class Scene:
         self._features: dict[Region, Any] = {}
         self._findings: dict[Any, Finding] = {}
         self._last_found: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the image."""
+        return self.height, self.width
 
     @property
     def height(self) -> int:
@@ -100,7 +76,7 @@ class Scene:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Everything that was asked so far, in order."""
+        """What each prompt so far found, in order."""
         return tuple(self._findings.values())
 
     @property
@@ -110,7 +86,7 @@ class Scene:
 
     @property
     def last_found(self) -> tuple[int, ...]:
-        """The numbers of the last finding that found anything, and of what was made since."""
+        """The numbers of the last finding with any mask, and of the masks made from them since."""
         return self.kept(self._last_found)
 
     def kept(self, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -127,12 +103,12 @@ class Scene:
     ) -> list[Finding]:
         """Segment every instance of each concept; one Finding per prompt, in order.
 
-        A prompt is a phrase, or a ConceptPrompt with exemplars. region: look only there, at full
-        resolution. tiled: look at overlapping tiles at full resolution, for many small things in a
+        A prompt is a phrase, or a ConceptPrompt with exemplars. region: search only there, at full
+        resolution. tiled: search overlapping tiles at full resolution, for many small things in a
         large image. A mask that an earlier prompt found already keeps its number. Raises
         PromptError and SegmenterError; then nothing is added.
         """
-        wanted = [checked_concept(prompt, (self.height, self.width)) for prompt in prompts]
+        wanted = [checked_concept(prompt, self.size) for prompt in prompts]
         place = self.window(region)
         keys = [(prompt, selection, place, tiled) for prompt in wanted]
         missing = list(dict.fromkeys(key for key in keys if key not in self._findings))
@@ -154,13 +130,13 @@ class Scene:
         return self._noted([self._findings[prompt]])[0]
 
     def begin_question(self) -> None:
-        """Another question is asked: what was found for the one before is no longer the last."""
+        """Start another question: what was found for the one before is no longer the last."""
         self._last_found = ()
 
     def adopt(self, other: "Scene") -> None:
-        """Take over all masks and findings of another study of the same image, in place of these.
+        """Replace all masks and findings with those of another scene of the same image.
 
-        Answers that were given from this scene's masks keep them.
+        Answers that hold masks of this scene keep them.
         """
         self.masks, self.dropped, self.history = other.masks, other.dropped, other.history
         self._findings, self._last_found = other._findings, other._last_found
@@ -177,7 +153,7 @@ class Scene:
         """The whole pixels of a region, or of the image; PromptError for less than 2x2 pixels."""
         if region is None:
             return (0, 0, self.width, self.height)
-        x0, y0, x1, y1 = checked_box(region, (self.height, self.width))
+        x0, y0, x1, y1 = checked_box(region, self.size)
         window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
         if window[2] - window[0] < 2 or window[3] - window[1] < 2:
             raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
@@ -195,7 +171,7 @@ class Scene:
 
     def merge(self, numbers: Sequence[int]) -> int:
         """Make one mask of several, which are dropped; its number."""
-        return self._made("merge", numbers, self.select(numbers).union(), numbers)
+        return self._replace("merge", numbers, self.select(numbers).union(), numbers)
 
     def subtract(self, number: int, others: Sequence[int]) -> int:
         """Make a mask without the pixels of others; it replaces the first, which is dropped.
@@ -204,21 +180,21 @@ class Scene:
         """
         whole = self.select([number])
         left = whole.subtract(self.select(others))
-        told = ", ".join(map(str, others))
+        listed = ", ".join(map(str, others))
         if not left.areas()[0]:
-            raise PromptError(f"nothing of mask {number} is left without {told}; drop it instead")
+            raise PromptError(f"nothing of mask {number} is left without {listed}; drop it instead")
         if left.areas()[0] == whole.areas()[0]:
-            raise PromptError(f"mask {number} has no pixel in common with {told}")
-        return self._made("subtract", (number, *others), left, [number])
+            raise PromptError(f"mask {number} has no pixel in common with {listed}")
+        return self._replace("subtract", (number, *others), left, [number])
 
-    def _made(
+    def _replace(
         self,
         action: Literal["merge", "subtract"],
         numbers: Sequence[int],
         mask: Masks,
         replaced: Sequence[int],
     ) -> int:
-        """The number of a mask that was made by hand, in the place of others."""
+        """Add a mask made from others in their place; its number."""
         self.masks = Masks.concatenate([self.masks, mask])
         number = len(self.masks)
         self.dropped |= set(replaced)
@@ -231,14 +207,13 @@ class Scene:
         self, prompts: list[ConceptPrompt], selection: Selection, windows: list[Region]
     ) -> list[Detection]:
         """What each prompt finds in all windows together, as masks of the whole image."""
-        size = (self.height, self.width)
         parts: list[list[Detection]] = [[] for _ in prompts]
         for window in windows:
             inside = [_inside(prompt, window) for prompt in prompts]
             found = self._segmenter.detect(self._encoded(window), inside, selection)
             for i, one in enumerate(checked_detections(self._segmenter, found, len(prompts))):
-                whole = one.masks.size == size
-                masks = one.masks if whole else one.masks.paste(window[:2], size)
+                whole = one.masks.size == self.size
+                masks = one.masks if whole else one.masks.paste(window[:2], self.size)
                 parts[i].append(Detection(prompts[i], one.presence, masks))
         return [
             Detection(
@@ -269,7 +244,7 @@ class Scene:
         return findings
 
     def _finding(self, phrase: str, presence: float, masks: Masks) -> Finding:
-        """What a new prompt found, its masks now numbered."""
+        """Number the masks that a new prompt found; the finding goes into the history."""
         known = len(self.masks)
         numbers = self._number(masks)
         fresh = tuple(number for number in numbers if number > known)
@@ -278,7 +253,10 @@ class Scene:
         return finding
 
     def _number(self, found: Masks) -> tuple[int, ...]:
-        """Add what is new to the scene; the numbers of all of `found`."""
+        """Add the masks that are new to the scene; the numbers of all of `found`.
+
+        A mask that equals a known one gets the number of the known one that it overlaps most.
+        """
         known = len(self.masks)
         overlap = found.overlap(self.masks)
         numbers, new = [], []

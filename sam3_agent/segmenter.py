@@ -9,15 +9,10 @@ from typing import Any, Protocol, TypeAlias
 
 from sam3_agent.abilities import declared, refuse_unfit
 from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.geometry import Box, Point, Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks, Measure
 from sam3_agent.vocabulary import Vocabulary
-
-Box: TypeAlias = tuple[float, float, float, float]
-"""x0 y0 x1 y1 in pixels of the image."""
-
-Point: TypeAlias = tuple[float, float]
-"""x y in pixels of the image."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +208,7 @@ def checked_detections(segmenter: Segmenter, found: Any, count: int) -> list[Det
     )
 
 
-def checked_concept(prompt: Prompt, size: tuple[int, int]) -> ConceptPrompt:
+def checked_concept(prompt: Prompt, size: Size) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 
     White space is folded, punctuation around the phrase is dropped, and boxes are clipped to the
@@ -251,7 +246,7 @@ def _bare(phrase: str) -> str:
     return words.strip("".join(around) + "`´ ")  # noqa: RUF001
 
 
-def checked_object(prompt: ObjectPrompt, size: tuple[int, int]) -> ObjectPrompt:
+def checked_object(prompt: ObjectPrompt, size: Size) -> ObjectPrompt:
     """The prompt with its box clipped to a (height, width) image.
 
     Raises PromptError for a prompt without a click inside the object or a box, and for places
@@ -270,7 +265,7 @@ def checked_object(prompt: ObjectPrompt, size: tuple[int, int]) -> ObjectPrompt:
     return replace(prompt, box=checked_box(prompt.box, size))
 
 
-def checked_box(box: Sequence[float], size: tuple[int, int]) -> Box:
+def checked_box(box: Sequence[float], size: Size) -> Box:
     """The box clipped to a (height, width) image.
 
     Raises PromptError when it is not x0 < x1, y0 < y1, or lies outside.

@@ -1,26 +1,25 @@
-"""Tiles: a large image as overlapping windows, and their masks as masks of the whole."""
+"""Covers a large image with overlapping tiles, and merges their masks into masks of the whole."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from sam3_agent.geometry import Region
+from sam3_agent.mask_parts import Groups, dilated, without_stray_pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, BoolArray, decode_crop, encode_crop, tight_boxes
 
-Window: TypeAlias = tuple[int, int, int, int]
-"""x0 y0 x1 y1 in whole pixels; x1 and y1 are exclusive."""
-
 TILE_SIDE = 1008
-"""Pixels; SAM 3 sees a tile of this size without making it smaller."""
+"""Pixels; SAM 3 takes a tile of this size without making it smaller."""
 
 TILE_OVERLAP = 0.25
-"""Part of a tile's side that it shares with the next; things up to this size are seen whole."""
+"""Share of its side by which a tile overlaps the next; smaller things lie whole in a tile."""
 
 SAME_IOU = 0.5
 """Masks of two tiles with at least this IoU, where both are known, are one object."""
@@ -29,53 +28,50 @@ PIECE_SHARE = 0.8
 """A mask that its tile cuts is a piece of another when at least this share of it lies in that."""
 
 LEAST_SHARED = 0.1
-"""Two masks are compared if they share at least this much of the smaller one."""
+"""Two masks are compared if they share at least this part of the smaller one."""
 
 TOLERANCE = 2
-"""Pixels by which two tiles may place one edge differently: SAM 3's mask of a tile has cells of 3.5
+"""Pixels by which the masks of two tiles may differ at one edge: SAM 3 gives masks in cells of 3.5
 pixels, and the cells of two tiles do not coincide."""
 
 CUT_MARGIN = 1 / 200
 """A mask that comes this near to a side of its tile, as a share of the tile's width or height, is
 taken to be cut there."""
 
-STRAY_SHARE, STRAY_AREA = 0.1, 64
-"""A connected part of a mask is stray below this share of the largest part and so many pixels."""
 
-
-def tiles(window: Window, side: int = TILE_SIDE, overlap: float = TILE_OVERLAP) -> list[Window]:
+def tiles(window: Region, side: int = TILE_SIDE, overlap: float = TILE_OVERLAP) -> list[Region]:
     """Windows of equal size, at most side x side, that cover `window` and overlap; row by row."""
     columns = _starts(window[0], window[2], side, overlap)
     rows = _starts(window[1], window[3], side, overlap)
     return [(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in columns]
 
 
-def merged_tiles(parts: Sequence[Masks], windows: Sequence[Window]) -> Masks:
+def merged_tiles(parts: Sequence[Masks], windows: Sequence[Region]) -> Masks:
     """The masks that one prompt found in several windows as one set of objects, best first.
 
-    parts: one for each window, all of the whole image's size. An object that several windows saw
-    becomes one mask, the union of theirs, with their best score.
+    parts: one for each window, all of the whole image's size. The masks of one object in several
+    windows become one mask, their union, with their best score.
 
-    1. What is compared: masks without stray pixels and TOLERANCE thicker (`_view`), so that slim
-       objects whose edges differ by a pixel still overlap.
-    2. Where: both tiles see all of the strip that they share, so two masks of one object agree
+    1. What is compared: masks without stray pixels and TOLERANCE thicker (`_TileMask`), so that
+       slim objects whose edges differ by a pixel still overlap.
+    2. Where: both tiles contain all of the strip that they share, so two masks of one object agree
        there. A mask that no side of its tile cuts is complete: there is no more of it outside the
        tile. So the IoU is taken where both masks are known: in the strip if both are cut,
        everywhere if neither is, else in the tile of the cut one. The sliver of an object at the
        end of the strip thus never equals its neighbour, though it may lie inside the neighbour.
-    3. One to one: pairs are joined by falling IoU, and never two masks of one tile, because what a
-       tile sees as two objects is two; nor two complete objects by a third mask that covers both.
+    3. One to one: pairs are joined by falling IoU, and never two masks of one tile, because two
+       objects in one tile are two; nor two complete objects by a third mask that covers both.
        Objects longer than a tile, or in the corner of four, grow pair by pair.
-    4. Pieces: a tile may cut an object into several pieces (the legs of a horse), or see so little
+    4. Pieces: a tile may cut an object into several pieces (the legs of a horse), or hold so little
        of it that the mask is poor. Such a mask equals no other. It joins one that holds it and
        goes on beyond the side at which it is cut.
     """
     if len(parts) == 1:
         return parts[0]
     masks = Masks.concatenate(parts)
-    views = _views(parts, windows)
-    pairs = list(_pairs(views, windows))
-    objects = _Objects([tile for tile, part in enumerate(parts) for _ in part.rles], views)
+    tile_masks = _tile_masks(parts, windows)
+    pairs = list(_pairs(tile_masks, windows))
+    objects = _Objects([tile for tile, part in enumerate(parts) for _ in part.rles], tile_masks)
     for pair in sorted(pairs, key=lambda pair: -pair.iou):
         if pair.iou >= SAME_IOU and objects.may_be_one(pair.first, pair.second):
             objects.groups.join(pair.first.index, pair.second.index)
@@ -91,8 +87,8 @@ def merged_tiles(parts: Sequence[Masks], windows: Sequence[Window]) -> Masks:
 
 
 @dataclass(frozen=True)
-class _View:
-    """What is compared of a mask: its pixels without strays, TOLERANCE thicker, in its tile.
+class _TileMask:
+    """A mask of one tile as it is compared: without stray pixels, and TOLERANCE thicker.
 
     index: of the mask among all. box: x0 y0 x1 y1 around the pixels. known: the window in which
     they are all that there is of the object.
@@ -102,7 +98,7 @@ class _View:
     tile: int
     rle: RLE
     area: int
-    box: Window
+    box: Region
     known: tuple[float, float, float, float]
 
     @property
@@ -121,18 +117,18 @@ class _View:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Views of two tiles that share pixels.
+    """Masks of two tiles that share pixels.
 
     iou: where both are known. shares: how much of the first, and of the second, lies in the other,
     where that is known.
     """
 
-    first: _View
-    second: _View
+    first: _TileMask
+    second: _TileMask
     iou: float
     shares: tuple[float, float]
 
-    def pieces(self) -> Iterator[tuple[float, _View, _View]]:
+    def pieces(self) -> Iterator[tuple[float, _TileMask, _TileMask]]:
         """(share, piece, whole): one that may be a piece of the other, which goes on beyond it."""
         sides = (self.first, self.second), (self.second, self.first)
         for share, (piece, whole) in zip(self.shares, sides, strict=True):
@@ -140,39 +136,18 @@ class _Pair:
                 yield share, piece, whole
 
 
-class _Groups:
-    """Things in groups; at first each is alone. members: the things by the name of their group."""
-
-    def __init__(self, count: int) -> None:
-        self.members = {i: [i] for i in range(count)}
-        self._name = list(range(count))
-
-    def of(self, thing: int) -> list[int]:
-        """The group of a thing."""
-        return self.members[self._name[thing]]
-
-    def join(self, first: int, second: int) -> None:
-        """Put the groups of two things together."""
-        kept, other = sorted((self._name[first], self._name[second]))
-        if kept != other:
-            moved = self.members.pop(other)
-            self.members[kept] += moved
-            for thing in moved:
-                self._name[thing] = kept
-
-
 class _Objects:
-    """Masks in groups, each one object; tiles: the tile of each mask."""
+    """Masks in groups, each one object. tiles: the tile of each mask."""
 
-    def __init__(self, tiles: Sequence[int], views: Sequence[Sequence[_View]]) -> None:
-        self.groups = _Groups(len(tiles))
+    def __init__(self, tiles: Sequence[int], tile_masks: Sequence[Sequence[_TileMask]]) -> None:
+        self.groups = Groups(len(tiles))
         self._tiles = tiles
-        self._complete = {view.index for seen in views for view in seen if view.complete}
+        self._complete = {mask.index for masks in tile_masks for mask in masks if mask.complete}
 
-    def may_be_one(self, first: _View, second: _View) -> bool:
-        """Whether no tile sees the groups of two masks as two objects.
+    def may_be_one(self, first: _TileMask, second: _TileMask) -> bool:
+        """Whether no tile has two masks of the two groups.
 
-        Nor may both be complete already, unless it is by these two masks.
+        Nor may both groups be complete already, unless it is by these two masks.
         """
         groups = self.groups.of(first.index), self.groups.of(second.index)
         if not (first.complete and second.complete) and all(map(self._is_complete, groups)):
@@ -180,8 +155,8 @@ class _Objects:
         tiles, others = ({self._tiles[i] for i in group} for group in groups)
         return tiles.isdisjoint(others)
 
-    def lacks(self, piece: _View, tile: int) -> bool:
-        """Whether the group of a piece is neither complete nor seen by a tile."""
+    def lacks(self, piece: _TileMask, tile: int) -> bool:
+        """Whether the group of a piece is not complete, and has no mask of this tile."""
         group = self.groups.of(piece.index)
         return not self._is_complete(group) and all(self._tiles[i] != tile for i in group)
 
@@ -189,39 +164,41 @@ class _Objects:
         return not self._complete.isdisjoint(group)
 
 
-def _views(parts: Sequence[Masks], windows: Sequence[Window]) -> list[list[_View]]:
-    """The views of the masks of each tile that reach into another tile."""
+def _tile_masks(parts: Sequence[Masks], windows: Sequence[Region]) -> list[list[_TileMask]]:
+    """The masks of each tile that reach into another tile."""
     starts, stops = np.min(windows, axis=0), np.max(windows, axis=0)
     outer = (int(starts[0]), int(starts[1]), int(stops[2]), int(stops[3]))
-    views: list[list[_View]] = []
+    tile_masks: list[list[_TileMask]] = []
     before = 0
     for tile, (part, window) in enumerate(zip(parts, windows, strict=True)):
         boxes = tight_boxes(part.rles)
-        others = [_reaching(boxes, other) for i, other in enumerate(windows) if i != tile]
-        seen = np.flatnonzero(np.any(others, axis=0))
-        ready = ((int(i), _comparable(part, int(i), window)) for i in seen)
-        views.append([_view(before + i, tile, rle, window, outer) for i, rle in ready if rle])
+        others = [_intersecting(boxes, other) for i, other in enumerate(windows) if i != tile]
+        shared = np.flatnonzero(np.any(others, axis=0))
+        ready = ((int(i), _comparable(part, int(i), window)) for i in shared)
+        tile_masks.append(
+            [_tile_mask(before + i, tile, rle, window, outer) for i, rle in ready if rle]
+        )
         before += len(part)
-    return views
+    return tile_masks
 
 
-def _comparable(part: Masks, i: int, window: Window) -> RLE | None:
-    """Mask i without strays and TOLERANCE thicker, if any of it is in the window."""
+def _comparable(part: Masks, i: int, window: Region) -> RLE | None:
+    """Mask i without stray pixels and TOLERANCE thicker, if any of it is in the window."""
     crop, (x, y) = part.crop(i)
-    crop = _thicker(np.pad(_without_strays(crop), TOLERANCE))
+    crop = dilated(without_stray_pixels(crop), TOLERANCE)
     x, y = x - TOLERANCE, y - TOLERANCE
     top, left = max(0, window[1] - y), max(0, window[0] - x)
     crop = crop[top : max(0, window[3] - y), left : max(0, window[2] - x)]
     return encode_crop(crop, (x + left, y + top), part.size) if crop.any() else None
 
 
-def _view(index: int, tile: int, rle: RLE, window: Window, outer: Window) -> _View:
+def _tile_mask(index: int, tile: int, rle: RLE, window: Region, outer: Region) -> _TileMask:
     x0, y0, x1, y1 = (int(v) for v in tight_boxes([rle])[0])
     box = (x0, y0, x1, y1)
-    return _View(index, tile, rle, int(coco.area(rle)), box, _known(box, window, outer))
+    return _TileMask(index, tile, rle, int(coco.area(rle)), box, _known(box, window, outer))
 
 
-def _known(box: Window, window: Window, outer: Window) -> tuple[float, float, float, float]:
+def _known(box: Region, window: Region, outer: Region) -> tuple[float, float, float, float]:
     """A tile without the sides that do not cut what is in a box: nothing more of it lies beyond.
 
     outer: the window that all tiles cover; its sides cut nothing.
@@ -233,72 +210,37 @@ def _known(box: Window, window: Window, outer: Window) -> tuple[float, float, fl
     return x0, y0, x1, y1
 
 
-def _pairs(views: Sequence[Sequence[_View]], windows: Sequence[Window]) -> Iterator[_Pair]:
-    """All views of two different tiles that share pixels."""
-    for (i, ours), (j, theirs) in combinations(enumerate(views), 2):
-        first = [view for view in ours if _reaching(np.array([view.box]), windows[j])[0]]
-        second = [view for view in theirs if _reaching(np.array([view.box]), windows[i])[0]]
+def _pairs(tile_masks: Sequence[Sequence[_TileMask]], windows: Sequence[Region]) -> Iterator[_Pair]:
+    """All pairs of masks of two different tiles that share enough pixels to be compared."""
+    for (i, ours), (j, theirs) in combinations(enumerate(tile_masks), 2):
+        first = [mask for mask in ours if _intersecting(np.array([mask.box]), windows[j])[0]]
+        second = [mask for mask in theirs if _intersecting(np.array([mask.box]), windows[i])[0]]
         if first and second:
             # with a "crowd" pycocotools divides by the area of the first mask alone
             crowd = [1] * len(second)
-            share = coco.iou([view.rle for view in first], [view.rle for view in second], crowd)
+            share = coco.iou([mask.rle for mask in first], [mask.rle for mask in second], crowd)
             for a, b in np.argwhere(share > 0):
                 shared = float(share[a, b]) * first[a].area
                 if shared >= LEAST_SHARED * min(first[a].area, second[b].area):
                     yield _pair(first[a], second[b], shared)
 
 
-def _pair(first: _View, second: _View, shared: float) -> _Pair:
+def _pair(first: _TileMask, second: _TileMask, shared: float) -> _Pair:
     # what they share lies in both tiles, so only what is not shared must be looked for
     areas = first.area_in(second.known), second.area_in(first.known)
     iou = shared / (sum(areas) - shared)
     return _Pair(first, second, iou, (shared / areas[0], shared / areas[1]))
 
 
-def _without_strays(crop: BoolArray) -> BoolArray:
-    """(h, w) bool: a mask without stray pixels, see STRAY_SHARE.
-
-    It works on runs of pixels in a row: two runs in neighbouring rows are connected when they
-    touch, be it at a corner.
-    """
-    below = crop.shape[1] + 1  # one false pixel ends each row, so that no run enters the next
-    steps = np.diff(np.pad(crop, ((0, 0), (0, 1))).ravel().view(np.int8), prepend=0)
-    starts, ends = np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
-    first = np.searchsorted(ends, starts + below).tolist()
-    last = np.searchsorted(starts, ends + below, side="right").tolist()
-    parts = _Groups(len(starts))
-    for run in range(len(starts)):
-        for touching in range(first[run], last[run]):
-            parts.join(run, touching)
-    lengths = ends - starts
-    sizes = {name: lengths[runs].sum() for name, runs in parts.members.items()}
-    least = min(STRAY_AREA, STRAY_SHARE * max(sizes.values()))
-    kept = crop.copy()
-    for name, runs in parts.members.items():
-        if sizes[name] < least:
-            for run in runs:
-                row, column = divmod(int(starts[run]), below)
-                kept[row, column : column + int(lengths[run])] = False
-    return kept
-
-
-def _thicker(crop: BoolArray) -> BoolArray:
-    """(h, w) bool: the pixels within TOLERANCE of a mask that is at least so far from the edge."""
-    for axis in (0, 1):
-        steps = range(-TOLERANCE, TOLERANCE + 1)
-        crop = np.logical_or.reduce([np.roll(crop, step, axis) for step in steps])
-    return crop
-
-
-def _reaching(boxes: npt.NDArray[Any], window: Sequence[float]) -> BoolArray:
+def _intersecting(boxes: npt.NDArray[Any], window: Sequence[float]) -> BoolArray:
     """(N,) bool: which of (N, 4) boxes share pixels with a window."""
-    reaching: BoolArray = np.all(boxes[:, :2] < window[2:], axis=1) & np.all(
+    intersecting: BoolArray = np.all(boxes[:, :2] < window[2:], axis=1) & np.all(
         boxes[:, 2:] > window[:2], axis=1
     )
-    return reaching
+    return intersecting
 
 
-def _contains(window: Sequence[float], box: Window) -> bool:
+def _contains(window: Sequence[float], box: Region) -> bool:
     return all(window[i] <= box[i] and box[i + 2] <= window[i + 2] for i in (0, 1))
 
 

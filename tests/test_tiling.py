@@ -10,11 +10,12 @@ from PIL import Image, ImageDraw
 
 from sam3_agent.evals.synthetic.backgrounds import background
 from sam3_agent.evals.synthetic.sprites import PAINTS, sprite
+from sam3_agent.geometry import Region
 from sam3_agent.masks import Masks
 from sam3_agent.model.sam3 import Sam3Segmenter
 from sam3_agent.rle import BoolArray, encode_crop, tight_boxes
 from sam3_agent.scene import Scene
-from sam3_agent.tiling import Window, merged_tiles, tiles
+from sam3_agent.tiling import merged_tiles, tiles
 
 SIZE = (400, 700)
 """Height and width of the image of most tests."""
@@ -46,7 +47,7 @@ def line(*points: tuple[int, int], width: int = 1) -> BoolArray:
     return np.asarray(picture)
 
 
-def inside(mask: BoolArray, window: Window) -> BoolArray:
+def inside(mask: BoolArray, window: Region) -> BoolArray:
     out = np.zeros_like(mask)
     x0, y0, x1, y1 = window
     out[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
@@ -59,7 +60,7 @@ def found(*masks: BoolArray, scores: Sequence[float] | None = None) -> Masks:
     return Masks.from_dense(dense, scores, ["thing"] * len(dense))
 
 
-def cut(things: Sequence[BoolArray], windows: Sequence[Window] = WINDOWS) -> list[Masks]:
+def cut(things: Sequence[BoolArray], windows: Sequence[Region] = WINDOWS) -> list[Masks]:
     """What tiles without faults see of things: what lies in them."""
     return [
         found(*(part for thing in things if (part := inside(thing, window)).any()))
@@ -257,7 +258,7 @@ def shifted(mask: BoolArray, rows: int, columns: int) -> BoolArray:
 
 
 def noisy_views(
-    rng: np.random.Generator, things: Sequence[BoolArray], windows: Sequence[Window]
+    rng: np.random.Generator, things: Sequence[BoolArray], windows: Sequence[Region]
 ) -> list[Masks]:
     """What faulty tiles see: edges that are off by a pixel, stray pixels far from the thing."""
     parts = []

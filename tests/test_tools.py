@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from sam3_agent import Agent, Masks, Observation, PromptError, Scene, ToolError
+from sam3_agent.findings import Edit, Finding
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner
 from sam3_agent.observations import Measurements, SegmentFindings
 from sam3_agent.registry import tools
-from sam3_agent.scene import Edit, Finding
 
 RED, GREEN, GREY = (210, 30, 30), (30, 160, 60), (128, 128, 128)
 PLACES: dict[str, list[tuple[int, int, int, int]]] = {

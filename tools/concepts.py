@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from sam3_agent.errors import ToolError
-from sam3_agent.scene import Finding, Scene
-from sam3_agent.segmenter import COUNTING, STANDARD, Box, ConceptPrompt, ObjectPrompt, Selection
+from sam3_agent.findings import Finding
+from sam3_agent.geometry import Box
+from sam3_agent.scene import Scene
+from sam3_agent.segmenter import COUNTING, STANDARD, ConceptPrompt, ObjectPrompt, Selection
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import pixel_box, pixel_point
 from sam3_agent.tools.observation_text import checked_numbers, observation

@@ -6,8 +6,8 @@ A planner sees pictures in other sizes than the image has; percent mean the same
 from collections.abc import Iterable, Sequence
 
 from sam3_agent.errors import ToolError
+from sam3_agent.geometry import Box, Point
 from sam3_agent.scene import Scene
-from sam3_agent.segmenter import Box, Point
 
 
 def pixel_box(scene: Scene, box: Sequence[float], what: str = "box") -> Box:

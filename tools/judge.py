@@ -132,7 +132,7 @@ class Judge:
         chosen = checked_numbers(scene, numbers, 0, MAX_MASKS)
         _check_text("query", query)
         found = self.completeness(scene, query, chosen)
-        return Observation(found.line((scene.height, scene.width)))
+        return Observation(found.line(scene.size))
 
     def verdicts(
         self, scene: Scene, numbers: Sequence[int], statement: str, votes: int = 1

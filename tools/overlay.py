@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam3_agent.geometry import Region
 from sam3_agent.image_encoding import MAX_SIDE
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
-from sam3_agent.scene import Region
 from sam3_agent.tools.label_layout import Color, Label, draw_labels
 
 PALETTE: tuple[Color, ...] = (

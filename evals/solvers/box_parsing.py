@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sam3_agent.segmenter import Box
+from sam3_agent.geometry import Box
 
 Layout: TypeAlias = Literal["yx1000", "xy1000", "xy"]
 """The order of a box's numbers, and what they count: thousandths of the image, or pixels."""

@@ -15,12 +15,13 @@ from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.metrics import box_iou
 from sam3_agent.evals.solvers.box_parsing import LabelledBox, Layout, read_boxes
 from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
+from sam3_agent.geometry import Box
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Scene
-from sam3_agent.segmenter import Box, ConceptPrompt, ObjectPrompt, Segmenter
+from sam3_agent.segmenter import ConceptPrompt, ObjectPrompt, Segmenter
 
 logger = logging.getLogger(__name__)
 

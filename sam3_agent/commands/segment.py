@@ -20,8 +20,9 @@ from sam3_agent.commands.console import (
     say_models,
 )
 from sam3_agent.errors import InputError
+from sam3_agent.findings import Finding
 from sam3_agent.images import MAX_MEGAPIXELS, load_image
-from sam3_agent.scene import Finding, Scene
+from sam3_agent.scene import Scene
 from sam3_agent.segmenter import (
     COUNTING,
     ConceptPrompt,
