@@ -10,8 +10,8 @@ from PIL import Image, ImageEnhance
 
 from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
+from sam3_agent.geometry import Box
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
-from sam3_agent.segmenter import Box
 
 Split = Literal["train", "heldout"]
 
