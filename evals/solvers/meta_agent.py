@@ -80,7 +80,7 @@ class _Loop:
 
     def outcome(self) -> Outcome:
         opening = (
-            Message("system", registry.prompt("reference")),
+            Message("system", registry.prompt("meta_agent")),
             Message("user", self.query, pictures=(self.image,)),
         )
         self.trace += opening
@@ -182,7 +182,7 @@ class _Loop:
     def _accepted(self, masks: Masks, index: int) -> bool:
         drawn = registry.draw(self.image, masks[[index]], [1])
         messages = [
-            Message("system", registry.prompt("reference_check")),
+            Message("system", registry.prompt("meta_agent_check")),
             Message("user", f"The image. The query is: {self.query}", pictures=(self.image,)),
             Message("user", "The image with the mask.", pictures=(drawn,)),
             Message("user", "Close-up.", pictures=(_close_up(drawn, masks, index),)),

@@ -64,7 +64,7 @@ def build(toolkit: Toolkit, queue: WorkQueue, structured: bool = False) -> "Serv
         title="sam3-agent",
         version=version("sam3-agent"),
         lifespan=lifespan,
-        instructions=registry.prompt("plugin_instructions"),
+        instructions=registry.prompt("mcp_instructions"),
         on_list_tools=handlers.list_tools,
         on_call_tool=handlers.call_tool,
         on_list_resources=handlers.list_resources,
@@ -198,7 +198,7 @@ class _Handlers:
         if params.name not in PROMPTS or set(given) != {"image", "what"}:
             message = f"the prompts are {', '.join(PROMPTS)}, each with image and what"
             raise MCPError(code=types.INVALID_PARAMS, message=message)
-        text = types.TextContent(text=registry.prompt(f"plugin_{params.name}", **given))
+        text = types.TextContent(text=registry.prompt(f"mcp_{params.name}", **given))
         return types.GetPromptResult(
             description=PROMPTS[params.name],
             messages=[types.PromptMessage(role="user", content=text)],
