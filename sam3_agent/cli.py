@@ -15,9 +15,10 @@ from sam3_agent.commands.ask import ask, replay
 from sam3_agent.commands.bench import bench
 from sam3_agent.commands.doctor import doctor, version
 from sam3_agent.commands.evaluate import evaluate
-from sam3_agent.commands.plugin import mcp, serve
+from sam3_agent.commands.mcp import mcp
 from sam3_agent.commands.report import merge, report
 from sam3_agent.commands.segment import segment
+from sam3_agent.commands.serve import serve
 from sam3_agent.commands.setup import setup
 from sam3_agent.commands.train import train_tiny
 

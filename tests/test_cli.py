@@ -109,7 +109,7 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["segment", RED_CARS, "zebra " * 40], 2, "SAM 3 reads at most 32"),
         (["replay", "nowhere"], 2, "holds no recording"),
         (["eval", "moon"], 2, "scenes"),
-        (["eval", "scenes", "--concepts", "--baseline", "segmenter"], 2, "takes no --baseline"),
+        (["eval", "scenes", "--concepts", "--baseline", "segmenter"], 2, "takes no --solver"),
         (["eval", "scenes", "--limit", "1", "--baseline", "mllm"], 2, "needs an MLLM"),
         (["eval", "scenes", "--limit", "1", "--resume"], 2, "need the run's folder"),
         (["eval", "scenes", "--limit", "1", "--shard", "2"], 2, "it is I/N, such as 1/4"),

@@ -96,6 +96,7 @@ GUARDED = {
     "plugin/metrics.py": {"prometheus_client", "starlette"},
     "plugin/mcp_content.py": {"mcp_types"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
+    "commands/server.py": {"uvicorn"},
 }
 """What a file imports that is only reached through one that requires it."""
 

@@ -12,12 +12,8 @@ import numpy as np
 import typer
 
 from sam3_agent import registry
-from sam3_agent.commands.console import (
-    JsonOption,
-    PlannerOption,
-    SegmenterOption,
-    print_json,
-)
+from sam3_agent.commands.options import JsonOption, PlannerOption, SegmenterOption
+from sam3_agent.commands.output import print_json
 from sam3_agent.config import Setting, chosen, config_path
 from sam3_agent.credentials import key_problem
 from sam3_agent.errors import InputError, Sam3AgentError

@@ -2,131 +2,189 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from sam3_agent import registry
 from sam3_agent.answer import Answer, Status
-from sam3_agent.commands.console import (
-    AnyImageOption,
+from sam3_agent.commands.options import (
     ImageArgument,
-    JsonOption,
-    MegapixelsOption,
-    OutOption,
+    ImageOptions,
+    OutputOptions,
     SegmenterOption,
-    deliver,
-    or_exit,
-    say_models,
+    command,
 )
+from sam3_agent.commands.output import print_answer, print_models
 from sam3_agent.errors import InputError
 from sam3_agent.findings import Finding
-from sam3_agent.images import MAX_MEGAPIXELS, load_image
+from sam3_agent.geometry import Box
+from sam3_agent.images import Pixels
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import (
     COUNTING,
     ConceptPrompt,
     ObjectPrompt,
     Selection,
+    checked_box,
+    checked_concept,
+    checked_object,
     outside_domain,
 )
 from sam3_agent.usage import Usage
 from sam3_agent.vocabulary import unknown_part
 
 
-def segment(
-    image: ImageArgument,
-    phrases: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PHRASE]...", help="Concepts, such as 'red car' dog."),
-    ] = None,
+@dataclass(frozen=True)
+class PromptOptions:
+    """What is looked for besides phrases, and where; raises InputError for what cannot be."""
+
     exemplar: Annotated[
         list[str] | None,
         typer.Option(
             metavar="±X0,Y0,X1,Y1",
             help="A box around an example (+) or a counterexample (-), for every phrase.",
         ),
-    ] = None,
+    ] = None
     point: Annotated[
         list[str] | None,
         typer.Option(metavar="±X,Y", help="A point on (+) or beside (-) one object."),
-    ] = None,
+    ] = None
     region: Annotated[
         str | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="Look only there, at full resolution."),
-    ] = None,
+    ] = None
     tile: Annotated[
-        bool, typer.Option("--tile", help="Look at overlapping tiles: many small things.")
-    ] = False,
+        bool,
+        typer.Option("--tile", help="Look at overlapping tiles, for many small objects."),
+    ] = False
     count: Annotated[
         bool, typer.Option("--count", help="SAM 3's counting recipe: presence off, IoM 0.5.")
-    ] = False,
-    segmenter: SegmenterOption = None,
+    ] = False
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, help="Least score of a mask (default: the segmenter's, 0.5)."
+            min=0.0,
+            max=1.0,
+            help="Least score of a mask. Default: the segmenter's, 0.5 (0.3 of open:...).",
         ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.count and self.threshold is not None:
+            raise InputError("--count has its own threshold; leave --threshold out")
+
+    @property
+    def selection(self) -> Selection:
+        """Which masks are kept."""
+        return COUNTING if self.count else Selection(self.threshold)
+
+    def window(self) -> Box | None:
+        """The region in pixels; None for the whole image."""
+        if self.region is None:
+            return None
+        box: Box = _numbers("--region", self.region, 4)
+        return box
+
+    def concepts(self, phrases: Sequence[str]) -> list[ConceptPrompt]:
+        """One prompt per phrase, each with all exemplars; without phrases one of them alone."""
+        boxes = [_signed("--exemplar", one, 4) for one in self.exemplar or []]
+        positive = tuple(box for inside, box in boxes if inside)
+        negative = tuple(box for inside, box in boxes if not inside)
+        asked = phrases or ([""] if boxes else [])
+        return [ConceptPrompt(phrase, positive, negative) for phrase in asked]
+
+    def clicks(self) -> ObjectPrompt | None:
+        """The points as a prompt; None without any."""
+        clicks = [_signed("--point", one, 2) for one in self.point or []]
+        if not clicks:
+            return None
+        return ObjectPrompt(
+            inside=tuple(click for inside, click in clicks if inside),
+            outside=tuple(click for inside, click in clicks if not inside),
+        )
+
+
+@command
+def segment(
+    image: ImageArgument,
+    phrases: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PHRASE]...", help="Concepts, such as 'red car' dog."),
     ] = None,
-    out: OutOption = None,
-    as_json: JsonOption = False,
-    max_megapixels: MegapixelsOption = MAX_MEGAPIXELS,
-    any_image: AnyImageOption = False,
+    *,
+    options: PromptOptions,
+    images: ImageOptions,
+    output: OutputOptions,
+    segmenter: SegmenterOption = None,
 ) -> None:
     """Find every instance of concepts, or the object at a point; no planner."""
+    began = time.perf_counter()
+    prompts, clicks, window = options.concepts(phrases or []), options.clicks(), options.window()
+    if not prompts and clicks is None:
+        raise InputError("nothing to find: give a phrase, an --exemplar or a --point")
+    pixels = images.load(image)
+    _check_prompts(prompts, clicks, window, pixels)
+    model = registry.segmenter(segmenter)
+    print_models(None, model.name)
+    scene = Scene(pixels, model)
+    why = None if images.any_image else outside_domain(model, pixels)
+    if why is None:
+        findings = _find(scene, prompts, clicks, options, window)
+        text = "; ".join(_line(finding, model.name) for finding in findings)
+    else:
+        labels = [*(prompt.label for prompt in prompts), *(["this object"] if clicks else [])]
+        findings = [Finding(label, 0.0, (), unknown=label) for label in labels]
+        text = why
+    answer = _answer(scene, findings, text, model.name, began)
+    presence = {} if why else {one.phrase: round(one.presence, 4) for one in findings}
+    print_answer(answer, output.out, output.as_json, {"presence": presence})
 
-    def run() -> tuple[Answer, dict[str, Any]]:
-        began = time.perf_counter()
-        prompts = _concept_prompts(phrases or [], exemplar or [])
-        clicks = _object_prompt(point or [])
-        if not prompts and clicks is None:
-            raise InputError("nothing to find: give a phrase, an --exemplar or a --point")
-        if count and threshold is not None:
-            raise InputError("--count has its own threshold; leave --threshold out")
-        window = None if region is None else _numbers("--region", region, 4)
-        pixels = load_image(image, max_megapixels=max_megapixels)
-        eye = registry.segmenter(segmenter)
-        say_models(None, eye.name)
-        scene = Scene(pixels, eye)
-        why = None if any_image else outside_domain(eye, pixels)
-        if why is not None:
-            asked = [*(prompt.label for prompt in prompts), *(["this object"] if clicks else [])]
-            return _answer(scene, asked, (), why, "unable", eye.name, began), {"presence": {}}
-        selection = COUNTING if count else Selection(threshold)
-        findings = [
-            _checked(scene, finding, prompt)
-            for prompt, finding in zip(
-                prompts,
-                scene.segment(prompts, selection=selection, region=window, tiled=tile),
-                strict=True,
-            )
-        ]
-        if clicks is not None:
-            findings.append(scene.segment_at(clicks))
-        numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
-        text = "; ".join(_line(finding, eye.name) for finding in findings)
-        asked = [finding.phrase for finding in findings]
-        unknown = any(finding.unknown for finding in findings)
-        status: Status = "answered" if numbers else "unable" if unknown else "no_target"
-        answer = _answer(scene, asked, numbers, text, status, eye.name, began)
-        return answer, {"presence": {f.phrase: round(f.presence, 4) for f in findings}}
 
-    answer, extra = or_exit(run)
-    deliver(answer, out, as_json, extra)
+def _check_prompts(
+    prompts: Sequence[ConceptPrompt],
+    clicks: ObjectPrompt | None,
+    window: Sequence[float] | None,
+    image: Pixels,
+) -> None:
+    """Raises PromptError for what no segmenter can take, before one is loaded."""
+    size = image.shape[0], image.shape[1]
+    for prompt in prompts:
+        checked_concept(prompt, size)
+    if clicks is not None:
+        checked_object(clicks, size)
+    if window is not None:
+        checked_box(window, size)
+
+
+def _find(
+    scene: Scene,
+    prompts: Sequence[ConceptPrompt],
+    clicks: ObjectPrompt | None,
+    options: PromptOptions,
+    window: Box | None,
+) -> list[Finding]:
+    """What each prompt finds, and the clicks last; nothing for a phrase that is not known."""
+    found = scene.segment(prompts, selection=options.selection, region=window, tiled=options.tile)
+    findings = []
+    for prompt, finding in zip(prompts, found, strict=True):
+        unknown = "" if prompt.positive else unknown_part(prompt.phrase, scene.vocabulary)
+        known = finding if not unknown else Finding(finding.phrase, 0.0, (), unknown=unknown)
+        findings.append(known)
+    return findings if clicks is None else [*findings, scene.segment_at(clicks)]
 
 
 def _answer(
-    scene: Scene,
-    asked: Sequence[str],
-    numbers: tuple[int, ...],
-    text: str,
-    status: Status,
-    segmenter: str,
-    began: float,
+    scene: Scene, findings: Sequence[Finding], text: str, segmenter: str, began: float
 ) -> Answer:
+    """The findings as an answer; began: when the work did, by `time.perf_counter`."""
+    numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
+    unknown = any(finding.unknown for finding in findings)
+    status: Status = "answered" if numbers else "unable" if unknown else "no_target"
     seconds = time.perf_counter() - began
     return Answer(
-        query=", ".join(asked),
+        query=", ".join(finding.phrase for finding in findings),
         text=text,
         status=status,
         masks=scene.select(numbers),
@@ -142,41 +200,17 @@ def _answer(
     )
 
 
-def _checked(scene: Scene, finding: Finding, prompt: ConceptPrompt) -> Finding:
-    """What a prompt found; nothing for a phrase outside the vocabulary."""
-    unknown = "" if prompt.positive else unknown_part(prompt.phrase, scene.vocabulary)
-    return Finding(finding.phrase, 0.0, (), unknown=unknown) if unknown else finding
-
-
 def _line(finding: Finding, segmenter: str) -> str:
     if finding.unknown:
         return f'{finding.phrase}: not looked for, {segmenter} does not know "{finding.unknown}"'
     return f"{finding.phrase}: {len(finding.numbers)}"
 
 
-def _concept_prompts(phrases: Sequence[str], exemplars: Sequence[str]) -> list[ConceptPrompt]:
-    """One prompt to a phrase, each with all exemplars; one without a phrase if there is none."""
-    boxes = [(_sign("--exemplar", one), _numbers("--exemplar", one, 4)) for one in exemplars]
-    positive = tuple(box for inside, box in boxes if inside)
-    negative = tuple(box for inside, box in boxes if not inside)
-    asked = phrases or ([""] if boxes else [])
-    return [ConceptPrompt(phrase, positive, negative) for phrase in asked]
-
-
-def _object_prompt(points: Sequence[str]) -> ObjectPrompt | None:
-    clicks = [(_sign("--point", one), _numbers("--point", one, 2)) for one in points]
-    if not clicks:
-        return None
-    return ObjectPrompt(
-        inside=tuple(click for inside, click in clicks if inside),
-        outside=tuple(click for inside, click in clicks if not inside),
-    )
-
-
-def _sign(option: str, text: str) -> bool:
+def _signed(option: str, text: str, count: int) -> tuple[bool, Any]:
+    """Whether an example is positive (+) or negative (-), and its numbers."""
     if text[:1] not in ("+", "-"):
         raise InputError(f"{option} {text!r} begins with neither + (is one) nor - (is none)")
-    return text[0] == "+"
+    return text[0] == "+", _numbers(option, text, count)
 
 
 def _numbers(option: str, text: str, count: int) -> Any:

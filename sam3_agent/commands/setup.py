@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from sam3_agent import registry
-from sam3_agent.commands.console import or_exit, say
 from sam3_agent.commands.doctor import Check, print_checks, version
+from sam3_agent.commands.options import command
+from sam3_agent.commands.output import print_stderr
 from sam3_agent.config import (
     DEFAULTS,
     Setting,
@@ -40,6 +41,7 @@ SPARE = 1.1
 """Disk space that a download needs, in parts of its size."""
 
 
+@command
 def setup(
     planner: Annotated[str | None, typer.Option(help="Instead of the first question.")] = None,
     segmenter: Annotated[str | None, typer.Option(help="Instead of the second.")] = None,
@@ -59,39 +61,36 @@ def setup(
     when something that was chosen is still missing.
     """
 
-    def run() -> None:
-        if not sys.stdin.isatty() and not (planner and segmenter and yes):
-            raise InputError(
-                "setup asks its questions on a terminal, and there is none; give --planner, "
-                "--segmenter and --yes"
-            )
-        path = config_path()
-        if path is None:
-            raise InputError("there is no home folder; name a file in $SAM3_AGENT_CONFIG")
-        values = _answers(planner, segmenter, base_url, _before(path), yes)
-        found = [look_up(one) for one in repositories(values["segmenter"])]
-        checks = _checks(values, found)
-        print_checks(checks)
-        if not yes and not typer.confirm(f"Write this choice to {path}?", default=True, err=True):
-            say("nothing was written")
-            return
-        write_config(path, values)
-        say(f"wrote {path}")
-        for setting in values:
-            choice = chosen(setting)
-            if choice.file is None:
-                say(f"but {choice.source} is set to {choice.value}, and overrules it")
-        wanted = [one for one in found if not one.cached and not one.problem]
-        if wanted and not no_download and _may_download(wanted, yes):
-            for one in wanted:
-                say(f"downloading {one.id}")
-                download(one.id)
-            say("downloaded; try: sam3-agent ask photo.jpg 'how many people are there?'")
-        if any(check.ok is False for check in checks):
-            say("what is marked FAIL is still missing")
-            raise typer.Exit(3)
-
-    or_exit(run)
+    if not sys.stdin.isatty() and not (planner and segmenter and yes):
+        raise InputError(
+            "setup asks its questions on a terminal, and there is none; give --planner, "
+            "--segmenter and --yes"
+        )
+    path = config_path()
+    if path is None:
+        raise InputError("there is no home folder; name a file in $SAM3_AGENT_CONFIG")
+    values = _answers(planner, segmenter, base_url, _before(path), yes)
+    found = [look_up(one) for one in repositories(values["segmenter"])]
+    checks = _checks(values, found)
+    print_checks(checks)
+    if not yes and not typer.confirm(f"Write this choice to {path}?", default=True, err=True):
+        print_stderr("nothing was written")
+        return
+    write_config(path, values)
+    print_stderr(f"wrote {path}")
+    for setting in values:
+        choice = chosen(setting)
+        if choice.file is None:
+            print_stderr(f"but {choice.source} is set to {choice.value}, and overrules it")
+    wanted = [one for one in found if not one.cached and not one.problem]
+    if wanted and not no_download and _may_download(wanted, yes):
+        for one in wanted:
+            print_stderr(f"downloading {one.id}")
+            download(one.id)
+        print_stderr("downloaded; try: sam3-agent ask photo.jpg 'how many people are there?'")
+    if any(check.ok is False for check in checks):
+        print_stderr("what is marked FAIL is still missing")
+        raise typer.Exit(3)
 
 
 def _answers(
@@ -121,14 +120,14 @@ def _answer(given: str | None, question: str, default: str, check: Callable[[str
     if given is not None:
         check(given.strip())
         return given.strip()
-    say(question)
+    print_stderr(question)
     while True:
         value: str = typer.prompt("choice", default=default, err=True).strip()
         try:
             check(value)
             return value
         except InputError as error:
-            say(f"{error}")
+            print_stderr(f"{error}")
 
 
 def _check_planner(name: str) -> None:
@@ -152,7 +151,7 @@ def _before(path: Path) -> dict[Setting, str]:
     try:
         return read_config(path)
     except InputError as error:
-        say(f"{error}; it will be replaced")
+        print_stderr(f"{error}; it will be replaced")
         return {}
 
 
@@ -186,7 +185,9 @@ def _may_download(wanted: list[Repository], yes: bool) -> bool:
     size = sum(one.bytes or 0 for one in wanted)
     folder, free = free_bytes()
     if free < SPARE * size:
-        say(f"not downloaded: {_size(size)} do not fit into {folder}, set HF_HOME to another disk")
+        print_stderr(
+            f"not downloaded: {_size(size)} do not fit into {folder}, set HF_HOME to another disk"
+        )
         return False
     names = ", ".join(one.id for one in wanted)
     return yes or typer.confirm(f"Download {names} ({_size(size)}) now?", default=False, err=True)

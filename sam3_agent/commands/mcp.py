@@ -1,0 +1,102 @@
+"""`sam3-agent mcp`: the tools as an MCP server, for chat assistants."""
+
+import signal
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sam3_agent.commands.options import ModelOptions, command
+from sam3_agent.commands.output import print_stderr
+from sam3_agent.commands.server import (
+    AccessOptions,
+    ServerOptions,
+    listen,
+    parse_address,
+    run_http,
+)
+from sam3_agent.extras import available, require
+from sam3_agent.plugin.mcp_client_config import snippet
+
+
+@command
+def mcp(
+    models: ModelOptions,
+    server: ServerOptions,
+    access: AccessOptions,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Streamable HTTP at /mcp instead of stdio."),
+    ] = None,
+    structured: Annotated[
+        bool,
+        typer.Option(
+            "--structured",
+            help="Send structured content too, for programs; many assistants then hide the images "
+            "from their model.",
+        ),
+    ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLIENT",
+            help="Print what to put where: claude-desktop, claude-code, cursor, vscode, windsurf, "
+            "gemini-cli, codex.",
+        ),
+    ] = None,
+) -> None:
+    """Serve the tools to a chat assistant over MCP."""
+    if config is not None:
+        _print_config(config, models, server, ["--structured"] * structured)
+        return
+    address = None if http is None else parse_address(http)
+    server.loader()  # raises for a wrong --root
+    if address is not None:
+        listen(address).close()  # an address that is taken is noticed before models are loaded
+    require("mcp", "mcp_types", "uvicorn", extra="mcp", purpose="sam3-agent mcp")
+    import anyio
+
+    from sam3_agent.plugin import mcp_server, stdio
+
+    limits = server.limits()
+    built = mcp_server.build(server.new_toolkit(models), limits.work_queue(), structured)
+    if address is not None:
+        app = mcp_server.http_app(built, access.rules(limits, address[0]))
+        run_http(app, listen(address), mcp_server.PATH, limits.seconds)
+        return
+    # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    anyio.run(stdio.serve_stdio, built, limits.line_bytes)
+
+
+def _print_config(
+    client: str, models: ModelOptions, server: ServerOptions, flags: list[str]
+) -> None:
+    """Prints the snippet that makes a client start this server with the options given."""
+    command_line = [sys.executable, "-m", "sam3_agent", "mcp"]
+    made = snippet(client, [*command_line, *_changed(models), *_changed(server), *flags])
+    if not available("mcp", "uvicorn"):
+        print_stderr("the server needs an extra first: pip install 'sam3-agent[mcp]'")
+    if not server.root:
+        print_stderr("the server will read no file of this machine unless you add --root FOLDER")
+    print_stderr(f"{client}: {made.where}")
+    typer.echo(made.text)
+
+
+def _changed(options: Any) -> list[str]:
+    """The options of a group that differ from their defaults, as on a command line."""
+    out = []
+    for field in fields(options):
+        value, name = getattr(options, field.name), field.name.replace("_", "-")
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            out.append(f"--{name}" if value else f"--no-{name}")
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            # the client starts the server in a folder of its own
+            shown = one.expanduser().resolve() if isinstance(one, Path) else one
+            out += [f"--{name}", str(shown)]
+    return out

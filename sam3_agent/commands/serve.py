@@ -1,0 +1,39 @@
+"""`sam3-agent serve`: the tools as a REST server."""
+
+from typing import Annotated
+
+import typer
+
+from sam3_agent.commands.options import ModelOptions, command
+from sam3_agent.commands.server import (
+    AccessOptions,
+    ServerOptions,
+    listen,
+    parse_address,
+    run_http,
+)
+from sam3_agent.extras import require
+
+
+@command
+def serve(
+    models: ModelOptions,
+    server: ServerOptions,
+    access: AccessOptions,
+    http: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where to listen.")
+    ] = "127.0.0.1:8000",
+) -> None:
+    """Serve the tools over HTTP: /ask, /segment, and the others that /docs describes."""
+    address = parse_address(http)
+    server.loader()  # raises for a wrong --root
+    listen(address).close()  # an address that is taken is noticed before models are loaded
+    packages = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+    require(*packages, purpose="sam3-agent serve")
+    from sam3_agent.plugin import rest
+
+    limits = server.limits()
+    app = rest.app(
+        server.new_toolkit(models), limits.work_queue(), access.rules(limits, address[0])
+    )
+    run_http(app, listen(address), "/docs", limits.seconds)

@@ -1,0 +1,141 @@
+"""What `sam3-agent mcp` and `sam3-agent serve` share: their options, and listening on HTTP."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam3_agent.budget import Budget
+from sam3_agent.commands.options import AnyImageOption, MegapixelsOption, ModelOptions
+from sam3_agent.commands.output import print_models, print_stderr
+from sam3_agent.errors import InputError
+from sam3_agent.plugin.image_loader import ImageLoader
+from sam3_agent.plugin.limits import ServerLimits
+from sam3_agent.plugin.middleware import LOOPBACK, AccessMiddleware, AccessRules
+from sam3_agent.plugin.toolkit import Toolkit
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What a server may read, and its limits."""
+
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder whose images may be read; may be given several times. Default: no file "
+            "is read."
+        ),
+    ] = None
+    urls: Annotated[bool, typer.Option("--urls/--no-urls", help="Fetch https URLs.")] = True
+    max_usd: Annotated[
+        float | None, typer.Option(help="Most US dollars that one question may cost.")
+    ] = None
+    running: Annotated[int, typer.Option(min=1, help="Calls that run at once.")] = (
+        ServerLimits.workers
+    )
+    waiting: Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")] = (
+        ServerLimits.waiting
+    )
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")] = (
+        ServerLimits.seconds
+    )
+    max_memory: Annotated[
+        float,
+        typer.Option(
+            min=1, help="Megabytes of all open images; the least recently used are closed."
+        ),
+    ] = ServerLimits.memory_megabytes
+    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Largest image file.")] = (
+        ServerLimits.megabytes
+    )
+    max_megapixels: MegapixelsOption = ServerLimits.megapixels
+    any_image: AnyImageOption = False
+
+    def limits(self) -> ServerLimits:
+        """The limits as a value."""
+        return ServerLimits(
+            workers=self.running,
+            waiting=self.waiting,
+            seconds=self.timeout,
+            memory_megabytes=self.max_memory,
+            megabytes=self.max_megabytes,
+            megapixels=self.max_megapixels,
+        )
+
+    def loader(self) -> ImageLoader:
+        """The loader of images; raises InputError for a root that is not a folder."""
+        return self.limits().image_loader(self.root or [], self.urls)
+
+    def new_toolkit(self, models: ModelOptions) -> Toolkit:
+        """The tools of the server; loads the models."""
+        limits = self.limits()
+        agent = models.new_agent(
+            budget=Budget(seconds=limits.ask_seconds, usd=self.max_usd),
+            max_megapixels=limits.megapixels,
+            check_domain=not self.any_image,
+        )
+        print_models(agent.planner.name, agent.segmenter.name)
+        return Toolkit.of(agent, limits.memory_bytes, loader=self.loader())
+
+
+@dataclass(frozen=True)
+class AccessOptions:
+    """Who may call a server over HTTP."""
+
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="SAM3_AGENT_TOKEN", help="The bearer token that callers must send."),
+    ] = None
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A host name of this server besides localhost; may be given several times."
+        ),
+    ] = None
+
+    def rules(self, limits: ServerLimits, listen: str) -> AccessRules:
+        """The access rules; warns of a server in the network that asks for no token."""
+        if listen not in LOOPBACK and self.token is None:
+            print_stderr(
+                f"warning: {listen} can be reached from the network, and no token is required: "
+                "everyone there can use your models; give --token or set SAM3_AGENT_TOKEN"
+            )
+        return limits.rules(listen, self.token, self.host or [])
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT; raises InputError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise InputError(f"--http {text!r} is not HOST:PORT, such as 127.0.0.1:8000")
+    return host.strip("[]"), int(port)
+
+
+def listen(address: tuple[str, int]) -> socket.socket:
+    """A listening socket; raises InputError when the address cannot be used."""
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=256)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def run_http(app: AccessMiddleware, listening: socket.socket, path: str, seconds: float) -> None:
+    """Serves until SIGINT or SIGTERM, then finishes what runs; seconds: the longest call."""
+    import uvicorn
+
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print_stderr(f"listening on http://{shown}:{port}{path}")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=round(seconds) + 5,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
