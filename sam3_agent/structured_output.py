@@ -1,17 +1,21 @@
 """Structured output: questions to a model outside the conversation, answered by a schema."""
 
 import contextvars
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
 
 from sam3_agent.budget import Budget, UsageTracker, current_tracker
 from sam3_agent.errors import PlannerError, ToolError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, sees
 from sam3_agent.reply import ask_planner
-from sam3_agent.tool import Tool, tool_named
+from sam3_agent.tool import Observation, Tool, tool_named
+from sam3_agent.tool_schema import lax_model
 
 MAX_PARALLEL = 8
 """Questions that are asked in parallel."""
@@ -20,28 +24,46 @@ ATTEMPTS = 2
 """How often a question is asked when the reply does not fit the schema."""
 
 
-@dataclass(frozen=True)
-class StructuredReply:
-    """The values of a reply that fits the schema, or why there are none."""
+T = TypeVar("T", bound=BaseModel)
 
-    values: Mapping[str, Any] | None
+
+@dataclass(frozen=True)
+class StructuredReply(Generic[T]):
+    """A reply that fits the schema, or why there is none."""
+
+    value: T | None
     failure: str = ""
 
 
+@dataclass(frozen=True)
+class Schema(Generic[T]):
+    """What a reply has to be: the arguments of a tool, the only one that may be called.
+
+    name: of that tool; the docstring of `model` is its description.
+    """
+
+    name: str
+    model: type[T]
+
+    def tool(self) -> Tool:
+        """The tool; it is never run, only its arguments are read."""
+        description = inspect.getdoc(self.model) or ""
+        return Tool(self.name, description, lax_model(self.model), lambda scene: Observation(""))
+
+
 def ask_structured(
-    model: Planner, part: str, system: str, questions: Sequence[Message], schema: Tool
-) -> list[StructuredReply]:
+    model: Planner, part: str, system: str, questions: Sequence[Message], schema: Schema[T]
+) -> list[StructuredReply[T]]:
     """One StructuredReply per question, in order, each from a conversation of its own.
 
-    schema: the one tool that the model may call; its checked arguments are the values. The cost
-    goes to the current tracker as `part`, and nothing is asked once the budget is used up. A model
-    that fails, or does not keep to the schema, gives a reply without values.
+    The cost goes to the current tracker as `part`, and nothing is asked once the budget is used up.
+    A model that fails, or does not keep to the schema, gives a reply without a value.
     """
     tracker = current_tracker.get() or UsageTracker(Budget())
     saw = sees(model)
 
-    def ask(question: Message) -> StructuredReply:
-        lost = StructuredReply(None, f"{model.name} takes no pictures")
+    def ask(question: Message) -> StructuredReply[T]:
+        lost = StructuredReply[T](None, f"{model.name} takes no pictures")
         if saw and not sees(model):
             return lost
         reply = _ask(model, part, [Message("system", system), question], schema, tracker)
@@ -62,23 +84,24 @@ def ask_structured(
 
 
 def _ask(
-    model: Planner, part: str, messages: list[Message], schema: Tool, tracker: UsageTracker
-) -> StructuredReply:
-    problem = ""
+    model: Planner, part: str, messages: list[Message], schema: Schema[T], tracker: UsageTracker
+) -> StructuredReply[T]:
+    tool, problem = schema.tool(), ""
     for _ in range(ATTEMPTS):
         over = tracker.exhausted()
         if over is not None:
             return StructuredReply(None, f"the budget is used up: {over}")
         try:
-            reply = ask_planner(model, part, messages, (schema,), tracker)
+            reply = ask_planner(model, part, messages, (tool,), tracker)
         except PlannerError as error:
             return StructuredReply(None, str(error))
-        problem = f"you did not call `{schema.name}`; call it"
-        results, fitting = [], []
+        problem = f"you did not call `{tool.name}`; call it"
+        results: list[Message] = []
+        fitting: list[T] = []
         for call in reply.tool_calls:
             try:
-                if tool_named(call.name, (schema.name,)):
-                    fitting.append(schema.checked(call.arguments))
+                if tool_named(call.name, (tool.name,)):
+                    fitting.append(schema.model(**tool.checked(call.arguments)))
             except ToolError as error:
                 problem = str(error)
             results.append(Message("tool", f"Error: {problem}", tool_call_id=call.id))
@@ -88,11 +111,14 @@ def _ask(
     return StructuredReply(None, f"{model.name} gave no usable reply ({problem})")
 
 
-def _joined(calls: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The arguments of the first of several calls, its lists followed by those of the others."""
-    return {
-        name: [one for call in calls for one in call.get(name, ())]
+def _joined(replies: Sequence[T]) -> T:
+    """The first of several calls, its lists followed by those of the others.
+
+    Some models make a call for each item.
+    """
+    joined: dict[str, Any] = {
+        name: [item for reply in replies for item in getattr(reply, name)]
+        for name, value in replies[0]
         if isinstance(value, list)
-        else value
-        for name, value in calls[0].items()
     }
+    return replies[0].model_copy(update=joined)

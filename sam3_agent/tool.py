@@ -132,7 +132,7 @@ class Tool:
         except ValidationError as error:
             raise ToolError(f"{self._misfit(given, error)}; {self._usage()}") from error
         checked = {name: getattr(fitting, name) for name in given}
-        for name, value in checked.items():
+        for name, value in fitting.model_dump(include=set(given)).items():
             for text in _texts(value):
                 found = _NO_TEXT.search(text)
                 if found:

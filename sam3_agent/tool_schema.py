@@ -12,6 +12,7 @@ True is no number, 1.5 no whole number, and a number no text.
 """
 
 import ast
+import functools
 import inspect
 import io
 import json
@@ -21,12 +22,19 @@ import types
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
-from typing_extensions import TypedDict, is_typeddict
 
 _CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Finite(BaseModel):
+    model_config = _CONFIG
+
+
 _NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:[\s,]+{_NUMBER})*")
 
@@ -34,7 +42,7 @@ _NUMBERS = re.compile(rf"{_NUMBER}(?:[\s,]+{_NUMBER})*")
 def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
     """The model of a function's parameters but the first, which is the scene.
 
-    Parameters are str, int, float, bool, a Literal of strings, a TypedDict of those, lists, or one
+    Parameters are str, int, float, bool, a Literal of strings, a BaseModel of those, lists, or one
     of several of these, each with `Annotated[..., Field(...)]` where more is to be said; "or None"
     needs a default of None.
     """
@@ -47,6 +55,20 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
         for parameter in list(inspect.signature(function).parameters.values())[1:]
     }
     return create_model(function.__name__, __config__=_CONFIG, **fields)
+
+
+@functools.cache
+def lax_model(model: type[M], inner: bool = False) -> type[M]:
+    """A subclass of the model that takes what can mean only one thing, as tools do.
+
+    inner: it is the model of an item of a list.
+    """
+    hints = get_type_hints(model, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (_lax(hints[name], inner), ... if field.is_required() else field.default)
+        for name, field in model.model_fields.items()
+    }
+    return create_model(model.__name__, __base__=(model, _Finite), **fields)  # type: ignore[arg-type]
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -107,18 +129,11 @@ def _lax(hint: Any, inner: bool = False) -> Any:
     elif hint in (int, float):
         validators.append(BeforeValidator(_no_truth))
         validators += [AfterValidator(_bounded)] if hint is float else []
-    elif is_typeddict(hint):
+    elif isinstance(hint, type) and issubclass(hint, BaseModel):
         validators.append(BeforeValidator(_from_json))
-        hint = _lax_dict(hint)
+        hint = lax_model(hint, inner)
     # what a Field says comes first: pydantic writes limits behind a validator under other names
     return Annotated[(hint, *metadata, *validators)] if metadata or validators else hint
-
-
-def _lax_dict(hint: Any) -> Any:
-    """A TypedDict whose fields take more than pydantic's lax mode, too."""
-    fields = get_type_hints(hint, include_extras=True)
-    lax = {name: _lax(one, inner=True) for name, one in fields.items()}
-    return TypedDict(hint.__name__, lax)  # type: ignore[operator]
 
 
 def _nothing(value: Any) -> Any:

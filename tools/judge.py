@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import TypedDict  # pydantic takes that of typing from Python 3.12 on
+from pydantic import BaseModel, Field
 
 from sam3_agent.answer import Answer
 from sam3_agent.errors import ToolError
@@ -20,7 +20,7 @@ from sam3_agent.planner import Planner, sees
 from sam3_agent.review import Completeness, Verdict
 from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
-from sam3_agent.structured_output import StructuredReply, ask_structured
+from sam3_agent.structured_output import Schema, StructuredReply, ask_structured
 from sam3_agent.tool import Observation, Tool
 from sam3_agent.tools.crops import closeups
 from sam3_agent.tools.observation_text import checked_numbers
@@ -46,47 +46,44 @@ MAX_REGIONS = 8
 Part = Literal["verify", "check_complete", "compare"]
 
 
-NOTED = Observation("Noted.")
-"""The result of a schema's function, which is never run: only its arguments are read."""
-
-
-class Judgment(TypedDict):
+class Judgment(BaseModel):
     """A model's verdict on one mask."""
 
     number: int
     right: bool
-    confidence: float
+    confidence: Annotated[float, Field(description="from 0 to 1")]
+    reason: Annotated[str, Field(description="in a few words")]
+
+
+class Judgments(BaseModel):
+    """Give the verdict on every numbered mask."""
+
+    verdicts: list[Judgment]
+
+
+class RecallReport(BaseModel):
+    """Say whether everything is marked."""
+
+    complete: bool
+    missing: Annotated[
+        str, Field(description="what is not marked, in a few words; empty when complete")
+    ]
+    regions: Annotated[
+        list[list[float]],
+        Field(description="where it is, each x0,y0,x1,y1 in percent of the width and height"),
+    ]
+
+
+class Preference(BaseModel):
+    """Say which answer is better."""
+
+    better: Annotated[str, Field(description='"A", "B" or "equal"')]
     reason: str
 
 
-def judge(scene: Scene, verdicts: list[Judgment]) -> Observation:
-    """Give the verdict on every numbered mask.
-
-    verdicts: for each mask whether it is right, your confidence from 0 to 1, and the reason in a
-    few words.
-    """
-    return NOTED
-
-
-def report(scene: Scene, complete: bool, missing: str, regions: list[list[float]]) -> Observation:
-    """Say whether everything is marked.
-
-    missing: what is not marked, in a few words; empty when complete.
-    regions: where it is, each x0, y0, x1, y1 in percent of the image's width and height.
-    """
-    return NOTED
-
-
-def prefer(scene: Scene, better: str, reason: str) -> Observation:
-    """Say which answer is better.
-
-    better: "A", "B" or "equal".
-    """
-    return NOTED
-
-
-JUDGE, REPORT, PREFER = (Tool.from_function(form) for form in (judge, report, prefer))
-"""The schemas of the model's replies."""
+JUDGE = Schema("judge", Judgments)
+REPORT = Schema("report", RecallReport)
+PREFER = Schema("prefer", Preference)
 
 
 class Judge:
@@ -172,17 +169,18 @@ class Judge:
             [Message("user", prompt, pictures, question=question)],
             REPORT,
         )
-        if reply.values is None:
+        report = reply.value
+        if report is None:
             return Completeness(None, reply.failure)
-        if reply.values["complete"]:
+        if report.complete:
             return Completeness(True)
         sides = np.array([scene.width, scene.height] * 2) / 100
         regions = [
             tuple((region * sides).tolist())
-            for region in map(_in_percent, reply.values["regions"])
+            for region in map(_in_percent, report.regions)
             if region is not None
         ]
-        what = one_line(reply.values["missing"], MAX_REASON) or "something"
+        what = one_line(report.missing, MAX_REASON) or "something"
         return Completeness(False, what, tuple(regions[:MAX_REGIONS]))
 
     def better(self, first: Answer, second: Answer) -> Answer | None:
@@ -194,22 +192,26 @@ class Judge:
         return {("A", "B"): first, ("B", "A"): second}.get((choices[0], choices[1]))
 
 
-def _counted(number: int, ballots: Sequence[StructuredReply]) -> Verdict:
-    """The majority of the votes on one mask; a tie is no verdict."""
+def _counted(number: int, ballots: Sequence[StructuredReply[Judgments]]) -> Verdict:
+    """The majority of the votes on one mask; a tie is no verdict.
+
+    The first verdict of a ballot on the mask counts. The confidence is the mean over all votes,
+    with 0 for those that disagree.
+    """
     votes: list[Judgment] = []
     for ballot in ballots:
-        given: list[Judgment] = ballot.values["verdicts"] if ballot.values is not None else []
-        votes += [one for one in given if one["number"] == number][:1]
+        verdicts = ballot.value.verdicts if ballot.value is not None else []
+        votes += [one for one in verdicts if one.number == number][:1]
     if not votes:
         failure = next((ballot.failure for ballot in ballots if ballot.failure), "no verdict")
         return Verdict(number, None, 0.0, one_line(failure, MAX_REASON))
-    counts = Counter(vote["right"] for vote in votes)
+    counts = Counter(vote.right for vote in votes)
     right, most = counts.most_common(1)[0]
     if 2 * most == len(votes) and len(counts) > 1:
         return Verdict(number, None, 0.0, "the votes are even")
-    agreeing = [vote for vote in votes if vote["right"] == right]
-    sure = sum(min(1.0, max(0.0, vote["confidence"])) for vote in agreeing) / len(votes)
-    return Verdict(number, right, sure, one_line(agreeing[0]["reason"], MAX_REASON))
+    agreeing = [vote for vote in votes if vote.right == right]
+    confidence = sum(min(1.0, max(0.0, vote.confidence)) for vote in agreeing) / len(votes)
+    return Verdict(number, right, confidence, one_line(agreeing[0].reason, MAX_REASON))
 
 
 def _comparison(a: Answer, b: Answer) -> Message:
@@ -222,8 +224,8 @@ def _comparison(a: Answer, b: Answer) -> Message:
     return Message("user", "\n".join(lines), tuple(pictures), question=question)
 
 
-def _choice(reply: StructuredReply) -> str:
-    better = "" if reply.values is None else str(reply.values["better"]).strip().upper()
+def _choice(reply: StructuredReply[Preference]) -> str:
+    better = "" if reply.value is None else reply.value.better.strip().upper()
     return better.removeprefix("ANSWER ")
 
 
@@ -232,7 +234,7 @@ def _in_percent(region: Sequence[float]) -> npt.NDArray[np.float64] | None:
     if len(region) != 4:
         return None
     values = np.array(region, np.float64)
-    if (np.abs(values) <= 1).all():  # fractions
+    if (np.abs(values) <= 1).all():  # a model that gives fractions in spite of the schema
         values = values * 100
     values = values.clip(0, 100)
     return values if values[0] < values[2] and values[1] < values[3] else None
