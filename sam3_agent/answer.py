@@ -16,6 +16,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
+from sam3_agent.overlay import draw_masks
 from sam3_agent.sanitize import one_line
 from sam3_agent.serialization import instance_records
 from sam3_agent.usage import Usage
@@ -97,9 +98,7 @@ class Answer:
 
     def overlay(self) -> Pixels:
         """The image with the answer's masks drawn on it, (H, W, 3) uint8."""
-        from sam3_agent.registry import draw
-
-        return draw(self.image, self.masks, self.numbers)
+        return draw_masks(self.image, self.masks, self.numbers)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write overlay.png, answer.json and one mask_<number>.png per mask; returns the folder.

@@ -22,10 +22,8 @@ from sam3_agent.segmenter import Segmenter, checked_segmenter, prompts_of
 from sam3_agent.tool import Tool, checked_tool, tools_by_name
 from sam3_agent.tools import concepts, crops, editing, final_answer, measurement
 from sam3_agent.tools.ask_user import ask_person_tool
-from sam3_agent.tools.overlay import draw_masks as draw
-from sam3_agent.tools.overlay import view
 
-__all__ = ["ask_person_tool", "draw", "prompt", "prompt_texts", "view"]
+__all__ = ["ask_person_tool", "prompt", "prompt_texts"]
 
 PLANNERS = {
     "offline": "sam3_agent.model.offline.planner:OfflinePlanner",

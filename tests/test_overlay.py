@@ -5,12 +5,12 @@ import pytest
 
 from sam3_agent import Masks
 from sam3_agent.images import Pixels
+from sam3_agent.label_layout import Color, Label, place_labels, pole
 from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.overlay import PALETTE, draw_masks, view
 from sam3_agent.rle import encode_crop, tight_boxes
 from sam3_agent.scene import Scene
 from sam3_agent.tools.crops import look
-from sam3_agent.tools.label_layout import Color, Label, place_labels
-from sam3_agent.tools.overlay import PALETTE, draw_masks, pole, view
 
 
 def discs(count: int, width: int, height: int) -> Masks:
@@ -164,7 +164,7 @@ def test_labels_never_overlap_and_never_leave_the_picture(count: int) -> None:
     for n in range(1, count + 1):
         x, y = (int(v) for v in rng.random(2) * (400, 300))
         labels.append(Label(str(n), PALETTE[0], (x, y), float(rng.uniform(1, 30)), (x, y, x, y)))
-    boxes = np.array([box for _, box, _ in place_labels(labels, (400, 300))])
+    boxes = np.array([one.box for one in place_labels(labels, (400, 300))])
     assert len(boxes) >= min(count, 100)
     covered = np.zeros((300, 400), int)
     for x0, y0, x1, y1 in boxes:

@@ -8,8 +8,8 @@ import pytest
 from pycocotools import mask as coco
 
 from sam3_agent import Masks, load_image
+from sam3_agent.overlay import draw_masks
 from sam3_agent.rle import decode_crop
-from sam3_agent.tools.overlay import draw_masks
 from tests.conftest import SHARED
 
 FOLDER = SHARED / "data" / "sam3_recorded"

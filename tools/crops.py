@@ -11,11 +11,11 @@ from sam3_agent.geometry import Region
 from sam3_agent.image_encoding import MAX_SIDE
 from sam3_agent.images import Pixels
 from sam3_agent.observations import MaskNumbers
+from sam3_agent.overlay import outlined, view
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box, pixel_box, plain
 from sam3_agent.tools.observation_text import checked_numbers
-from sam3_agent.tools.overlay import outlined, view
 
 MAX_CLOSEUPS = 25
 """Masks of one call: five rows of five."""

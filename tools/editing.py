@@ -3,10 +3,10 @@
 from typing import Literal
 
 from sam3_agent.observations import MaskNumbers
+from sam3_agent.overlay import view
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.observation_text import checked_numbers, mask_lines, ranges
-from sam3_agent.tools.overlay import view
 
 
 def edit(

@@ -16,6 +16,7 @@ from sam3_agent.observations import (
     CompletenessQuestion,
     VerificationQuestion,
 )
+from sam3_agent.overlay import view
 from sam3_agent.planner import Planner, sees
 from sam3_agent.review import Completeness, Verdict
 from sam3_agent.sanitize import one_line
@@ -24,7 +25,6 @@ from sam3_agent.structured_output import Schema, StructuredReply, ask_structured
 from sam3_agent.tool import Observation, Tool
 from sam3_agent.tools.crops import closeups
 from sam3_agent.tools.observation_text import checked_numbers
-from sam3_agent.tools.overlay import view
 
 MASKS_PER_PICTURE = 5
 """Masks that one verifying call judges."""

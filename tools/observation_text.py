@@ -9,11 +9,11 @@ from sam3_agent.errors import ToolError
 from sam3_agent.findings import Finding
 from sam3_agent.geometry import Region
 from sam3_agent.observations import SegmentFindings
+from sam3_agent.overlay import view
 from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
 from sam3_agent.tools.coordinates import percent_box
-from sam3_agent.tools.overlay import view
 
 MAX_VOCABULARY = 2000
 """Characters of a vocabulary that are listed."""

@@ -19,7 +19,7 @@ from sam3_agent.evals.bench.measurement import (
 from sam3_agent.evals.bench.meta_sam3 import meta_sam3_installed
 from sam3_agent.masks import Masks
 from sam3_agent.model.mask_decoding import decode_mask
-from sam3_agent.registry import view
+from sam3_agent.overlay import view
 from sam3_agent.rle import tight_boxes
 
 FULL_HD = (1080, 1920)

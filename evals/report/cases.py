@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam3_agent import registry
 from sam3_agent.errors import Sam3AgentError
 from sam3_agent.evals.benchmark import Row, Sample
 from sam3_agent.image_encoding import encode_jpeg
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
+from sam3_agent.overlay import draw_masks
 from sam3_agent.rle import BoolArray
 
 SIDE = 560
@@ -52,7 +52,7 @@ def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
     except Sam3AgentError:
         return []
     pred = row.pred if row.pred.size == image.shape[:2] else Masks.empty(_size(image))
-    shown = [("the answer", registry.draw(image, pred, range(1, len(pred) + 1)))]
+    shown = [("the answer", draw_masks(image, pred, range(1, len(pred) + 1)))]
     if row.truth is not None and row.truth.size == image.shape[:2]:
         shown.append(
             ("against the truth", _agreement(image, pred.coverage(), row.truth.coverage()))

@@ -32,6 +32,7 @@ from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
+from sam3_agent.overlay import draw_masks
 from sam3_agent.planner import Planner
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter
@@ -180,7 +181,7 @@ class _Loop:
         return self._overview(self.masks, f"{len(accepted)} of the masks were accepted.")
 
     def _accepted(self, masks: Masks, index: int) -> bool:
-        drawn = registry.draw(self.image, masks[[index]], [1])
+        drawn = draw_masks(self.image, masks[[index]], [1])
         messages = [
             Message("system", registry.prompt("meta_agent_check")),
             Message("user", f"The image. The query is: {self.query}", pictures=(self.image,)),
@@ -199,7 +200,7 @@ class _Loop:
         return Observation("Answered.")
 
     def _overview(self, masks: Masks, text: str) -> Observation:
-        picture = registry.draw(self.image, masks, range(1, len(masks) + 1))
+        picture = draw_masks(self.image, masks, range(1, len(masks) + 1))
         return Observation(
             f"{text} They are drawn and numbered in this picture; compare them with the image. "
             f"The query is: {self.query}",

@@ -3,9 +3,9 @@
 import json
 import re
 
-from sam3_agent import registry
 from sam3_agent.errors import InputError
 from sam3_agent.image_encoding import encode_jpeg
+from sam3_agent.overlay import draw_masks
 from sam3_agent.plugin.result import mask_file
 from sam3_agent.plugin.result_size import compressed
 from sam3_agent.plugin.toolkit import Toolkit
@@ -40,7 +40,7 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
                 raise InputError(f"there is no mask {number}; the image has {known} masks")
             return mask_file(scene, number), kind[0]
         if name == "overlay.jpg":
-            picture = registry.draw(scene.image, scene.select(session.shown), session.shown)
+            picture = draw_masks(scene.image, scene.select(session.shown), session.shown)
             (file,) = compressed([picture]) or (encode_jpeg(picture).data,)
             return file, kind[0]
         if name == "masks.json":

@@ -1,4 +1,4 @@
-"""Set-of-marks: the image with numbered masks drawn on it, for a planner's eye and a person's."""
+"""Draws numbered masks on an image (set-of-marks), for planners and people."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from PIL import Image
 from sam3_agent.geometry import Region
 from sam3_agent.image_encoding import MAX_SIDE
 from sam3_agent.images import Pixels
+from sam3_agent.label_layout import Color, Label, draw_labels, pole
+from sam3_agent.mask_parts import eroded
 from sam3_agent.masks import Masks
 from sam3_agent.rle import BoolArray
-from sam3_agent.tools.label_layout import Color, Label, draw_labels
 
 PALETTE: tuple[Color, ...] = (
     (220, 20, 60),
@@ -32,29 +33,29 @@ PALETTE: tuple[Color, ...] = (
 """The colour of mask n is PALETTE[(n - 1) % 12], unless a neighbour with a lower number has it."""
 
 HATCH = 10
-"""Pixels from one hatching line to the next, per pixel of outline: a fill would change the colour
-of what it marks, and a red car would be taken for a purple one."""
+"""Pixels from one hatching line to the next, per pixel of outline. Hatching, since a fill would
+change the colour of what it marks: a red car would be taken for a purple one."""
 
 HALO = 204
-"""How much of white the light line takes, of 255."""
+"""The opacity of the light line, of 255."""
 
 LEAST_HALO, LEAST_HATCH = 5, 12
-"""Pixels from edge to middle of a mask that is large enough for a light line, and for hatching."""
+"""Pixels from the edge to the middle of a mask from which on it gets a light line, and hatching."""
 
 OUTLINE = 5
-"""Pixels of the outline of a close-up, whose colour may be that of the thing."""
+"""Pixels of the outline in a crop: thick, since its colour may be that of the object."""
 
 SHORT_SIDE = 768
 """Pixels of the longest side that a planner is shown at least: in a smaller picture numbers are
 hard to read."""
 
 LABEL_AREA = 1300
-"""Pixels of a picture for each label, a third of which the label itself takes."""
+"""Pixels of a picture for each label: three times what the label itself covers."""
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """One mask on its way into the picture: its pixels in their box, at the (x0, y0) of it."""
+    """One mask in the pixels of the picture: (h, w) bool in its own box, whose corner is x0 y0."""
 
     number: int
     color: Color
@@ -63,10 +64,10 @@ class _Mark:
 
 
 def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
-    """The (H, W, 3) uint8 image with each mask outlined, hatched and labelled with its number.
+    """Outline and hatch each mask and label it with its number; the (H, W, 3) uint8 picture.
 
     The pixels between the lines stay as they are, so that colours can be judged. Larger masks lie
-    below smaller ones. Labels stay inside the image and off each other; one that does not fit into
+    below smaller ones. Labels stay inside the image and do not overlap; one that does not fit into
     its mask stands beside it with a line to it, and one for which there is no place is left out.
     """
     return _drawn(Image.fromarray(np.asarray(image)), _marks(masks, numbers, (0, 0), 1.0))
@@ -75,30 +76,30 @@ def draw_masks(image: Pixels, masks: Masks, numbers: Sequence[int]) -> Pixels:
 def view(
     image: Pixels, masks: Masks, numbers: Sequence[int], region: Region | None = None
 ) -> Pixels:
-    """The image, or a region of it, with masks as in `draw_masks`, in a size that suits a planner.
+    """Draw masks as `draw_masks` on the image, or a region of it, in a size that suits a planner.
 
-    Enlarged so far that every label finds a place, and scaled down to what a provider takes.
+    The picture is enlarged so far that every label finds a place, but never beyond MAX_SIDE.
     """
     region = region or (0, 0, image.shape[1], image.shape[0])
     scale = _scale(region[2] - region[0], region[3] - region[1], len(masks))
-    canvas = _part(image, region, scale)
-    marks = (_clipped(mark, canvas.size) for mark in _marks(masks, numbers, region[:2], scale))
+    canvas = _canvas(image, region, scale)
+    marks = (_clipped(mark, canvas) for mark in _marks(masks, numbers, region[:2], scale))
     return _drawn(canvas, [mark for mark in marks if mark])
 
 
 def outlined(
     image: Pixels, masks: Masks, number: int, region: Region, scale: float
 ) -> tuple[Pixels, Color]:
-    """A region of the image at a scale, with the outline of one mask and no label; its colour."""
-    canvas = _part(image, region, scale)
+    """Outline one mask, without a label, on a region of the image at a scale; also its colour."""
+    canvas = _canvas(image, region, scale)
     (mark,) = _marks(masks, [number], region[:2], scale)
-    clipped = _clipped(mark, canvas.size)
+    clipped = _clipped(mark, canvas)
     if clipped:
         _outline(canvas, clipped, OUTLINE, _label(clipped).reach)
     return np.asarray(canvas), mark.color
 
 
-def _part(image: Pixels, region: Region, scale: float) -> Image.Image:
+def _canvas(image: Pixels, region: Region, scale: float) -> Image.Image:
     """A region of the image at a scale, as a copy that may be drawn on."""
     x0, y0, x1, y1 = region
     picture = Image.fromarray(np.ascontiguousarray(image[y0:y1, x0:x1]))
@@ -108,6 +109,7 @@ def _part(image: Pixels, region: Region, scale: float) -> Image.Image:
 
 
 def _scale(width: int, height: int, labels: int) -> float:
+    """The scale at which a planner gets a picture: SHORT_SIDE at least, more for many labels."""
     longest = max(width, height)
     for_labels = math.sqrt(labels * LABEL_AREA / (width * height))
     return min(max(1.0, SHORT_SIDE / longest, for_labels), MAX_SIDE / longest)
@@ -116,7 +118,7 @@ def _scale(width: int, height: int, labels: int) -> float:
 def _marks(
     masks: Masks, numbers: Sequence[int], origin: tuple[int, int], scale: float
 ) -> list[_Mark]:
-    """The masks, largest first, in the pixels of a picture that begins at `origin`."""
+    """The masks, largest first, in the pixels of a picture whose upper left is `origin`."""
     areas = masks.areas()
     colors = _colors(masks, numbers)
     marks = []
@@ -143,10 +145,11 @@ def _scaled(
     return level >= min(128, int(level.max())), (x0, y0)
 
 
-def _clipped(mark: _Mark, size: tuple[int, int]) -> _Mark | None:
-    """The part of a mark inside a picture of (width, height), if any."""
+def _clipped(mark: _Mark, canvas: Image.Image) -> _Mark | None:
+    """The part of a mark inside a picture, if any."""
     (x, y), (rows, columns) = mark.corner, mark.crop.shape
-    x0, y0, x1, y1 = max(0, x), max(0, y), min(size[0], x + columns), min(size[1], y + rows)
+    x0, y0 = max(0, x), max(0, y)
+    x1, y1 = min(canvas.width, x + columns), min(canvas.height, y + rows)
     if x0 >= x1 or y0 >= y1:
         return None
     crop = mark.crop[y0 - y : y1 - y, x0 - x : x1 - x]
@@ -154,9 +157,10 @@ def _clipped(mark: _Mark, size: tuple[int, int]) -> _Mark | None:
 
 
 def _colors(masks: Masks, numbers: Sequence[int]) -> list[Color]:
-    """A colour for each mask that no mask near it has, by number.
+    """A colour for each mask that no mask near it has.
 
-    With more neighbours than colours, the one whose nearest bearer is farthest away.
+    In the order of the numbers, each mask takes the first colour, from its own on, that no mask
+    within 2 % of the image's side has; where all are taken, that of the farthest neighbour.
     """
     boxes = masks.boxes
     near = 0.02 * max(masks.size)
@@ -173,7 +177,7 @@ def _colors(masks: Masks, numbers: Sequence[int]) -> list[Color]:
 
 
 def _gaps(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """(N,) pixels between a box and each of (N, 4) others; the less they overlap, the less < 0."""
+    """(N,) pixels between a box and each of (N, 4) others; negative where they overlap."""
     x = np.maximum(box[0] - others[:, 2], others[:, 0] - box[2])
     y = np.maximum(box[1] - others[:, 3], others[:, 1] - box[3])
     gaps: npt.NDArray[np.float32] = np.maximum(x, y)
@@ -181,7 +185,7 @@ def _gaps(box: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> npt.
 
 
 def _drawn(canvas: Image.Image, marks: Sequence[_Mark]) -> Pixels:
-    thickness = max(2, round(min(canvas.size) / 200))  # seen at any scale
+    thickness = max(2, round(min(canvas.size) / 200))  # visible at any scale
     labels = [_label(mark) for mark in marks]
     for mark, label in zip(marks, labels, strict=True):
         _outline(canvas, mark, thickness, label.reach)
@@ -192,34 +196,24 @@ def _drawn(canvas: Image.Image, marks: Sequence[_Mark]) -> Pixels:
 
 
 def _outline(canvas: Image.Image, mark: _Mark, thickness: int, reach: float) -> None:
-    """Outline a mask inside its edge: a light line in a coloured one is seen on any colour.
+    """Outline a mask inside its edge: a light line in a coloured one is visible on any colour.
 
     reach: pixels from the edge to the middle of the mask; the lines leave most of them free.
     """
     thickness = max(1, min(thickness, round(reach / 10)))
-    inside = _eroded(mark.crop, thickness)
+    inside = eroded(mark.crop, thickness)
     canvas.paste(mark.color, mark.corner, Image.fromarray((mark.crop ^ inside) * np.uint8(255)))
     if reach >= LEAST_HALO:
-        light = inside ^ _eroded(inside, max(1, thickness // 2))
+        light = inside ^ eroded(inside, max(1, thickness // 2))
         canvas.paste((255, 255, 255), mark.corner, Image.fromarray(light * np.uint8(HALO)))
 
 
 def _hatch(canvas: Image.Image, mark: _Mark, thickness: int) -> None:
-    """Draw thin lines across a mask, those of even numbers the other way than those of odd ones."""
+    """Draw thin diagonal lines across a mask, for even numbers the other way than for odd ones."""
     (x, y), (rows, columns) = mark.corner, mark.crop.shape
     across = np.arange(x, x + columns)[None] * (1 if mark.number % 2 else -1)
     lines = (across + np.arange(y, y + rows)[:, None]) % (HATCH * thickness) < thickness // 2
     canvas.paste(mark.color, mark.corner, Image.fromarray((mark.crop & lines) * np.uint8(255)))
-
-
-def _eroded(crop: BoolArray, steps: int) -> BoolArray:
-    """(h, w) bool: the pixels that are more than `steps` away from the mask's edge."""
-    inner = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.bool_)
-    inner[1:-1, 1:-1] = crop
-    for _ in range(steps):
-        across = inner[1:-1, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
-        inner[1:-1, 1:-1] = across & inner[:-2, 1:-1] & inner[2:, 1:-1]
-    return inner[1:-1, 1:-1]
 
 
 def _label(mark: _Mark) -> Label:
@@ -227,26 +221,3 @@ def _label(mark: _Mark) -> Label:
     row, column, reach = pole(mark.crop)
     box = (x, y, x + columns, y + rows)
     return Label(str(mark.number), mark.color, (x + column, y + row), reach, box)
-
-
-def pole(crop: BoolArray, resolution: int = 40) -> tuple[int, int, float]:
-    """The pole of inaccessibility, the pixel farthest from the mask's edge: (row, column, pixels).
-
-    Exact on a grid of at most `resolution` points a side.
-    """
-    step = max(1, -(-max(crop.shape) // resolution))
-    small = np.pad(crop[step // 2 :: step, step // 2 :: step], 1)
-    if not small.any():  # a mask too thin for the grid: any of its pixels will do
-        places = np.flatnonzero(crop)
-        row, column = divmod(int(places[len(places) // 2]), crop.shape[1])
-        return row, column, 0.5
-    rows = np.arange(small.shape[0])[:, None]
-    above = np.maximum.accumulate(np.where(small, -1, rows), axis=0)
-    below = np.minimum.accumulate(np.where(small, len(rows), rows)[::-1], axis=0)[::-1]
-    down = np.minimum(rows - above, below - rows) ** 2
-    columns = np.arange(small.shape[1])
-    square = (down[:, None, :] + (columns[:, None] - columns) ** 2).min(axis=2)
-    deepest = np.argwhere(square == square.max())
-    row, column = deepest[np.abs(deepest - deepest.mean(axis=0)).sum(axis=1).argmin()] - 1
-    reach = (math.sqrt(square.max()) - 0.5) * step
-    return int(row) * step + step // 2, int(column) * step + step // 2, reach
