@@ -47,10 +47,6 @@ class TokenUsage:
         cost = None if self.cost is None else round(self.cost, 6)
         return {**vars(self), "cost": cost}
 
-    def in_vain(self, tries: int) -> "TokenUsage":
-        """What `tries` requests like this one cost that were not answered."""
-        return TokenUsage(retries=tries, images=tries * self.images, bytes=tries * self.bytes)
-
 
 @dataclass(frozen=True)
 class Usage:

@@ -1,4 +1,4 @@
-"""A Gemini planner on a stage: it talks to a mock transport that plays steps."""
+"""A Gemini planner on a gemini: it talks to a mock transport that plays steps."""
 
 import base64
 import copy
@@ -13,7 +13,7 @@ from PIL import Image
 from sam3_agent import Message, registry
 from sam3_agent.images import Pixels
 from sam3_agent.model.providers.gemini import GeminiPlanner
-from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.providers.retries import Retrier
 
 MODEL = "gemini-3.8-flash"
 KEY = "AIzaSyThisIsTheSecretKey0123456789"
@@ -46,7 +46,7 @@ def call(name: str, _id: str | None = None, **args: Any) -> dict[str, Any]:
     return {"functionCall": {**own, "name": name, "args": args}, "thoughtSignature": SIGNATURE}
 
 
-def said(*parts: Any, reason: str | None = "STOP", **more: Any) -> dict[str, Any]:
+def candidate_body(*parts: Any, reason: str | None = "STOP", **more: Any) -> dict[str, Any]:
     """The body of an answer."""
     candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0, **more}
     if reason is not None:
@@ -54,8 +54,8 @@ def said(*parts: Any, reason: str | None = "STOP", **more: Any) -> dict[str, Any
     return {"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": MODEL}
 
 
-ANSWER = said(call("answer", text="Two dogs.", numbers=[1, 2]))
-NOTHING = said(call("answer", text="No dogs.", numbers=[]))
+ANSWER = candidate_body(call("answer", text="Two dogs.", numbers=[1, 2]))
+NOTHING = candidate_body(call("answer", text="No dogs.", numbers=[]))
 
 
 def refusal(status: int, message: str, **more: Any) -> httpx2.Response:
@@ -68,8 +68,8 @@ def refusal(status: int, message: str, **more: Any) -> httpx2.Response:
 Step: TypeAlias = dict[str, Any] | httpx2.Response | Exception
 
 
-class Stage:
-    """A planner, the server it talks to, which plays steps, and the seconds it has waited."""
+class MockGemini:
+    """A planner, its mock server, which plays steps, and the seconds that it has waited."""
 
     def __init__(self, *steps: Step, model: str = MODEL, **options: Any) -> None:
         self.steps: Iterator[Step] = iter(steps)
@@ -78,7 +78,7 @@ class Stage:
         self.planner = GeminiPlanner(
             model,
             **{"api_key": KEY, **options},
-            line=Line("gemini", model, sleep=self.waits.append),
+            retrier=Retrier("gemini", model, sleep=self.waits.append),
             http_client=httpx2.Client(transport=httpx2.MockTransport(self._play)),
         )
 
@@ -130,4 +130,4 @@ def conversation(image: Pixels, reply: Message) -> list[Message]:
     return [Message("system", "Be good."), Message("user", "What?"), reply, *results]
 
 
-TWO_CALLS = said(call("segment", phrases=["dog"]), call("segment", phrases=["leash"]))
+TWO_CALLS = candidate_body(call("segment", phrases=["dog"]), call("segment", phrases=["leash"]))

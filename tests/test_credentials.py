@@ -15,9 +15,9 @@ from sam3_agent import PlannerError, SegmenterError, registry
 from sam3_agent.cli import app
 from sam3_agent.model.providers.gemini import GeminiPlanner
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.providers.retries import Retrier
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
-from tests.gemini_fixtures import Stage
+from tests.gemini_fixtures import MockGemini
 from tests.stub_server import StubServer, call
 from tests.test_openai import ANSWER, QUESTION, Server, fails, planner, says
 
@@ -47,9 +47,9 @@ def test_blanks_and_line_breaks_around_a_key_are_dropped(
     planner(server, api_key=None).reply(QUESTION, registry.tools())
     sent = [request.headers["authorization"] for request in server.requests]
     assert sent == ["Bearer sk-one", "Bearer sk-two"]
-    stage = Stage(GEMINI_ANSWER, api_key=around.format("AIza-one"))
-    stage.reply()
-    assert stage.requests[0].headers["x-goog-api-key"] == "AIza-one"
+    gemini = MockGemini(GEMINI_ANSWER, api_key=around.format("AIza-one"))
+    gemini.reply()
+    assert gemini.requests[0].headers["x-goog-api-key"] == "AIza-one"
 
 
 BROKEN = {
@@ -129,7 +129,7 @@ def test_a_longer_key_is_hidden_only_after_the_words_were_read(
 ) -> None:
     server = Server(fails(400, f"{key}: Function calling is not enabled"), fails(500, key))
     with caplog.at_level(logging.DEBUG), pytest.raises(PlannerError) as caught:
-        planner(server, api_key=key, line=Line("openai", "m", attempts=1)).reply(
+        planner(server, api_key=key, retrier=Retrier("openai", "m", attempts=1)).reply(
             QUESTION, registry.tools()
         )
     assert len(server.requests) == 2
@@ -231,11 +231,13 @@ def free_port() -> int:
 
 def test_a_port_where_nothing_listens_is_named_at_once() -> None:
     where = f"http://127.0.0.1:{free_port()}"
-    line = Line("x", "m", sleep=no_wait)
+    retrier = Retrier("x", "m", sleep=no_wait)
     with pytest.raises(PlannerError, match=r"cannot reach .*refused.*OPENAI_BASE_URL"):
-        OpenAIPlanner("m", base_url=f"{where}/v1", line=line).reply(QUESTION, registry.tools())
+        OpenAIPlanner("m", base_url=f"{where}/v1", retrier=retrier).reply(
+            QUESTION, registry.tools()
+        )
     with pytest.raises(PlannerError, match=r"cannot reach .*refused.*GOOGLE_GEMINI_BASE_URL"):
-        GeminiPlanner("g", base_url=where, line=line).reply(QUESTION, registry.tools())
+        GeminiPlanner("g", base_url=where, retrier=retrier).reply(QUESTION, registry.tools())
 
 
 def test_a_server_that_answered_before_is_waited_for() -> None:
@@ -253,9 +255,9 @@ def test_a_server_that_answered_before_is_waited_for() -> None:
 def test_https_on_a_server_that_speaks_http_is_named_at_once() -> None:
     with StubServer([call(("answer", {}))]) as server:
         url = server.openai_url.replace("http:", "https:")
-        line = Line("openai", "m", sleep=no_wait)
+        retrier = Retrier("openai", "m", sleep=no_wait)
         with pytest.raises(PlannerError, match=r"cannot reach https://127.*OPENAI_BASE_URL"):
-            OpenAIPlanner("m", base_url=url, line=line).reply(QUESTION, registry.tools())
+            OpenAIPlanner("m", base_url=url, retrier=retrier).reply(QUESTION, registry.tools())
 
 
 def test_a_base_url_without_its_version_gets_a_hint() -> None:

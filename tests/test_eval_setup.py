@@ -19,7 +19,7 @@ from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.providers.gemini import GeminiPlanner
 from tests.benchmark_folders import FOLDERS
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
-from tests.gemini_fixtures import Stage
+from tests.gemini_fixtures import MockGemini
 from tests.test_openai import ANSWER, QUESTION, Server, fails, planner
 
 
@@ -67,18 +67,18 @@ def test_a_repeated_ask_has_its_seed_in_the_request(seeded: int) -> None:
     server = Server(ANSWER)
     planner(server).reply(QUESTION, ())
     assert server.bodies[0]["seed"] == seeded
-    stage = Stage(GEMINI_ANSWER)
-    stage.reply()
-    assert stage.bodies[0]["generationConfig"]["seed"] == seeded
+    gemini = MockGemini(GEMINI_ANSWER)
+    gemini.reply()
+    assert gemini.bodies[0]["generationConfig"]["seed"] == seeded
 
 
 def test_a_single_ask_has_no_seed() -> None:
     server = Server(ANSWER)
     planner(server).reply(QUESTION, ())
     assert "seed" not in server.bodies[0]
-    stage = Stage(GEMINI_ANSWER)
-    stage.reply()
-    assert "seed" not in stage.bodies[0]["generationConfig"]
+    gemini = MockGemini(GEMINI_ANSWER)
+    gemini.reply()
+    assert "seed" not in gemini.bodies[0]["generationConfig"]
 
 
 def test_a_server_that_refuses_a_seed_is_asked_without(seeded: int) -> None:

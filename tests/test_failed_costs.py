@@ -29,7 +29,7 @@ from sam3_agent.model.scripted_planner import calling
 from sam3_agent.planner import Price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
-from tests.gemini_fixtures import MODEL, Stage, said
+from tests.gemini_fixtures import MODEL, MockGemini, candidate_body
 from tests.stub_server import Request, Step, StubServer, call, fault
 from tests.test_openai import QUESTION, Server, planner
 
@@ -250,9 +250,9 @@ def refused_by_openai() -> TokenUsage:
 
 
 def refused_by_gemini() -> TokenUsage:
-    stage = Stage(said(reason="SAFETY"))
+    gemini = MockGemini(candidate_body(reason="SAFETY"))
     with pytest.raises(PlannerError, match=f"gemini model {MODEL}: it refused") as caught:
-        stage.reply()
+        gemini.reply()
     assert caught.value.spent is not None
     return caught.value.spent
 
@@ -267,9 +267,9 @@ def test_an_answer_that_is_a_refusal_costs_its_tokens(spends: Spends) -> None:
 
 
 def test_empty_answers_that_end_in_an_error_cost_their_tokens() -> None:
-    stage = Stage(*[said()] * 6)
+    gemini = MockGemini(*[candidate_body()] * 6)
     with pytest.raises(PlannerError) as caught:
-        stage.reply()
+        gemini.reply()
     spent = caught.value.spent
     assert spent is not None
     assert (spent.retries, spent.input_tokens) == (6, 6000)

@@ -25,12 +25,12 @@ from tests.gemini_fixtures import (
     NOTHING,
     SIGNATURE,
     TWO_CALLS,
-    Stage,
+    MockGemini,
     Step,
     call,
+    candidate_body,
     conversation,
     refusal,
-    said,
 )
 
 
@@ -41,35 +41,37 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_answer_is_asked_again_and_counted() -> None:
-    empties = [said(reason=reason) for reason in ("STOP", None, "OTHER")]
-    thought = said({"text": "Hm.", "thought": True}, {"text": " "})
-    stage = Stage(*empties, thought, ANSWER)
-    reply = stage.reply()
+    empties = [candidate_body(reason=reason) for reason in ("STOP", None, "OTHER")]
+    thought = candidate_body({"text": "Hm.", "thought": True}, {"text": " "})
+    gemini = MockGemini(*empties, thought, ANSWER)
+    reply = gemini.reply()
     assert [one.name for one in reply.tool_calls] == ["answer"]
-    assert len({request.content for request in stage.requests}) == 1
+    assert len({request.content for request in gemini.requests}) == 1
     assert (reply.spent.calls, reply.spent.retries) == (1, 4)
     assert reply.spent.input_tokens == 5000
-    assert len(stage.waits) == 4
+    assert len(gemini.waits) == 4
 
 
 def test_empty_answers_end_in_an_error_at_last() -> None:
-    stage = Stage(*[said()] * 6)
+    gemini = MockGemini(*[candidate_body()] * 6)
     with pytest.raises(PlannerError, match=r"after 6 tries: .*without words or calls") as caught:
-        stage.reply()
+        gemini.reply()
     assert caught.value.tries == 6
 
 
 def test_a_malformed_call_goes_back_to_the_model_in_words(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    malformed = said(
+    malformed = candidate_body(
         {"thoughtSignature": SIGNATURE},
         reason="MALFORMED_FUNCTION_CALL",
         finishMessage="Malformed function call: segment(phrases=[dog",
     )
-    stage = Stage(malformed, {"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}, NOTHING)
-    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
-    assert stage.bodies[2]["contents"][1:] == [
+    gemini = MockGemini(
+        malformed, {"candidates": [{"finishReason": "MALFORMED_RESPONSE"}]}, NOTHING
+    )
+    answer = Agent(gemini.planner, segmenter, verifier="none").ask(image, "dogs")
+    assert gemini.bodies[2]["contents"][1:] == [
         {"role": "model", "parts": [{"text": "MALFORMED_FUNCTION_CALL\nsegment(phrases=[dog"}]},
         {"role": "user", "parts": [{"text": NO_CALL}]},
         {"role": "model", "parts": [{"text": "MALFORMED_RESPONSE"}]},
@@ -80,10 +82,12 @@ def test_a_malformed_call_goes_back_to_the_model_in_words(
 
 def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, segmenter: FakeSegmenter) -> None:
     words = "Malformed function call: print(default_api.segment(phrases=['dog']))"
-    stage = Stage(said(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER)
-    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
+    gemini = MockGemini(
+        candidate_body(reason="MALFORMED_FUNCTION_CALL", finishMessage=words), ANSWER
+    )
+    answer = Agent(gemini.planner, segmenter, verifier="none").ask(image, "dogs")
     assert (answer.status, len(answer.masks), segmenter.asked) == ("answered", 2, ["dog"])
-    made, responded = stage.bodies[1]["contents"][1:]
+    made, responded = gemini.bodies[1]["contents"][1:]
     assert made["parts"][1]["functionCall"]["args"] == {"phrases": ["dog"]}
     assert responded["parts"][0]["functionResponse"]["name"] == "segment"
 
@@ -91,30 +95,30 @@ def test_a_malformed_call_that_can_be_read_is_run(image: Pixels, segmenter: Fake
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (said(reason="SAFETY"), "SAFETY"),
-        (said({"text": "I"}, reason="PROHIBITED_CONTENT", finishMessage="No."), "No"),
-        (said(reason="RECITATION"), "RECITATION"),
+        (candidate_body(reason="SAFETY"), "SAFETY"),
+        (candidate_body({"text": "I"}, reason="PROHIBITED_CONTENT", finishMessage="No."), "No"),
+        (candidate_body(reason="RECITATION"), "RECITATION"),
         ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, "PROHIBITED_CONTENT"),
         ({"candidates": [], "promptFeedback": {"blockReason": "IMAGE_SAFETY"}}, "IMAGE_SAFETY"),
     ],
 )
 def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: str) -> None:
-    stage = Stage(body)
+    gemini = MockGemini(body)
     words = f"gemini model {MODEL}: it refused to answer: {why}. Ask in other words"
     with pytest.raises(PlannerError, match=re.escape(words)):
-        stage.reply()
-    assert len(stage.requests) == 1
+        gemini.reply()
+    assert len(gemini.requests) == 1
 
 
 def test_an_answer_that_was_cut_off_is_taken_as_it_is(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    cut = said({"text": "Well, I think"}, reason="MAX_TOKENS")
-    stage = Stage(said(reason="MAX_TOKENS"), cut, NOTHING)
-    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "dogs")
+    cut = candidate_body({"text": "Well, I think"}, reason="MAX_TOKENS")
+    gemini = MockGemini(candidate_body(reason="MAX_TOKENS"), cut, NOTHING)
+    answer = Agent(gemini.planner, segmenter, verifier="none").ask(image, "dogs")
     assert [message.text for message in answer.messages[2:6:2]] == ["", "Well, I think"]
-    assert stage.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
-    assert stage.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
+    assert gemini.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
+    assert gemini.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
 
 
 HOSTILE_PARTS: list[Any] = [
@@ -135,14 +139,14 @@ HOSTILE_PARTS: list[Any] = [
 def test_no_content_of_a_reply_ends_a_run(
     image: Pixels, segmenter: FakeSegmenter, parts: list[Any]
 ) -> None:
-    stage = Stage(*[said(*parts)] * 2, ANSWER)
-    answer = Agent(stage.planner, segmenter, verifier="none", budget=Budget(turns=3)).ask(
+    gemini = MockGemini(*[candidate_body(*parts)] * 2, ANSWER)
+    answer = Agent(gemini.planner, segmenter, verifier="none", budget=Budget(turns=3)).ask(
         image, "dogs"
     )
     # two replies in plain text are an answer, which here names no masks
     assert answer.status in ("answered", "out_of_budget", "no_target")
     assert answer.usage.turns == (2 if answer.status == "no_target" else 3)
-    assert stage.bodies[-1]["contents"][1]["parts"] == parts
+    assert gemini.bodies[-1]["contents"][1]["parts"] == parts
 
 
 UNREADABLE: list[bytes] = [
@@ -163,15 +167,15 @@ UNREADABLE: list[bytes] = [
 
 @pytest.mark.parametrize("body", UNREADABLE)
 def test_a_body_that_cannot_be_used_is_asked_for_again(body: bytes) -> None:
-    stage = Stage(httpx2.Response(200, content=body), ANSWER)
-    reply = stage.reply()
+    gemini = MockGemini(httpx2.Response(200, content=body), ANSWER)
+    reply = gemini.reply()
     assert (reply.spent.retries, len(reply.tool_calls)) == (1, 1)
 
 
 def test_a_server_that_never_makes_sense_is_named_in_an_error() -> None:
-    stage = Stage(*[httpx2.Response(200, text="<html>hello</html>")] * 6)
+    gemini = MockGemini(*[httpx2.Response(200, text="<html>hello</html>")] * 6)
     with pytest.raises(PlannerError, match="GOOGLE_GEMINI_BASE_URL points at a Gemini API"):
-        stage.reply()
+        gemini.reply()
 
 
 DAILY = {
@@ -207,11 +211,11 @@ FATAL: list[tuple[httpx2.Response, str]] = [
 def test_what_no_retry_helps_against_is_an_error_that_says_what_to_do(
     response: httpx2.Response, words: str
 ) -> None:
-    stage = Stage(response)
+    gemini = MockGemini(response)
     with pytest.raises(PlannerError, match=f"(?s)^gemini model {MODEL} .*{words}") as caught:
-        stage.reply()
+        gemini.reply()
     assert KEY not in str(caught.value)
-    assert stage.waits == []
+    assert gemini.waits == []
 
 
 TRANSIENT: list[Step] = [
@@ -229,10 +233,10 @@ TRANSIENT: list[Step] = [
 
 @pytest.mark.parametrize("step", TRANSIENT)
 def test_a_passing_fault_is_waited_for_and_counted(step: Step) -> None:
-    stage = Stage(step, ANSWER)
-    reply = stage.reply()
-    assert (reply.spent.calls, reply.spent.retries, len(stage.waits)) == (1, 1, 1)
-    assert 0.3 < stage.waits[0] < 0.7
+    gemini = MockGemini(step, ANSWER)
+    reply = gemini.reply()
+    assert (reply.spent.calls, reply.spent.retries, len(gemini.waits)) == (1, 1, 1)
+    assert 0.3 < gemini.waits[0] < 0.7
 
 
 @pytest.mark.parametrize(
@@ -245,18 +249,18 @@ def test_a_passing_fault_is_waited_for_and_counted(step: Step) -> None:
     ],
 )
 def test_a_server_is_given_the_pause_it_asks_for(step: Step, wait: float) -> None:
-    stage = Stage(step, ANSWER)
-    stage.reply()
-    assert stage.waits == [wait]
+    gemini = MockGemini(step, ANSWER)
+    gemini.reply()
+    assert gemini.waits == [wait]
 
 
 def test_a_name_that_is_not_found_is_not_looked_up_again() -> None:
     lost = httpx2.ConnectError("lookup")
     lost.__cause__ = socket.gaierror(-2, "Name or service not known")
-    stage = Stage(lost)
+    gemini = MockGemini(lost)
     with pytest.raises(PlannerError, match=r"cannot reach the Gemini API.*Check the network"):
-        stage.reply()
-    assert stage.waits == []
+        gemini.reply()
+    assert gemini.waits == []
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "http://[::1", "ftp://x"])
@@ -275,27 +279,27 @@ def test_a_base_url_that_is_none_is_an_error(url: str) -> None:
 def test_a_context_that_is_too_long_is_sent_once_more_with_fewer_pictures(
     image: Pixels, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = Stage(TWO_CALLS, refusal(400, words), ANSWER)
-    reply = stage.reply(*conversation(image, stage.reply()))
-    pictures = [len(re.findall("inlineData", str(body))) for body in stage.bodies]
+    gemini = MockGemini(TWO_CALLS, refusal(400, words), ANSWER)
+    reply = gemini.reply(*conversation(image, gemini.reply()))
+    pictures = [len(re.findall("inlineData", str(body))) for body in gemini.bodies]
     assert pictures == [0, 2, 0]
     assert "older pictures dropped" in caplog.text
     assert (reply.spent.retries, reply.spent.images) == (1, 2)
 
-    stage = Stage(refusal(400, words))
+    gemini = MockGemini(refusal(400, words))
     with pytest.raises(PlannerError, match="answered 400"):
-        stage.reply(Message("user", "dogs", (image,)))
+        gemini.reply(Message("user", "dogs", (image,)))
 
 
 def test_a_request_may_take_no_longer_than_the_question() -> None:
-    stage = Stage(ANSWER, ANSWER, timeout=60.0)
-    stage.reply()
+    gemini = MockGemini(ANSWER, ANSWER, timeout=60.0)
+    gemini.reply()
     token = deadline.set(time.monotonic() + 5)
     try:
-        stage.reply()
+        gemini.reply()
     finally:
         deadline.reset(token)
-    first, second = (request.extensions["timeout"]["read"] for request in stage.requests)
+    first, second = (request.extensions["timeout"]["read"] for request in gemini.requests)
     assert first == 60.0
     assert 4 < second <= 5
 
@@ -304,9 +308,9 @@ def test_the_key_comes_from_the_argument_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def sent(**options: Any) -> str:
-        stage = Stage(ANSWER, **options)
-        stage.reply()
-        return str(stage.requests[0].headers["x-goog-api-key"])
+        gemini = MockGemini(ANSWER, **options)
+        gemini.reply()
+        return str(gemini.requests[0].headers["x-goog-api-key"])
 
     monkeypatch.setenv("GOOGLE_API_KEY", "google")
     assert sent(api_key=None) == "google"
@@ -324,14 +328,14 @@ def test_a_planner_without_a_key_says_where_to_get_one() -> None:
 
 def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9/root/")
-    stage = Stage(ANSWER, ANSWER, api_key=None)
-    stage.reply()
+    gemini = MockGemini(ANSWER, ANSWER, api_key=None)
+    gemini.reply()
     assert (
-        str(stage.requests[0].url) == f"http://127.0.0.1:9/root/v1/models/{MODEL}:generateContent"
+        str(gemini.requests[0].url) == f"http://127.0.0.1:9/root/v1/models/{MODEL}:generateContent"
     )
-    stage = Stage(ANSWER, base_url="http://127.0.0.1:8")
-    stage.reply()
-    assert str(stage.requests[0].url).startswith("http://127.0.0.1:8/v1/")
+    gemini = MockGemini(ANSWER, base_url="http://127.0.0.1:8")
+    gemini.reply()
+    assert str(gemini.requests[0].url).startswith("http://127.0.0.1:8/v1/")
 
 
 def test_a_name_that_no_model_has_is_refused() -> None:
@@ -360,11 +364,11 @@ def test_a_missing_package_is_an_error_that_names_the_extra(
 )
 def test_the_key_is_never_shown(step: Step, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    stage = Stage(*[step] * 6)
+    gemini = MockGemini(*[step] * 6)
     with pytest.raises(PlannerError) as caught:
-        stage.reply()
+        gemini.reply()
     shown = "".join(traceback.format_exception(caught.value))
     cause = caught.value.__cause__
-    shown += caplog.text + repr(caught.value) + repr(cause) + repr(stage.planner)
+    shown += caplog.text + repr(caught.value) + repr(cause) + repr(gemini.planner)
     assert KEY not in shown
-    assert repr(stage.planner) == f"GeminiPlanner({MODEL!r})"
+    assert repr(gemini.planner) == f"GeminiPlanner({MODEL!r})"

@@ -16,7 +16,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.loop import NO_CALL
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.tool_runner import MAX_CALLS
 from tests.conftest import SHARED
 
@@ -231,7 +231,7 @@ def ask(
         base_url="http://stub/v1",
         api_key="none",
         tool_calls=tool_calls,
-        line=Line("openai", "m", sleep=lambda seconds: None),
+        retrier=Retrier("openai", "m", sleep=lambda seconds: None),
         http_client=client,
     )
     answer = Agent(planner, segmenter, verifier="none").ask(image, "which dog?")

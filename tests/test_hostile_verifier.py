@@ -13,7 +13,7 @@ from sam3_agent import Agent, ChecksFinished, Finished
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from tests.test_hostile import LONG, Server, Wire, call, calls, check_conversation, says
 
@@ -103,9 +103,14 @@ JUDGED: dict[str, tuple[Wire, list[str]]] = {
 
 def verifier(server: Any, **more: Any) -> OpenAIPlanner:
     client = httpx2.Client(transport=httpx2.MockTransport(server))
-    line = Line("openai", "eyes", sleep=lambda seconds: None)
+    retrier = Retrier("openai", "eyes", sleep=lambda seconds: None)
     return OpenAIPlanner(
-        "eyes", base_url="http://stub/v1", api_key="none", line=line, http_client=client, **more
+        "eyes",
+        base_url="http://stub/v1",
+        api_key="none",
+        retrier=retrier,
+        http_client=client,
+        **more,
     )
 
 

@@ -24,7 +24,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner, Profile
 from sam3_agent.model.providers.pricing import PRICES, Price
-from sam3_agent.model.providers.retries import ATTEMPTS, Line
+from sam3_agent.model.providers.retries import ATTEMPTS, Retrier
 from sam3_agent.model.scripted_planner import calling
 from sam3_agent.registry import system_prompt, tools
 
@@ -57,8 +57,8 @@ def planner(
     server: Server, *, model: str = "gpt-test", waits: list[float] | None = None, **options: Any
 ) -> OpenAIPlanner:
     """The planner whose requests go to `server`; it never sleeps, and notes the waits instead."""
-    line = Line("openai", model, sleep=(waits if waits is not None else []).append)
-    options = {"api_key": KEY, "base_url": "http://stub/v1", "line": line, **options}
+    retrier = Retrier("openai", model, sleep=(waits if waits is not None else []).append)
+    options = {"api_key": KEY, "base_url": "http://stub/v1", "retrier": retrier, **options}
     client = httpx2.Client(transport=httpx2.MockTransport(server))
     return OpenAIPlanner(model, http_client=client, **options)
 

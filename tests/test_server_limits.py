@@ -16,13 +16,12 @@ from sam3_agent import Agent, Answer, ChecksFinished, Finished, Message, Planner
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-from sam3_agent.model.providers.retries import Line
+from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.recording import load_recording, start_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.registry import system_prompt, tools
-from tests.gemini_fixtures import Stage, refusal
+from tests.gemini_fixtures import MockGemini, candidate_body, refusal
 from tests.gemini_fixtures import call as gemini_call
-from tests.gemini_fixtures import said as gemini_said
 from tests.stub_server import (
     Rule,
     Step,
@@ -78,8 +77,8 @@ def asked(
 ) -> tuple[Answer, list[Wire], OpenAIPlanner]:
     """The answer over real HTTP, the bodies of the requests, and the planner."""
     with StubServer(limited(script, *rules)) as server:
-        line = Line("openai", "m", sleep=no_wait)
-        model = OpenAIPlanner("m", base_url=server.openai_url, api_key=KEY, line=line)
+        retrier = Retrier("openai", "m", sleep=no_wait)
+        model = OpenAIPlanner("m", base_url=server.openai_url, api_key=KEY, retrier=retrier)
         answer = Agent(model, segmenter, verifier="none").ask(image, "which dog?")
         return answer, [request.body for request in server.requests], model
 
@@ -496,10 +495,10 @@ def test_what_several_threads_learn_at_once_is_one_step_and_not_two() -> None:
             return fails(400, "Conversation roles must alternate user/assistant/...")
         return ANSWER
 
-    line = Line("openai", "m", sleep=no_wait)
+    retrier = Retrier("openai", "m", sleep=no_wait)
     client = httpx2.Client(transport=httpx2.MockTransport(serve))
     model = OpenAIPlanner(
-        "m", base_url="http://stub/v1", api_key=KEY, line=line, http_client=client
+        "m", base_url="http://stub/v1", api_key=KEY, retrier=retrier, http_client=client
     )
     made = calling(("segment", {"phrases": ["dog"]}))
     history = [*QUESTION, made, Message("tool", "masks", tool_call_id="call_1")]
@@ -519,39 +518,39 @@ def test_gemini_models_without_system_tools_or_pictures_are_learned_too(
     model = "gemma-3-1b-it"
     words = '{"tool": "segment", "arguments": {"phrases": ["dog"]}}'
     done = '{"tool": "answer", "arguments": {"text": "The first.", "numbers": [1]}}'
-    stage = Stage(
+    gemini = MockGemini(
         refusal(400, f"Developer instruction is not enabled for models/{model}"),
         refusal(400, f"Function calling is not enabled for models/{model}"),
         refusal(400, f"Image input modality is not enabled for models/{model}"),
-        gemini_said({"text": words}),
-        gemini_said({"text": done}),
+        candidate_body({"text": words}),
+        candidate_body({"text": done}),
         model=model,
     )
-    agent = Agent(stage.planner, segmenter)
+    agent = Agent(gemini.planner, segmenter)
     answer = agent.ask(image, "which dog?")
     assert (answer.status, answer.numbers) == ("answered", (1,))
-    assert stage.waits == []
-    last = stage.bodies[-1]
+    assert gemini.waits == []
+    last = gemini.bodies[-1]
     assert set(last) == {"contents", "generationConfig"}
     assert [content["role"] for content in last["contents"]] == ["user", "model", "user"]
     assert last["contents"][0]["parts"][0]["text"].startswith(system_prompt())
     assert "inlineData" not in json.dumps(last)
     assert len(caplog.records) == 3
-    assert (stage.planner.sees, agent.reviewer()) == (False, None)
+    assert (gemini.planner.sees, agent.reviewer()) == (False, None)
 
 
 def test_a_gemini_server_that_takes_one_picture_gets_the_latest(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    stage = Stage(
-        gemini_said(gemini_call("segment", phrases=["dog"])),
+    gemini = MockGemini(
+        candidate_body(gemini_call("segment", phrases=["dog"])),
         refusal(400, "Please use fewer than 2 images in your request to models/gemini-pro-vision"),
-        gemini_said(gemini_call("answer", text="One.", numbers=[1])),
+        candidate_body(gemini_call("answer", text="One.", numbers=[1])),
     )
-    answer = Agent(stage.planner, segmenter, verifier="none").ask(image, "which dog?")
+    answer = Agent(gemini.planner, segmenter, verifier="none").ask(image, "which dog?")
     assert answer.numbers == (1,)
-    assert [json.dumps(body).count("inlineData") for body in stage.bodies] == [1, 2, 1]
-    assert "inlineData" in json.dumps(stage.bodies[2]["contents"][-1])
+    assert [json.dumps(body).count("inlineData") for body in gemini.bodies] == [1, 2, 1]
+    assert "inlineData" in json.dumps(gemini.bodies[2]["contents"][-1])
 
 
 def test_a_stub_server_refuses_what_breaks_its_rules() -> None:

@@ -1,17 +1,22 @@
 """The wire format of Gemini's generateContent: contents out, a candidate in."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from sam3_agent.image_encoding import EncodedImage
-from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.model.providers.pricing import token_count
+from sam3_agent.model.providers.wire import (
+    Encode,
+    UnreadableError,
+    Wire,
+    native_call,
+    used_ids,
+)
 from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Tool
-
-Wire: TypeAlias = dict[str, Any]
 
 STATE = "gemini"
 """Where in `Message.provider_state` the content of a reply is kept, as it came."""
@@ -20,22 +25,31 @@ UNSIGNED = "skip_thought_signature_validator"
 """What Gemini 3 takes for the thought signature of a call that it did not make itself."""
 
 
-class UnreadableError(Exception):
-    """An answer that is no JSON object with a candidate."""
+BLOCKED = frozenset(
+    "SAFETY RECITATION LANGUAGE BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY MODEL_ARMOR "
+    "IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION IMAGE_OTHER ESCALATION".split()
+)
+"""Reasons to stop after which there will be no answer to this question."""
+
+MALFORMED = frozenset(
+    "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MALFORMED_RESPONSE "
+    "MISSING_THOUGHT_SIGNATURE".split()
+)
+"""Reasons to stop that say that the model's call was none, whatever the content holds."""
 
 
 @dataclass(frozen=True)
 class Candidate:
     """What a model answered.
 
-    content: as it came, to be sent back unchanged. reason: why it stopped, `STOP` if it says
-    nothing. said: its words on that, if any. blocked: why the question was refused, if it was.
+    content: as it came, to be sent back unchanged. reason: why it stopped, `STOP` if it does not
+    say. explanation: its words on that, if any. blocked: why the question was refused, if it was.
     usage: the counts of tokens by their wire names. model: the model that answered.
     """
 
     content: Wire
     reason: str
-    said: str
+    explanation: str
     blocked: str
     usage: Wire
     model: str
@@ -46,15 +60,31 @@ class Candidate:
         texts = [part.get("text") for part in _parts(self.content) if not part.get("thought")]
         return "".join(text for text in texts if isinstance(text, str))
 
+    @property
+    def malformed(self) -> bool:
+        """Whether the model's call was none, whatever the content holds."""
+        return self.reason in MALFORMED
+
+    @property
+    def declined(self) -> str:
+        """Why the model would not answer the question; "" when it did."""
+        stopped = self.reason in BLOCKED and not native_calls(self.content)
+        if self.malformed or not (self.blocked or stopped):
+            return ""
+        return self.explanation or self.blocked or self.reason
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no words and no calls, without a reason for it."""
+        explained = self.blocked or self.reason in {"MAX_TOKENS", *BLOCKED, *MALFORMED}
+        return not (explained or self.text.strip() or native_calls(self.content))
+
     def tokens(self, name: str) -> int:
         """A count of the usage; 0 when it is not there."""
-        count = self.usage.get(name)
-        return count if type(count) is int and 0 < count < 2**53 else 0
+        return token_count(self.usage.get(name))
 
 
-def gemini_contents(
-    messages: Sequence[Message], encode: Callable[[Pixels], EncodedImage], modern: bool
-) -> list[Wire]:
+def gemini_contents(messages: Sequence[Message], encode: Encode, modern: bool) -> list[Wire]:
     """A conversation as contents; the system prompt is left out.
 
     encode: makes a picture a file. modern: as Gemini 3 and later want it:
@@ -82,8 +112,8 @@ def gemini_contents(
         elif message.role == "tool":
             call = message.tool_call_id or ""
             if call not in asked:
-                said = f"Result of {names.get(call, 'the tool')}:\n{message.text}"
-                _append_user(wire, [{"text": said}, *pictures])
+                text = f"Result of {names.get(call, 'the tool')}:\n{message.text}"
+                _append_user(wire, [{"text": text}, *pictures])
                 continue
             response = _response(asked[call], message.text)
             if pictures and modern:
@@ -135,7 +165,7 @@ def read_candidate(body: str | None) -> Candidate:
     return Candidate(
         content=_mapping(first.get("content")),
         reason=_word(first.get("finishReason")) or "STOP",
-        said=_word(first.get("finishMessage")),
+        explanation=_word(first.get("finishMessage")),
         blocked=blocked,
         usage=_mapping(response.get("usageMetadata")),
         model=_word(response.get("modelVersion")),
@@ -150,25 +180,8 @@ def native_calls(content: Wire) -> list[Wire]:
 
 def tool_calls(calls: Sequence[Wire], messages: Sequence[Message]) -> list[ToolCall]:
     """Function calls as tool calls, under ids that are new in the conversation."""
-    taken = {call.id for message in messages for call in message.tool_calls}
-    out = []
-    for call in calls:
-        id_ = _fresh(_word(call.get("id")), taken)
-        taken.add(id_)
-        arguments = call.get("args")
-        if not isinstance(arguments, str):
-            arguments = json.dumps({} if arguments is None else arguments)
-        out.append(ToolCall(id_, _word(call.get("name")), arguments))
-    return out
-
-
-def _fresh(wanted: str, taken: Collection[str]) -> str:
-    """The id that is wanted, or another one when it is missing or taken."""
-    number = len(taken)
-    while not wanted or wanted in taken:
-        number += 1
-        wanted = f"call_{number}"
-    return wanted
+    used = used_ids(messages)
+    return [native_call(call.get("id"), call.get("name"), call.get("args"), used) for call in calls]
 
 
 def _replayed(message: Message) -> Wire | None:

@@ -1,4 +1,4 @@
-"""What of a conversation a planner is shown: fewer pictures, or all of it in one message."""
+"""Rearranges a conversation for a server: fewer pictures, one message, tool calls as text."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,9 @@ import numpy as np
 
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message
+from sam3_agent.model.providers.profile import Profile
+from sam3_agent.model.providers.text_tool_calls import as_text
+from sam3_agent.tool import Tool
 
 KEPT_PICTURES = 2
 """How many pictures besides the original image are shown, the latest ones."""
@@ -18,6 +21,19 @@ NO_PICTURES = (
     "(You cannot be shown the image or any other picture: go by what the tools tell in words and "
     "numbers, such as scores, boxes and what `measure` says.)"
 )
+
+
+def arranged(messages: Sequence[Message], tools: Sequence[Tool], profile: Profile) -> list[Message]:
+    """The conversation in the form that a server takes: see `Profile`."""
+    out = rebuilt(messages) if profile.layout == "rebuilt" else [*messages]
+    if profile.tool_calls == "text":
+        out = as_text(out, tools)
+    return out if profile.system else without_system(out)
+
+
+def count_pictures(messages: Sequence[Message]) -> int:
+    """How many pictures the messages hold."""
+    return sum(len(message.pictures) for message in messages)
 
 
 def economical(
@@ -114,9 +130,9 @@ def rebuilt(messages: Sequence[Message]) -> list[Message]:
 
 def without_system(messages: Sequence[Message]) -> list[Message]:
     """The conversation with the system prompt at the beginning of the user's first message."""
-    told = [message.text for message in messages if message.role == "system"]
+    prompts = [message.text for message in messages if message.role == "system"]
     out = [message for message in messages if message.role != "system"]
     first = next((i for i, message in enumerate(out) if message.role == "user"), None)
-    if told and first is not None:
-        out[first] = replace(out[first], text="\n\n".join([*told, out[first].text]))
+    if prompts and first is not None:
+        out[first] = replace(out[first], text="\n\n".join([*prompts, out[first].text]))
     return out

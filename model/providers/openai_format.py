@@ -2,19 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
-from itertools import count
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
 
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
+from sam3_agent.model.providers.wire import UnreadableError, Wire, native_call, used_ids
 from sam3_agent.sanitize import one_line
 from sam3_agent.tool import Tool
-
-Wire: TypeAlias = dict[str, Any]
-
-MAX_ID = 100
-"""Characters of a call's id; a longer one is replaced."""
 
 
 def chat_messages(messages: Sequence[Message], picture_url: Callable[[Pixels], str]) -> list[Wire]:
@@ -59,25 +53,21 @@ def chat_tool(tool: Tool) -> Wire:
     }
 
 
-class UnreadableError(Exception):
-    """A body that holds no message of a model."""
-
-
 def read_answer(body: str) -> Wire:
     """The JSON of a response; its first choice is sure to have a message, else UnreadableError."""
-    said = one_line(body[:400], 200)
+    beginning = one_line(body[:400], 200)
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{error}; it begins with {said!r}") from error
+        raise UnreadableError(f"{error}; it begins with {beginning!r}") from error
     choices = answer.get("choices") if isinstance(answer, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        raise UnreadableError(f"it holds no message: {said!r}")
+        raise UnreadableError(f"it holds no message: {beginning!r}")
     return dict(answer)
 
 
-def said_in(message: Wire) -> str:
+def reply_text(message: Wire) -> str:
     """The words of a reply: a string, or the texts of a list of parts."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
@@ -85,26 +75,17 @@ def said_in(message: Wire) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def native_calls(message: Wire, taken: Collection[str] = ()) -> list[ToolCall]:
-    """The native calls of a reply, whatever types its fields have.
-
-    taken: the ids of earlier calls. A call gets its own id when it has none, or one that is taken.
-    """
+def native_calls(message: Wire, messages: Sequence[Message] = ()) -> list[ToolCall]:
+    """The native calls of a reply to a conversation, whatever types its fields have."""
     found = message.get("tool_calls")
-    used = set(taken)
+    used = used_ids(messages)
     calls = []
     for call in found if isinstance(found, list) else [found] if found else []:
         call = call if isinstance(call, dict) else {"function": call}
         function = call.get("function") or call.get("custom") or call
         function = function if isinstance(function, dict) else {"name": function}
-        name, arguments = function.get("name"), function.get("arguments", function.get("input"))
-        if not isinstance(arguments, str):
-            arguments = "{}" if arguments is None else json.dumps(arguments)
-        given = call.get("id")
-        if not isinstance(given, str) or not 0 < len(given) <= MAX_ID or given in used:
-            given = next(free for n in count(len(used) + 1) if (free := f"call_{n}") not in used)
-        used.add(given)
-        calls.append(ToolCall(given, name if isinstance(name, str) else "", arguments))
+        arguments = function.get("arguments", function.get("input"))
+        calls.append(native_call(call.get("id"), function.get("name"), arguments, used))
     return calls
 
 

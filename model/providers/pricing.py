@@ -3,6 +3,7 @@
 from datetime import date
 
 from sam3_agent.planner import Price
+from sam3_agent.usage import TokenUsage
 
 __all__ = ["PRICES", "Price", "known_price"]
 
@@ -49,3 +50,29 @@ def known_price(model: str, day: date | None = None) -> Price | None:
     """What a model costs on a day, today by default; None where that is not known."""
     since, price = LATER.get(model, (date.max, None))
     return price if (day or date.today()) >= since else PRICES.get(model)
+
+
+def price_for(model: str, given: Price | tuple[float, float, float] | None) -> Price | None:
+    """The price that a caller gave, as a Price or its three numbers, else the known one."""
+    return Price(*given) if isinstance(given, tuple) else given or known_price(model)
+
+
+def token_usage(
+    price: Price | None, inputs: int, cached: int, outputs: int, reasoning: int
+) -> TokenUsage:
+    """The tokens of one response, and their cost where the price is known.
+
+    inputs includes the cached ones, outputs the reasoning.
+    """
+    return TokenUsage(
+        input_tokens=inputs,
+        cached_tokens=cached,
+        output_tokens=outputs,
+        reasoning_tokens=reasoning,
+        cost=price.cost(inputs, cached, outputs) if price and inputs else None,
+    )
+
+
+def token_count(value: object) -> int:
+    """A count of tokens as a server sent it; 0 for what is no count."""
+    return value if type(value) is int and 0 < value < 2**53 else 0
