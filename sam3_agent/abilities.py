@@ -1,6 +1,7 @@
 """Objects that a caller hands in: what they declare, and why a wrong one is refused."""
 
 import inspect
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,27 @@ def refuse_unfit(value: object, what: str, methods: Sequence[str], hint: str) ->
             raise InputError(f"{_shown(value)} is no {what}, its {name} is async: {needs}")
         if not _takes(function, parameters.count(",") + 1):
             raise InputError(f"the {name} of {_shown(value)} does not take {parameters}: {needs}")
+
+
+def refuse_other(value: object, kind: type, what: str, hint: str) -> None:
+    """Raise InputError unless a value is of a kind; hint: a right value."""
+    if not isinstance(value, kind):
+        raise InputError(f"the {what} is {_shown(value)}; give {hint}")
+
+
+def refuse_unless_above(value: Any, what: str, least: float) -> None:
+    """Raise InputError unless a value is a number that is more than `least`."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not value > least:  # NaN fails the comparison, too
+        raise InputError(f"the {what} is {_shown(value)}; give a number above {least:g}")
+
+
+def refuse_unless_whole(value: Any, what: str, least: int, most: int | None = None) -> None:
+    """Raise InputError unless a value is a whole number from `least` to `most`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not least <= value or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"the {what} is {_shown(value)}; give a whole number {limits}")
 
 
 def _takes(function: Any, count: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
 from sam3_agent import registry
+from sam3_agent.abilities import refuse_other, refuse_unless_above
 from sam3_agent.answer import Answer, Status
 from sam3_agent.budget import Budget, UsageTracker
 from sam3_agent.chat import Chat
@@ -20,8 +21,8 @@ from sam3_agent.review import (
     AnswerReview,
     Effort,
     Reviewer,
+    checked_effort,
     compare_readings,
-    effort_named,
 )
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import Segmenter, checked_segmenter, outside_domain
@@ -66,7 +67,7 @@ class Agent:
         max_megapixels: float = MAX_MEGAPIXELS,
         check_domain: bool = True,
     ) -> None:
-        self.effort = effort_named(effort) if isinstance(effort, str) else effort
+        self.effort = checked_effort(effort)
         self.planner = (
             registry.planner(planner)
             if planner is None or isinstance(planner, str)
@@ -85,9 +86,13 @@ class Agent:
         else:
             self.verifier = checked_planner(verifier, "verifier")
         self._verifier_saw = self.verifier is not None and sees(self.verifier)
+        if ask_person is not None and not callable(ask_person):
+            raise InputError(f"ask_person is {ask_person!r:.80}; give a function of the question")
         self.ask_person = ask_person
         self.tools = tools_by_name(registry.tools(self.segmenter) if tools is None else tools)
-        self.budget = budget or Budget()
+        self.budget = Budget() if budget is None else budget
+        refuse_other(self.budget, Budget, "budget", "a Budget, such as Budget(turns=5)")
+        refuse_unless_above(max_megapixels, "limit of megapixels", 0)
         self.max_megapixels = max_megapixels
         self.check_domain = check_domain
         for model in (self.planner, self.verifier):

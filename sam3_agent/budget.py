@@ -8,16 +8,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-from sam3_agent.errors import InputError
+from sam3_agent.abilities import refuse_unless_above, refuse_unless_whole
 from sam3_agent.usage import TokenUsage, Usage
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one question may cost; checked before every planner call, None means no limit.
+    """What one question may cost; checked before every planner call.
 
-    turns: replies of the planner. seconds: wall time. tokens: input and output tokens together.
-    usd: US dollars; the planner's prices must be known. mistakes: wrong calls in a row.
+    turns: replies of the planner. mistakes: wrong calls in a row. The others have no limit when
+    they are None: seconds of wall time; input and output tokens together; US dollars, for which the
+    planner's prices must be known. Raises InputError for anything but numbers above 0.
     """
 
     turns: int = 12
@@ -27,9 +28,14 @@ class Budget:
     mistakes: int = 4
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and not value > 0:
-                raise InputError(f"the budget of {name} is {value}; it must be more than 0")
+        for name in ("turns", "mistakes", "tokens"):
+            value = getattr(self, name)
+            if value is not None or name != "tokens":
+                refuse_unless_whole(value, f"budget of {name}", 1)
+        for name in ("seconds", "usd"):
+            value = getattr(self, name)
+            if value is not None:
+                refuse_unless_above(value, f"budget of {name}", 0)
 
     def exhausted(self, spent: TokenUsage, seconds: float) -> str | None:
         """Why nothing more may be sent, or None."""

@@ -9,6 +9,7 @@ from sam3_agent.abilities import declared, refuse_unfit
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.tool import Tool
+from sam3_agent.usage import TokenUsage
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ def _wrong_in(reply: Any) -> str:
         return f"a message whose text is {type(reply.text).__name__}, not str"
     if not isinstance(reply.tool_calls, (tuple, list)):
         return f"tool_calls that are {type(reply.tool_calls).__name__}, not a tuple"
+    if not isinstance(reply.spent, TokenUsage):
+        return f"a message whose spent is {type(reply.spent).__name__}, not TokenUsage"
     for call in reply.tool_calls:
         if not isinstance(call, ToolCall):
             return f"a tool call that is {type(call).__name__}, not a ToolCall"

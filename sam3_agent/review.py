@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sam3_agent.abilities import refuse_unless_whole
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError
 from sam3_agent.scene import Scene
 from sam3_agent.task import Task
 from sam3_agent.tool import Conclusion, Tool
+
+MAX_VOTES = 5
 
 AGREEING_IOU = 0.8
 """Two answers whose masks together overlap at least this much agree."""
@@ -28,8 +31,8 @@ class Effort:
 
     fast_path: a question that is itself a concept ("red cars") goes to the segmenter without the
         planner when its presence is clear. votes: how often each mask of an answer is verified.
-    complete: whether the recall check runs. readings: how often the question is read from scratch;
-        of two different answers the better one is chosen by comparison.
+    complete: whether the recall check runs. readings: 1, or 2 to read the question again from
+        scratch; of two different answers the better one is chosen by comparison.
     """
 
     name: str
@@ -37,6 +40,10 @@ class Effort:
     votes: int = 0
     complete: bool = False
     readings: int = 1
+
+    def __post_init__(self) -> None:
+        refuse_unless_whole(self.votes, "number of votes", 0, MAX_VOTES)
+        refuse_unless_whole(self.readings, "number of readings", 1, 2)
 
     @property
     def checks(self) -> bool:
@@ -57,11 +64,13 @@ THOROUGH = Effort("thorough", votes=3, complete=True, readings=2)
 EFFORTS = {effort.name: effort for effort in (FAST, BALANCED, EXHAUSTIVE, THOROUGH)}
 
 
-def effort_named(name: str) -> Effort:
-    """The effort of this name; InputError for another."""
-    if name not in EFFORTS:
-        raise InputError(f"the effort is {name!r}; choose {', '.join(EFFORTS)}")
-    return EFFORTS[name]
+def checked_effort(effort: Effort | str) -> Effort:
+    """The effort, or that of a name; InputError for anything else."""
+    if isinstance(effort, Effort):
+        return effort
+    if not isinstance(effort, str) or effort not in EFFORTS:
+        raise InputError(f"the effort is {effort!r:.80}; choose {', '.join(EFFORTS)}")
+    return EFFORTS[effort]
 
 
 @dataclass(frozen=True)

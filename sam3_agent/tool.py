@@ -46,7 +46,7 @@ class Conclusion:
 MAX_SHOWN = 80
 """Characters of a wrong value in an error."""
 
-ToolFunction: TypeAlias = Callable[..., Observation | Conclusion]
+ToolFunction: TypeAlias = Callable[..., Observation | Conclusion | str]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,20 @@ class Tool:
         return json_schema(self.arguments)
 
     def run(self, scene: Scene, arguments: str) -> Observation | Conclusion:
-        """Check the raw JSON `arguments` and run; raises ToolError with what is accepted."""
-        return self.function(scene, **self.checked(arguments))
+        """Check the raw JSON `arguments` and run; text that a function returns is an Observation.
+
+        Raises ToolError with what is accepted, and InputError for a function that returns something
+        else.
+        """
+        result = self.function(scene, **self.checked(arguments))
+        if isinstance(result, str):
+            return Observation(result)
+        if not isinstance(result, Observation | Conclusion):
+            raise InputError(
+                f"the tool {self.name} returned {type(result).__name__}, not text, an Observation "
+                "or a Conclusion"
+            )
+        return result
 
     def checked(self, arguments: str) -> dict[str, Any]:
         """The values of raw JSON `arguments`; raises ToolError with what is accepted."""
@@ -169,6 +181,8 @@ class Tool:
 
 def tools_by_name(tools: Iterable[Tool | ToolFunction]) -> dict[str, Tool]:
     """Tools by their names, plain functions as tools; raises InputError for anything else."""
+    if isinstance(tools, str) or not isinstance(tools, Iterable):
+        raise InputError(f"the tools are {tools!r:.80}; give a list of tools and functions")
     named: dict[str, Tool] = {}
     for one in tools:
         tool = checked_tool(one)

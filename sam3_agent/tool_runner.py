@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sam3_agent.budget import UsageTracker
-from sam3_agent.errors import InputError, PromptError, ToolError
+from sam3_agent.errors import PromptError, ToolError
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
@@ -92,12 +92,4 @@ class ToolRunner:
         if number > MAX_CALLS:
             raise ToolError(f"not run: one reply may have at most {MAX_CALLS} calls")
         with self.tracker.active():
-            result: Any = self.tools[name].run(self.scene, call.arguments)
-        if isinstance(result, str):
-            return Observation(result)
-        if not isinstance(result, Observation | Conclusion):
-            raise InputError(
-                f"the tool {name} returned {type(result).__name__}, not text, an Observation or a "
-                "Conclusion"
-            )
-        return result
+            return self.tools[name].run(self.scene, call.arguments)

@@ -24,6 +24,7 @@ from sam3_agent import (
     SegmenterError,
     TokenUsage,
     Tool,
+    ToolCall,
     ToolFinished,
     ToolStarted,
     TurnStarted,
@@ -322,11 +323,6 @@ def test_a_question_that_is_no_text_is_told_as_that(
         Agent(ScriptedPlanner([]), segmenter).ask(image, 5)  # type: ignore[arg-type]
 
 
-def test_no_turns_at_all_is_refused(segmenter: FakeSegmenter) -> None:
-    with pytest.raises(InputError, match="budget of turns is 0"):
-        Agent(ScriptedPlanner([]), segmenter, budget=Budget(turns=0))
-
-
 def test_a_stream_tells_each_step_in_order_and_can_be_closed(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
@@ -399,3 +395,81 @@ def test_a_cancelled_async_ask_stops_at_the_next_step(
         threading.Event().wait(0.01)
     assert planner.replies == 1
     assert segmenter.encoded == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"planner": 42}, "42 is no planner"),
+        ({"planner": ScriptedPlanner}, "give ScriptedPlanner"),
+        ({"segmenter": FakeSegmenter}, "give FakeSegmenter"),
+        ({"verifier": object()}, "is no verifier"),
+        ({"effort": ["fast"]}, "choose fast, balanced"),
+        ({"budget": [5]}, r"give a Budget, such as Budget\(turns=5\)"),
+        ({"ask_person": "me"}, "give a function of the question"),
+        ({"max_megapixels": "5"}, "give a number above 0"),
+        ({"tools": "segment"}, "give a list of tools"),
+        ({"tools": [3]}, "3 is no tool"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_was_expected(
+    segmenter: FakeSegmenter, given: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        Agent(**{"planner": ScriptedPlanner([]), "segmenter": segmenter, **given})
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ({"turns": 0}, "whole number of at least 1"),
+        ({"turns": None}, "whole number of at least 1"),
+        ({"turns": True}, "whole number of at least 1"),
+        ({"tokens": 1.5}, "whole number of at least 1"),
+        ({"usd": "1"}, "number above 0"),
+        ({"seconds": float("nan")}, "number above 0"),
+    ],
+)
+def test_a_budget_takes_numbers_above_zero(limit: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match=f"budget of {next(iter(limit))} is .*{expected}"):
+        Budget(**limit)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("hello", "returned str, not a Message"),
+        (None, "returned NoneType, not a Message"),
+        (Message("user", "hello"), "role 'user', not 'assistant'"),
+        (Message("assistant", spent=0), "spent is int, not TokenUsage"),  # type: ignore[arg-type]
+        (
+            Message("assistant", tool_calls=(ToolCall("1", "segment", {"phrases": ["dog"]}),)),  # type: ignore[arg-type]
+            "arguments is dict, not str",
+        ),
+    ],
+)
+def test_a_planner_that_returns_no_reply_is_told_what_is_one(
+    image: Pixels, segmenter: FakeSegmenter, reply: Any, expected: str
+) -> None:
+    with pytest.raises(PlannerError, match=expected):
+        ask(image, segmenter, reply)
+
+
+def test_a_function_that_returns_text_is_a_tool(image: Pixels, segmenter: FakeSegmenter) -> None:
+    def count(scene: Scene) -> str:
+        """Count the masks."""
+        return f"{len(scene.masks)} masks"
+
+    planner = ScriptedPlanner([calling(("count", {})), Message("assistant")])
+    agent = Agent(planner, segmenter, tools=[count], budget=Budget(turns=2))
+    assert tool_texts(agent.ask(image, "how many?")) == ["0 masks"]
+
+
+def test_a_tool_that_returns_a_number_is_an_error(image: Pixels, segmenter: FakeSegmenter) -> None:
+    def count(scene: Scene) -> int:
+        """Count the masks."""
+        return len(scene.masks)
+
+    planner = ScriptedPlanner([calling(("count", {}))])
+    with pytest.raises(InputError, match="the tool count returned int, not text, an Observation"):
+        Agent(planner, segmenter, tools=[count]).ask(image, "how many?")  # type: ignore[list-item]

@@ -18,7 +18,7 @@ from sam3_agent.observations import (
 )
 from sam3_agent.overlay import view
 from sam3_agent.planner import Planner, sees
-from sam3_agent.review import Completeness, Verdict
+from sam3_agent.review import MAX_VOTES, Completeness, Verdict
 from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
 from sam3_agent.structured_output import Schema, StructuredReply, ask_structured
@@ -31,8 +31,6 @@ MASKS_PER_PICTURE = 5
 
 MAX_MASKS = 100
 """More masks than this in one call are refused."""
-
-MAX_VOTES = 5
 
 MAX_STATEMENT = 1000
 """Characters of a statement or question that is checked."""

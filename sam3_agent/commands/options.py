@@ -19,7 +19,7 @@ from sam3_agent.commands.output import errors_as_exit_codes
 from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
 from sam3_agent.planner import Planner
-from sam3_agent.review import effort_named
+from sam3_agent.review import checked_effort
 
 ImageArgument = Annotated[
     str,
@@ -131,7 +131,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         """Checks what can be checked before a model is loaded; raises InputError."""
-        effort_named(self.effort)
+        checked_effort(self.effort)
         if self.tool_calls not in (None, "native", "text"):
             raise InputError(f"--tool-calls is {self.tool_calls!r}; choose native or text")
         _prices("--price", self.price)
