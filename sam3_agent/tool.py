@@ -196,7 +196,7 @@ def checked_tool(value: Any) -> Tool:
     """A tool, or a plain function as one; raises InputError that says what was expected."""
     if isinstance(value, Tool):
         return value
-    if not inspect.isfunction(value):
+    if not inspect.isroutine(value):
         raise InputError(
             f"{value!r:.80} is no tool; give a function such as `def area(scene, number: int) -> "
             "Observation`, or Tool.from_function(function)"
