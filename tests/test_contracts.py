@@ -22,9 +22,7 @@ from sam3_agent.testing.segmenter_contract import SegmenterContract
 from sam3_agent.testing.tool_contract import ToolContract
 from sam3_agent.tool import Tool
 from tests.checkpoints import save_grounding_dino_checkpoint, save_sam2_checkpoint
-from tests.gemini_fixtures import ANSWER, Stage
-from tests.gemini_fixtures import call as gemini_call
-from tests.gemini_fixtures import said as gemini_says
+from tests.gemini_fixtures import ANSWER, MockGemini, call, candidate_body
 from tests.test_openai import Server, says
 from tests.test_openai import planner as openai_planner
 
@@ -57,7 +55,8 @@ class TestOpenAI(PlannerContract):
 
 class TestGemini(PlannerContract):
     def planner(self) -> Planner:
-        return Stage(*[gemini_says(gemini_call("segment", phrases=["dog"])), ANSWER] * 25).planner
+        looking = candidate_body(call("segment", phrases=["dog"]))
+        return MockGemini(*[looking, ANSWER] * 25).planner
 
 
 class TestFake(SegmenterContract):
