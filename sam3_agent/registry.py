@@ -150,7 +150,7 @@ def tools(segmenter: Segmenter | None = None) -> list[Tool]:
     Those of installed packages come after the built-in ones.
     """
     built_in = [
-        _tool(concepts.segment, concepts.find_together),
+        _tool(concepts.segment, concepts.segment_together),
         _tool(concepts.segment_like, needs="exemplars"),
         _tool(concepts.segment_at, needs="clicks"),
         _tool(crops.look),

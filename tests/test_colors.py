@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sam3_agent.tools.colors import shares
+from sam3_agent.tools.colors import color_shares
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ from sam3_agent.tools.colors import shares
     ],
 )
 def test_a_colour_has_the_name_that_people_give_it(rgb: tuple[int, int, int], name: str) -> None:
-    assert shares(np.array([rgb] * 4, np.uint8)) == [(name, 1.0)]
+    assert color_shares(np.array([rgb] * 4, np.uint8)) == [(name, 1.0)]

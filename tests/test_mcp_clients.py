@@ -345,7 +345,7 @@ def test_every_tool_tells_its_limits_and_what_it_does_to_the_world(
             "ask_image": [f"{MAX_QUERY_CHARACTERS:,} characters"],
             "segment": [f"up to {concepts.MAX_PHRASES} short noun phrases", "32 tokens"],
             "refine": [f"up to {concepts.MAX_PLACES} examples", "up to 16 points"],
-            "look": [f"up to {crops.MAX_CLOSEUPS} masks"],
+            "look": [f"up to {crops.MAX_CROPS} masks"],
             "measure": [f"up to {measurement.MAX_MEASURED} masks", "up to 8"],
         }
         assert set(tools) == set(limits) == NAMES

@@ -1,1 +1,1 @@
-"""What a planner can do to a scene, and the pictures that it is shown."""
+"""The tools that a planner may call on a scene."""

@@ -1,4 +1,4 @@
-"""Plain names for the colours of pixels."""
+"""Names the colours of pixels."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ _HUES = (
 """Up to which hue, in degrees, a strong colour has a name."""
 
 
-def shares(pixels: npt.NDArray[np.uint8], least: float = 0.15) -> list[tuple[str, float]]:
+def color_shares(pixels: npt.NDArray[np.uint8], least: float = 0.15) -> list[tuple[str, float]]:
     """The colour names that at least this share of (K, 3) pixels have, with it, largest first."""
     if not len(pixels):
         return []

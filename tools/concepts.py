@@ -1,4 +1,4 @@
-"""The tools that find masks: by phrases, by examples, at a place."""
+"""The tools `segment`, `segment_like` and `segment_at`: by phrases, by examples, at a place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -47,8 +47,8 @@ def segment(
     return observation(scene, findings, scene.window(box))
 
 
-def find_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:
-    """Ask for the phrases of several `segment` calls at once; the calls then cost nothing."""
+def segment_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:
+    """Segment the phrases of several `segment` calls in one batch; the calls then cost nothing."""
     groups: dict[tuple[Selection, Box | None], list[str]] = {}
     for call in calls:
         selection = _selection(call.get("threshold"), call.get("counting", False))

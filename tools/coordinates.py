@@ -1,6 +1,6 @@
-"""Places as a planner says them: percent of the image's width and height, from the upper left.
+"""Converts places between pixels and what planners use: percent of the image's width and height.
 
-A planner sees pictures in other sizes than the image has; percent mean the same in all of them.
+Planners are sent pictures in other sizes than the image has; percent mean the same in all of them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from sam3_agent.scene import Scene
 
 def pixel_box(scene: Scene, box: Sequence[float], what: str = "box") -> Box:
     """A box x0 y0 x1 y1 in percent as pixels; raises ToolError with what was wrong."""
-    told = f"the {what} {_listed(box)}"
-    _check(told, box, "x0,y0,x1,y1", 4)
+    named = f"the {what} {_listed(box)}"
+    _check(named, box, "x0,y0,x1,y1", 4)
     x0, y0, x1, y1 = box
     if x0 >= x1 or y0 >= y1:
-        raise ToolError(f"{told} has no area: x0 < x1 and y0 < y1 must hold")
+        raise ToolError(f"{named} has no area: x0 < x1 and y0 < y1 must hold")
     return (*_pixels(scene, x0, y0), *_pixels(scene, x1, y1))
 
 
@@ -43,12 +43,12 @@ def plain(value: float) -> str:
     return f"{round(value, 1) + 0.0:g}"
 
 
-def _check(told: str, values: Sequence[float], form: str, count: int) -> None:
+def _check(named: str, values: Sequence[float], form: str, count: int) -> None:
     wanted = f"{form} in percent of the image, 0 to 100"
     if len(values) != count or not all(0 <= value <= 100 for value in values):
-        raise ToolError(f"{told} is not {wanted}")
+        raise ToolError(f"{named} is not {wanted}")
     if max(values) <= 1:
-        raise ToolError(f"{told} seems to be in fractions; give {wanted}")
+        raise ToolError(f"{named} seems to be in fractions; give {wanted}")
 
 
 def _pixels(scene: Scene, x: float, y: float) -> Point:

@@ -1,4 +1,4 @@
-"""The tool that changes the set of masks by hand."""
+"""The tool `edit`: drops, restores, merges and subtracts masks."""
 
 from typing import Literal
 

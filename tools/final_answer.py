@@ -1,4 +1,4 @@
-"""The tool that ends a run."""
+"""The tool `answer`: gives the final answer, which ends the run."""
 
 from sam3_agent.errors import ToolError
 from sam3_agent.mentions import read_mentions

@@ -23,7 +23,7 @@ from sam3_agent.sanitize import one_line
 from sam3_agent.scene import Scene
 from sam3_agent.structured_output import Schema, StructuredReply, ask_structured
 from sam3_agent.tool import Observation, Tool
-from sam3_agent.tools.crops import closeups
+from sam3_agent.tools.crops import crop_grid
 from sam3_agent.tools.observation_text import checked_numbers
 
 MASKS_PER_PICTURE = 5
@@ -140,7 +140,7 @@ class Judge:
         questions = []
         for group in groups:
             masks = scene.select(group)
-            pictures = (view(scene.image, masks, group), closeups(scene, group))
+            pictures = (view(scene.image, masks, group), crop_grid(scene, group))
             question = VerificationQuestion(statement, masks, group)
             prompt = f"Statement: {statement}\nMasks to judge: {', '.join(map(str, group))}"
             for vote in range(1, votes + 1):

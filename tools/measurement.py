@@ -1,4 +1,4 @@
-"""The tool that measures masks: what an eye should not guess."""
+"""The tool `measure`: areas, colours, orders and relations that a model should not guess."""
 
 import itertools
 import math
@@ -13,21 +13,22 @@ from sam3_agent.masks import Masks
 from sam3_agent.observations import Measurement, Measurements, PairMeasurement
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation
-from sam3_agent.tools.colors import shares
+from sam3_agent.tools.colors import color_shares
 from sam3_agent.tools.coordinates import percent_point, plain
 from sam3_agent.tools.observation_text import checked_numbers
 
 MAX_MEASURED, MAX_PAIRED = 60, 8
-"""Masks of one call, and masks up to which each pair is told."""
+"""Masks of one call, and masks up to which each pair is measured."""
 
 LEVEL = 0.01
-"""Centres less than this share of the image's side apart are neither left nor right, and so on."""
+"""Two masks are left and right of each other, or above and below, when their centres are at least
+this share of the image's width or height apart."""
 
 INSIDE = 0.9
-"""A mask is inside a larger one when this share of its box is in the other's box."""
+"""A mask is inside a larger one when at least this share of its box is in the other's box."""
 
 COLOR_PIXELS, OUTLINE_POINTS = 4000, 600
-"""How many pixels of a mask its colours are taken from; how many of its outline are compared."""
+"""Pixels of a mask that its colours are taken from; points of an outline that are compared."""
 
 
 def measure(scene: Scene, numbers: list[int]) -> Observation:
@@ -43,7 +44,7 @@ def measure(scene: Scene, numbers: list[int]) -> Observation:
             number,
             int(areas[i]),
             (round(float(centres[i, 0]), 1), round(float(centres[i, 1]), 1)),
-            dict(shares(_pixels(scene.image, masks, i))[:3]),
+            dict(color_shares(_pixels(scene.image, masks, i))[:3]),
         )
         for i, number in enumerate(chosen)
     )
@@ -74,7 +75,7 @@ def _ordered(numbers: Sequence[int], keys: npt.NDArray[Any]) -> tuple[int, ...]:
 
 
 def _pixels(image: Pixels, masks: Masks, index: int) -> Pixels:
-    """(K, 3): the mask's pixels, of a large one every n-th."""
+    """(K, 3): the mask's pixels, of a large mask every n-th."""
     crop, (x, y) = masks.crop(index)
     places = np.flatnonzero(crop)
     rows, columns = np.divmod(places[:: max(1, len(places) // COLOR_PIXELS)], crop.shape[1])
@@ -83,7 +84,7 @@ def _pixels(image: Pixels, masks: Masks, index: int) -> Pixels:
 
 
 def _pairs(scene: Scene, masks: Masks, numbers: Sequence[int]) -> tuple[PairMeasurement, ...]:
-    """How each mask stands to each later one; gaps as a share of the diagonal."""
+    """How each mask lies to each later one."""
     areas, centres = masks.areas(), masks.centroids() / (scene.width, scene.height)
     shared = masks.overlap(masks, "iom") * np.minimum(areas[:, None], areas)
     outlines = [masks.contour(i) for i in range(len(masks))]
@@ -123,7 +124,8 @@ def _is_inside(masks: Masks, index: int, other: int) -> bool:
 def _gap(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
     """The pixels between two outlines (K, 2), 0 for neighbours.
 
-    Sampled points give the place, all points there the distance.
+    All pairs of points would be too many: of a sample of both, the closest pair gives a start, and
+    then the nearest point of the one outline and of the other are taken in turn, among all points.
     """
     # at random, since every other point of an outline may be on its left
     chance = np.random.default_rng(0)

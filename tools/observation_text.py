@@ -1,4 +1,4 @@
-"""What a planner reads of masks: one line for each, and a check of the numbers that it names."""
+"""The text of observations: a line for each mask; and checks the mask numbers of a call."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ MAX_VOCABULARY = 2000
 """Characters of a vocabulary that are listed."""
 
 MAX_ROWS = 60
-"""Masks of one reply that get a line; the picture shows all."""
+"""Masks of one observation that get a line; the picture shows all."""
 
 
 def checked_numbers(
@@ -30,9 +30,9 @@ def checked_numbers(
     unknown = [number for number in numbers if not 1 <= number <= known]
     if unknown:
         have = f"the masks are 1 to {known}" if known else "no mask has been found yet"
-        told = ", ".join(str(number)[:20] for number in unknown[:8])
+        listed = ", ".join(str(number)[:20] for number in unknown[:8])
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
-        raise ToolError(f"there is no mask {told}{more}: {have}")
+        raise ToolError(f"there is no mask {listed}{more}: {have}")
     once = tuple(dict.fromkeys(numbers))
     if len(once) < least:
         raise ToolError(f"give the numbers of {least} masks or more, not {len(once)}")
@@ -44,10 +44,10 @@ def checked_numbers(
 def observation(
     scene: Scene, findings: Sequence[Finding], region: Region | None = None
 ) -> Observation:
-    """What prompts found: a line for each, a table of the new masks, a picture of all.
+    """The observation of prompts: a line for each, a line for each new mask, a picture of all.
 
     A mask that an earlier prompt found is named and not described again; a dropped one is named as
-    that and not shown. region: the picture shows only this part.
+    that and not drawn. region: the picture shows only this part.
     """
     numbers = tuple(dict.fromkeys(n for finding in findings for n in finding.numbers))
     fresh = {number for finding in findings for number in finding.fresh}
@@ -85,7 +85,7 @@ def mask_lines(scene: Scene, numbers: Sequence[int]) -> list[str]:
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Numbers in few words: "1-3, 7"."""
+    """Numbers as ranges: "1-3, 7"; two neighbours stay apart."""
     ordered = np.unique(np.asarray(numbers, dtype=np.int64))
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run))
@@ -93,7 +93,7 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _vocabulary_line(scene: Scene) -> str:
-    """Every noun that the segmenter knows, those with the same attributes together."""
+    """The whole vocabulary, nouns with the same attributes together."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for noun, attributes in (scene.vocabulary or {}).items():
         groups.setdefault(tuple(attributes), []).append(noun)
