@@ -68,24 +68,16 @@ class Agent:
         check_domain: bool = True,
     ) -> None:
         self.effort = checked_effort(effort)
-        self.planner = (
-            registry.planner(planner)
-            if planner is None or isinstance(planner, str)
-            else checked_planner(planner)
-        )
-        self.segmenter = (
-            registry.segmenter(segmenter)
-            if segmenter is None or isinstance(segmenter, str)
-            else checked_segmenter(segmenter)
-        )
-        self.verifier: Planner | None
-        if verifier is None:
-            self.verifier = self.planner if sees(self.planner) else None
-        elif isinstance(verifier, str):
-            self.verifier = None if verifier == "none" else registry.verifier(verifier)
-        else:
-            self.verifier = checked_planner(verifier, "verifier")
-        self._verifier_saw = self.verifier is not None and sees(self.verifier)
+        if isinstance(planner, str | None):
+            planner = registry.planner(planner)
+        self.planner = checked_planner(planner)
+        if isinstance(segmenter, str | None):
+            segmenter = registry.segmenter(segmenter)
+        self.segmenter = checked_segmenter(segmenter)
+        self.verifier = _chosen_verifier(verifier, self.planner)
+        self._reviewer: Reviewer | None = None
+        if self.verifier is not None and self.effort.checks:
+            self._reviewer = registry.reviewer(self.verifier)
         if ask_person is not None and not callable(ask_person):
             raise InputError(f"ask_person is {ask_person!r:.80}; give a function of the question")
         self.ask_person = ask_person
@@ -95,12 +87,7 @@ class Agent:
         refuse_unless_above(max_megapixels, "limit of megapixels", 0)
         self.max_megapixels = max_megapixels
         self.check_domain = check_domain
-        for model in (self.planner, self.verifier):
-            if model and self.budget.usd is not None and price_of(model) is None:
-                raise InputError(
-                    f"a budget of {self.budget.usd:g} US dollars cannot be kept: the price of "
-                    f"{model.name} is not known; give it (price, --price, --verifier-price)"
-                )
+        _refuse_unknown_price(self.budget, self.planner, self.verifier)
 
     def __repr__(self) -> str:
         verifier = self.verifier.name if self.verifier else "none"
@@ -145,11 +132,8 @@ class Agent:
 
         None as well when the verifier has turned out to take no pictures.
         """
-        if self.verifier is None or not self.effort.checks:
-            return None
-        if self._verifier_saw and not sees(self.verifier):
-            return None
-        return registry.reviewer(self.verifier)
+        reviewer = self._reviewer
+        return reviewer if reviewer is not None and reviewer.available else None
 
     def outside_domain(self, image: Pixels) -> str | None:
         """Why the segmenter cannot judge this image, and what can; None if it can, or must."""
@@ -272,3 +256,21 @@ class Agent:
 
     def _scene(self, image: ImageSource) -> Scene:
         return Scene(load_image(image, max_megapixels=self.max_megapixels), self.segmenter)
+
+
+def _chosen_verifier(verifier: Planner | str | None, planner: Planner) -> Planner | None:
+    if verifier is None:
+        return planner if sees(planner) else None
+    if isinstance(verifier, str):
+        return None if verifier == "none" else registry.verifier(verifier)
+    return checked_planner(verifier, "verifier")
+
+
+def _refuse_unknown_price(budget: Budget, *models: Planner | None) -> None:
+    """Raise InputError for a budget in dollars that cannot be kept."""
+    for model in models:
+        if model is not None and budget.usd is not None and price_of(model) is None:
+            raise InputError(
+                f"a budget of {budget.usd:g} US dollars cannot be kept: the price of "
+                f"{model.name} is not known; give it (price, --price, --verifier-price)"
+            )

@@ -51,7 +51,7 @@ _DENIAL = re.compile(
 
 
 def answer_text(text: str) -> str:
-    """What a reply without a call says to the person: without reasoning (`<think>` and its
+    """The prose of a reply without a call: without reasoning (`<think>` and its
     siblings), code and special tokens; empty when nothing is left that is prose.
     """
     text = _UNOPENED.sub(" ", _REASONING.sub(" ", text))
@@ -67,7 +67,7 @@ def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] |
 
     texts: the replies in order, as `answer_text` gives them; the last one that names masks counts,
     else the last one. Its masks are those that it names ("[dog](3)", else "mask 3"), else those
-    that were found last, or none when it says that nothing is there. None when there is no text.
+    that were found last, or none when it denies that there is anything. None when there is no text.
     """
     readings = [_read(text, scene) for text in texts if text]
     if not readings:

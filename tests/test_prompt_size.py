@@ -31,5 +31,5 @@ def test_the_system_prompt_and_the_tool_schemas_are_small(
     with capsys.disabled():
         print(f"\ntokens: system prompt {prompt}, tools {schemas}, tools as text {written}")
     assert prompt <= 1500
-    assert schemas <= 1200
+    assert schemas <= 1490  # with descriptions and limits of all arguments
     assert written <= 1200

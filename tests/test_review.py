@@ -452,9 +452,9 @@ def test_check_complete_names_regions(scene: Scene) -> None:
     [
         ("verify", {"numbers": [9], "statement": "x"}, "there is no mask 9: the masks are 1 to 3"),
         ("verify", {"numbers": [], "statement": "x"}, "give the numbers of 1"),
-        ("verify", {"numbers": [1], "statement": " "}, "statement must have 1 to"),
-        ("verify", {"numbers": [1], "statement": "x", "votes": 0}, "votes is 0; give 1 to 5"),
-        ("check_complete", {"query": "x" * 2000, "numbers": []}, "query must have 1 to"),
+        ("verify", {"numbers": [1], "statement": " "}, "statement is empty"),
+        ("verify", {"numbers": [1], "statement": "x", "votes": 0}, "greater than or equal to 1"),
+        ("check_complete", {"query": "x" * 2000, "numbers": []}, "at most 1000 characters"),
         ("check_complete", {"query": "x", "numbers": [-1]}, "there is no mask -1"),
         ("check_complete", {"query": "x"}, "needs the argument 'numbers'"),
     ],

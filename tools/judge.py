@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,8 @@ MAX_REASON = 160
 MAX_REGIONS = 8
 """Regions to look at again that are passed on."""
 
-Part = Literal["verify", "check_complete", "compare"]
+Part: TypeAlias = Literal["verify", "check_complete", "compare"]
+Numbers: TypeAlias = Annotated[list[int], Field(description="of masks", max_length=MAX_MASKS)]
 
 
 class Judgment(BaseModel):
@@ -60,7 +61,7 @@ class Judgments(BaseModel):
 
 
 class RecallReport(BaseModel):
-    """Say whether everything is marked."""
+    """State whether everything is marked."""
 
     complete: bool
     missing: Annotated[
@@ -73,7 +74,7 @@ class RecallReport(BaseModel):
 
 
 class Preference(BaseModel):
-    """Say which answer is better."""
+    """State which answer is better."""
 
     better: Annotated[str, Field(description='"A", "B" or "equal"')]
     reason: str
@@ -109,23 +110,29 @@ class Judge:
         return [Tool.from_function(self.verify), Tool.from_function(self.check_complete)]
 
     def verify(
-        self, scene: Scene, numbers: list[int], statement: str, votes: int | None = None
+        self,
+        scene: Scene,
+        numbers: Numbers,
+        statement: Annotated[str, Field(max_length=MAX_STATEMENT)],
+        votes: Annotated[
+            int, Field(ge=1, le=MAX_VOTES, description="on each mask; the majority counts")
+        ] = 1,
     ) -> Observation:
-        """Have an independent check judge each mask by a statement such as "the cup she holds".
-
-        votes: 1 to 5 for each mask; the majority counts.
-        """
+        """Have an independent check judge each mask by a statement such as "the cup she holds"."""
         chosen = checked_numbers(scene, numbers, 1, MAX_MASKS)
-        _check_text("statement", statement)
-        if votes is not None and not 1 <= votes <= MAX_VOTES:
-            raise ToolError(f"votes is {votes}; give 1 to {MAX_VOTES}")
-        verdicts = self.verdicts(scene, chosen, statement, votes or 1)
+        _refuse_blank("statement", statement)
+        verdicts = self.verdicts(scene, chosen, statement, votes)
         return Observation("\n".join(verdict.line() for verdict in verdicts))
 
-    def check_complete(self, scene: Scene, query: str, numbers: list[int]) -> Observation:
+    def check_complete(
+        self,
+        scene: Scene,
+        query: Annotated[str, Field(max_length=MAX_STATEMENT)],
+        numbers: Numbers,
+    ) -> Observation:
         """Have an independent check find what `query` asks for beyond these masks, and where."""
         chosen = checked_numbers(scene, numbers, 0, MAX_MASKS)
-        _check_text("query", query)
+        _refuse_blank("query", query)
         found = self.completeness(scene, query, chosen)
         return Observation(found.line(scene.size))
 
@@ -238,6 +245,6 @@ def _in_percent(region: Sequence[float]) -> npt.NDArray[np.float64] | None:
     return values if values[0] < values[2] and values[1] < values[3] else None
 
 
-def _check_text(name: str, text: str) -> None:
-    if not text.strip() or len(text) > MAX_STATEMENT:
-        raise ToolError(f"{name} must have 1 to {MAX_STATEMENT} characters")
+def _refuse_blank(name: str, text: str) -> None:
+    if not text.strip():
+        raise ToolError(f"{name} is empty")
