@@ -168,6 +168,7 @@ def _socket(
     With https the certificate is checked for the host.
     """
     left = max(0.01, deadline - time.monotonic())
+    # the address, not the name: a second look-up could lead to a private address
     open_socket = socket.create_connection(address, timeout=left)
     if scheme == "https":
         open_socket = ssl.create_default_context().wrap_socket(

@@ -13,14 +13,14 @@ NAME = "sam3-agent"
 
 @dataclass(frozen=True)
 class Snippet:
-    """What to put where: `text` is the file's content, or the command to run."""
+    """Configuration of a client: `text` is the content of a file, or a command to run."""
 
     where: str
     text: str
 
 
 def snippet(client: str, command: Sequence[str]) -> Snippet:
-    """How a client starts the server with this command; raises InputError for an unknown client."""
+    """Makes a client start the server with this command; InputError for an unknown client."""
     if client not in CLIENTS:
         raise InputError(f"there is no client {client!r}; choose {', '.join(CLIENTS)}")
     return CLIENTS[client](list(command))

@@ -9,6 +9,7 @@ from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, fit
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import WorkQueue
+from sam3_agent.segmenter import threshold_of
 from sam3_agent.tool import Tool
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MAX_LINKS = 40
 
 FILE = {
     "type": "object",
-    "description": "A file that a person attached, as ChatGPT hands it over.",
+    "description": "A file that a person attached, in the form that ChatGPT sends.",
     "properties": {
         "download_url": {"type": "string", "description": "An https URL."},
         "file_id": {"type": "string"},
@@ -59,6 +60,7 @@ def limits_text(toolkit: Toolkit, queue: WorkQueue) -> str:
     pixels = min(loader.max_megapixels, toolkit.agent.max_megapixels)
     return (
         f"Limits: an image of at most {loader.max_bytes / 1e6:g} MB and {pixels:g} megapixels; "
+        f"scores of at least {threshold_of(toolkit.agent.segmenter):g} if no threshold is given; "
         f"{queue.seconds:g} seconds a call; a result of at most {MAX_RESULT_BYTES / 1e3:g} kB and "
         f"{MAX_RESULT_TOKENS:,} tokens (pictures are made smaller, rows of masks are left out)."
     )

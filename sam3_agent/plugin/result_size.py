@@ -94,14 +94,15 @@ def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False)
     content is sent too, and counts.
     """
     result = replace(result, text=replace_surrogates(result.text))
+    # words get the tokens that the pictures at full size leave, pictures those that words leave
     linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
     sizes = [bounded_size(picture) for picture in result.pictures]
     wanted = sum(picture_tokens(*size) for size in sizes)
-    room = MAX_RESULT_TOKENS - linked
-    text, values = _words(result, structured, max(room - wanted, LEAST_WORDS))
-    room -= _cost(text, values)
-    free = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, ([*links], text, values)))
-    files = compressed(result.pictures, room, free)
+    tokens_left = MAX_RESULT_TOKENS - linked
+    text, values = _words(result, structured, max(tokens_left - wanted, LEAST_WORDS))
+    tokens_left -= _cost(text, values)
+    bytes_left = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, ([*links], text, values)))
+    files = compressed(result.pictures, tokens_left, bytes_left)
     if files is None:
         files = ()
         text += "\nThe pictures are left out: they do not fit into one result; use look."
@@ -113,8 +114,8 @@ def fit_text(text: str) -> str:
     return _longest(replace_surrogates(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
-def _words(result: ToolResult, structured: bool, room: int) -> Words:
-    """The text and structured content within `room` tokens.
+def _words(result: ToolResult, structured: bool, max_tokens: int) -> Words:
+    """The text and structured content within `max_tokens` tokens.
 
     Masks lose their rows first, last ones first; then details go, then the middle of the text.
     """
@@ -127,13 +128,15 @@ def _words(result: ToolResult, structured: bool, room: int) -> Words:
         return _cost(*rendered(rows))
 
     rows = len(result.masks)
-    if cost(rows) > room:
-        # more rows cost more: the largest number that fits is found by halving
-        rows = bisect.bisect_right(range(min(rows, room // LEAST_ROW)), room, key=cost) - 1
+    if cost(rows) > max_tokens:
+        # more rows cost more tokens: bisection finds the largest number that fits
+        rows = (
+            bisect.bisect_right(range(min(rows, max_tokens // LEAST_ROW)), max_tokens, key=cost) - 1
+        )
     if rows >= 0:
         return rendered(rows)
     without = _cost(*rendered(0, details=False, words=""))
-    words = _longest(result.text, lambda t: _cost(*rendered(0, False, t)), max(room, without))
+    words = _longest(result.text, lambda t: _cost(*rendered(0, False, t)), max(max_tokens, without))
     return rendered(0, details=False, words=words)
 
 
@@ -162,32 +165,33 @@ def _cost(text: str, values: dict[str, Any] | None) -> int:
     return tokens(text) + (0 if values is None else tokens(json.dumps(values)))
 
 
-def _longest(text: str, cost: Callable[[str], int], room: int) -> str:
+def _longest(text: str, cost: Callable[[str], int], limit: int) -> str:
     """The text, its middle cut as far as its cost needs."""
-    text = shorten(text, 3 * room, middle=True)
-    if cost(text) <= room:
+    text = shorten(text, 3 * limit, middle=True)
+    if cost(text) <= limit:
         return text
     lengths = range(len(text))
-    fitting = bisect.bisect_right(lengths, room, key=lambda n: cost(shorten(text, n, middle=True)))
+    fitting = bisect.bisect_right(lengths, limit, key=lambda n: cost(shorten(text, n, middle=True)))
     return shorten(text, max(0, fitting - 1), middle=True)
 
 
 def compressed(
     pictures: Sequence[Pixels],
-    room: int = MAX_RESULT_TOKENS,
-    free: int = MAX_RESULT_BYTES - ENVELOPE_BYTES,
+    max_tokens: int = MAX_RESULT_TOKENS,
+    max_bytes: int = MAX_RESULT_BYTES - ENVELOPE_BYTES,
 ) -> tuple[bytes, ...] | None:
-    """The pictures as JPEG files that take at most `room` tokens and `free` bytes in base64.
+    """The pictures as JPEG files within `max_tokens` and, in base64, `max_bytes`.
 
     None when that would need pictures smaller than LEAST_SIDE.
     """
+    # first a lower quality at full size, then the lowest quality at smaller sizes
     side, qualities = float(MAX_SIDE), list(QUALITIES)
     while side >= LEAST_SIDE:
         sizes = [bounded_size(picture, int(side)) for picture in pictures]
-        if sum(picture_tokens(*size) for size in sizes) <= room:
+        if sum(picture_tokens(*size) for size in sizes) <= max_tokens:
             for quality in qualities:
                 files = tuple(encode_jpeg(one, int(side), quality).data for one in pictures)
-                if sum(4 * math.ceil(len(file) / 3) for file in files) <= free:
+                if sum(4 * math.ceil(len(file) / 3) for file in files) <= max_bytes:
                     return files
         side, qualities = side * SHRINK, [QUALITIES[-1]]
     return None

@@ -86,7 +86,7 @@ class Session:
 
 
 class Sessions:
-    """All open images; thread-safe.
+    """All open images of a process; thread-safe.
 
     A client with a name (owner) can use its own images only. Clients without one (None) need the
     handle, which cannot be guessed; each of their images stands alone.
@@ -111,6 +111,7 @@ class Sessions:
         self.idle_seconds = idle_seconds
         self._segmenter = segmenter
         self._clock = clock
+        # in order of use: `_touched` moves a session to the end
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 

@@ -111,7 +111,7 @@ class Toolkit:
         image: as for ask_image.
         phrases: up to 16 short noun phrases (32 tokens each), singular, with at most two visual
         attributes, such as "red car". A mask keeps its number for good.
-        threshold: least score from 0 to 1, 0.5 if left out; lower finds more.
+        threshold: least score from 0 to 1, the segmenter's own if left out; lower finds more.
         region: x0,y0,x1,y1 in percent of the image; look only there, at full resolution.
         """
         return self._run(image, "segment", phrases=phrases, threshold=threshold, region=region)
