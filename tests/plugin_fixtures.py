@@ -1,4 +1,4 @@
-"""A stage for the plugin's tests: servers in processes of their own, and what clients send them."""
+"""For tests of the plugin: REST clients in process, servers in processes of their own."""
 
 import base64
 import contextlib
@@ -10,14 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 from PIL import Image
+
+from sam3_agent.plugin import Toolkit
+from sam3_agent.plugin.middleware import AccessRules
+from sam3_agent.plugin.rest import app
+from sam3_agent.plugin.work_queue import WorkQueue
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "evals" / "demo"
@@ -35,6 +42,25 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+@contextlib.asynccontextmanager
+async def rest_client(
+    toolkit: Toolkit,
+    rules: AccessRules = AccessRules(),  # noqa: B008
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a REST server in this process."""
+    transport = httpx2.ASGITransport(app(toolkit, WorkQueue(), rules))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+
+
+def assert_discloses_nothing(message: str) -> None:
+    """One sentence without a path of this machine, a stack, or the content of a file."""
+    for secret in (str(ROOT), tempfile.gettempdir(), "Traceback", "root:", "secret@"):
+        assert secret not in message
+    assert "\n" not in message.strip()
+    assert len(message) < 400
+
+
 _NUMBER = r"-?[\d.]+(?:e-?\d+)?"
 _BOX = rf"{_NUMBER}(?:,{_NUMBER}){{3}}"
 _ROW = re.compile(
@@ -43,7 +69,7 @@ _ROW = re.compile(
 
 
 def read_report(text: str) -> dict[str, Any]:
-    """What a model can read in the text of a result: the values that structured content has."""
+    """The values that the text of a result holds, in the form of structured content."""
     head = re.match(r"image (img_[0-9a-f]{24}) \((\d+)x(\d+)\)\n", text)
     assert head, text
     words, _, rest = text[head.end() :].partition("\nstatus: ")
@@ -80,17 +106,17 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(ours) and not name.lower().endswith("_proxy")
     }
-    ours_only = {"SAM3_AGENT_CONFIG": os.devnull, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    return {**kept, **ours_only, **more}
+    tests_own = {"SAM3_AGENT_CONFIG": os.devnull, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **tests_own, **more}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its process, address and what it has said so far."""
+    """A running server: its process, its address, and what it has written to stderr so far."""
 
     process: subprocess.Popen[str]
     url: str
-    said: list[str]
+    stderr: list[str]
 
     @property
     def port(self) -> int:
@@ -122,17 +148,17 @@ def running(
         stderr=subprocess.PIPE,
         text=True,
     )
-    said: list[str] = []
+    lines: list[str] = []
     assert process.stderr is not None
-    reader = threading.Thread(target=said.extend, args=[process.stderr])
+    reader = threading.Thread(target=lines.extend, args=[process.stderr])
     try:
         found = None
         while found is None:
-            said.append(process.stderr.readline())
-            assert said[-1], "".join(said)
-            found = re.match(r"listening on (http://[\d.:]+)/", said[-1])
+            lines.append(process.stderr.readline())
+            assert lines[-1], "".join(lines)
+            found = re.match(r"listening on (http://[\d.:]+)/", lines[-1])
         reader.start()
-        yield Server(process, found[1], said)
+        yield Server(process, found[1], lines)
     finally:
         if process.poll() is None:
             process.kill()

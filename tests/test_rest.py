@@ -143,7 +143,7 @@ def test_a_token_is_asked_for_everywhere_but_at_health(narrow: Server) -> None:
             assert client.post("/segment", json=body, headers=headers).status_code == 401
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post("/segment", json=body, headers=right).status_code == 200
-        assert TOKEN not in "".join(narrow.said)
+        assert TOKEN not in "".join(narrow.stderr)
 
 
 def test_a_server_without_room_answers_429_and_when_to_come_back(narrow: Server) -> None:
