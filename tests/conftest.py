@@ -47,6 +47,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
 def image() -> Pixels:
     """A grey picture of 200 x 100 pixels."""
     return np.full((100, 200, 3), 128, np.uint8)

@@ -21,6 +21,7 @@ import httpx2
 import numpy as np
 from PIL import Image
 
+from sam3_agent.images import Pixels
 from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.rest import app
@@ -36,6 +37,10 @@ def png(width: int = 200, height: int = 100, shade: int = 128) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((height, width, 3), shade, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def noise(width: int, height: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:

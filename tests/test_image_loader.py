@@ -3,7 +3,6 @@
 Nothing is fetched and no other file is read. `pytest -s` prints the table.
 """
 
-import asyncio
 import base64
 import io
 import json
@@ -176,22 +175,21 @@ def toolkit(folder: Path, segmenter: FakeSegmenter) -> Toolkit:
     return Toolkit.of(Agent(ScriptedPlanner([]), segmenter), loader=loader)
 
 
-def test_a_hostile_image_is_refused_with_the_reason(no_network: None, toolkit: Toolkit) -> None:
-    async def work() -> None:
-        async with rest_client(toolkit, AccessRules(max_bytes=1_500_000)) as client:
-            for name, image, reason in IMAGES:
-                # json.dumps escapes halves of surrogate pairs, which the client's own does not
-                body = json.dumps({"image": image, "phrases": ["dog"]}).encode()
-                headers = {"Content-Type": "application/json"}
-                answer = await client.post("/segment", content=body, headers=headers)
-                message = answer.json()["error"]["message"]
-                size = answer.status_code == 413  # the body of a large data URI is not read
-                print(f"{name:26} {image[:40]!r:44} {answer.status_code} {message[:90]}")
-                assert answer.status_code == 422 or size, (name, answer.text)
-                assert reason in message or size, (name, message)
-                assert_discloses_nothing(message)
-
-    asyncio.run(work())
+async def test_a_hostile_image_is_refused_with_the_reason(
+    no_network: None, toolkit: Toolkit
+) -> None:
+    async with rest_client(toolkit, AccessRules(max_bytes=1_500_000)) as client:
+        for name, image, reason in IMAGES:
+            # json.dumps escapes halves of surrogate pairs, which the client's own does not
+            body = json.dumps({"image": image, "phrases": ["dog"]}).encode()
+            headers = {"Content-Type": "application/json"}
+            answer = await client.post("/segment", content=body, headers=headers)
+            message = answer.json()["error"]["message"]
+            size = answer.status_code == 413  # the body of a large data URI is not read
+            print(f"{name:26} {image[:40]!r:44} {answer.status_code} {message[:90]}")
+            assert answer.status_code == 422 or size, (name, answer.text)
+            assert reason in message or size, (name, message)
+            assert_discloses_nothing(message)
     assert len(toolkit.sessions) == 0
     assert toolkit.session("good.png").scene.width == 200
 

@@ -3,7 +3,6 @@
 `pytest -s` prints the table.
 """
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def toolkit(tmp_path: Path, segmenter: FakeSegmenter) -> Toolkit:
     return Toolkit.of(Agent(ScriptedPlanner([]), segmenter), loader=ImageLoader((tmp_path,)))
 
 
-def test_a_broken_body_or_header_is_refused_with_its_status(toolkit: Toolkit) -> None:
+async def test_a_broken_body_or_header_is_refused_with_its_status(toolkit: Toolkit) -> None:
     good = b'{"image": "good.png", "phrases": ["dog"]}'
     rows = [
         (name, body.replace(b"$GOOD", b"good.png"), {"Content-Type": kind}, status, reason)
@@ -71,17 +70,13 @@ def test_a_broken_body_or_header_is_refused_with_its_status(toolkit: Toolkit) ->
         (name, good, {"Content-Type": "application/json", **headers}, status, reason)
         for name, headers, status, reason in HEADERS
     ]
-
-    async def work() -> None:
-        async with rest_client(toolkit, AccessRules(max_bytes=1_500_000)) as client:
-            for name, body, headers, status, reason in rows:
-                answer = await client.post("/segment", content=body, headers=headers)
-                message = answer.json()["error"]["message"]
-                print(f"{name:26} {body[:40]!r:44} {answer.status_code} {message[:90]}")
-                assert (answer.status_code, reason in message) == (status, True), (name, message)
-                assert_discloses_nothing(message)
-
-    asyncio.run(work())
+    async with rest_client(toolkit, AccessRules(max_bytes=1_500_000)) as client:
+        for name, body, headers, status, reason in rows:
+            answer = await client.post("/segment", content=body, headers=headers)
+            message = answer.json()["error"]["message"]
+            print(f"{name:26} {body[:40]!r:44} {answer.status_code} {message[:90]}")
+            assert (answer.status_code, reason in message) == (status, True), (name, message)
+            assert_discloses_nothing(message)
 
 
 OPERATORS_OWN = ("planner", "segmenter", "verifier", "effort", "max_usd", "owner", "root", "token")
@@ -89,30 +84,28 @@ OPERATORS_OWN = ("planner", "segmenter", "verifier", "effort", "max_usd", "owner
 
 
 @pytest.mark.parametrize("name", OPERATORS_OWN)
-def test_a_caller_cannot_choose_models_spending_or_access(toolkit: Toolkit, name: str) -> None:
+async def test_a_caller_cannot_choose_models_spending_or_access(
+    toolkit: Toolkit, name: str
+) -> None:
     value = "package.module:Class"
-
-    async def work() -> None:
-        async with rest_client(toolkit) as client, Client(build(toolkit, WorkQueue())) as assistant:
-            for tool in (await assistant.list_tools()).tools:
-                assert name not in tool.input_schema["properties"]
-                path = "/ask" if tool.name == "ask_image" else f"/{tool.name}"
-                arguments = {"image": "good.png", name: value}
-                for refused in (
-                    await client.post(path, json=arguments),
-                    await client.post(path, data=arguments, files={"image": png()}),
-                ):
-                    assert refused.status_code == 422
-                result = await assistant.call_tool(tool.name, arguments)
-                text = result.content[0].text  # type: ignore[union-attr]
-                assert (result.is_error, f"no argument {name!r}" in text) == (True, True)
-            refused = await client.post("/images", json={"image": "good.png", name: value})
-            assert refused.status_code == 422
-
-    asyncio.run(work())
+    async with rest_client(toolkit) as client, Client(build(toolkit, WorkQueue())) as assistant:
+        for tool in (await assistant.list_tools()).tools:
+            assert name not in tool.input_schema["properties"]
+            path = "/ask" if tool.name == "ask_image" else f"/{tool.name}"
+            arguments = {"image": "good.png", name: value}
+            for refused in (
+                await client.post(path, json=arguments),
+                await client.post(path, data=arguments, files={"image": png()}),
+            ):
+                assert refused.status_code == 422
+            result = await assistant.call_tool(tool.name, arguments)
+            text = result.content[0].text  # type: ignore[union-attr]
+            assert (result.is_error, f"no argument {name!r}" in text) == (True, True)
+        refused = await client.post("/images", json={"image": "good.png", name: value})
+        assert refused.status_code == 422
 
 
-def test_a_broken_mcp_call_is_refused_with_the_reason(toolkit: Toolkit) -> None:
+async def test_a_broken_mcp_call_is_refused_with_the_reason(toolkit: Toolkit) -> None:
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("rm", {"path": "/"}, "there is no tool 'rm'"),
         ("segment", {}, "needs the argument 'image'"),
@@ -134,24 +127,20 @@ def test_a_broken_mcp_call_is_refused_with_the_reason(toolkit: Toolkit) -> None:
         "sam3://$GOOD/masks/-1.png",
         "sam3://$GOOD/secrets.json",
     ]
-
-    async def work() -> None:
-        good = toolkit.session("good.png").handle
-        async with Client(build(toolkit, WorkQueue())) as client:
-            for name, arguments, reason in rows:
-                result = await client.call_tool(name, arguments)
-                message = result.content[0].text  # type: ignore[union-attr]
-                print(f"{name:26} {str(arguments)[:44]:44} error {message[:90]}")
-                assert result.is_error
-                assert reason in message
-                assert_discloses_nothing(message)
-            for uri in uris:
-                with pytest.raises(Exception, match=r"there (is|are) no|looks like") as refused:
-                    await client.read_resource(uri.replace("$GOOD", good))
-                print(f"{'resource':26} {uri:44} error {refused.value}")
-                assert_discloses_nothing(str(refused.value))
-
-    asyncio.run(work())
+    good = toolkit.session("good.png").handle
+    async with Client(build(toolkit, WorkQueue())) as client:
+        for name, arguments, reason in rows:
+            result = await client.call_tool(name, arguments)
+            message = result.content[0].text  # type: ignore[union-attr]
+            print(f"{name:26} {str(arguments)[:44]:44} error {message[:90]}")
+            assert result.is_error
+            assert reason in message
+            assert_discloses_nothing(message)
+        for uri in uris:
+            with pytest.raises(Exception, match=r"there (is|are) no|looks like") as refused:
+                await client.read_resource(uri.replace("$GOOD", good))
+            print(f"{'resource':26} {uri:44} error {refused.value}")
+            assert_discloses_nothing(str(refused.value))
 
 
 @pytest.mark.parametrize(

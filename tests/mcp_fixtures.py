@@ -1,0 +1,85 @@
+"""For tests of the MCP server: calls through the official client, and raw lines on stdio."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+from mcp_types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from sam3_agent import Agent, Planner
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.plugin import Toolkit
+from sam3_agent.plugin.mcp_server import build
+from sam3_agent.plugin.work_queue import WorkQueue
+from tests.plugin_fixtures import ROOT, environment, read_report
+
+NAMES = {"ask_image", "segment", "refine", "look", "measure"}
+
+MODES = ("legacy", "auto")
+"""The handshake of the older protocols, and the protocol of 2026-07-28 without sessions."""
+
+COMMAND = [sys.executable, "-m", "sam3_agent", "mcp"]
+
+
+def server_of(planner: Planner, segmenter: FakeSegmenter, **more: Any) -> Any:
+    """A server in this process."""
+    return build(Toolkit.of(Agent(planner, segmenter)), WorkQueue(), **more)
+
+
+def stdio_parameters(*options: str) -> StdioServerParameters:
+    """A server on stdio, for the official client."""
+    return StdioServerParameters(
+        command=COMMAND[0], args=[*COMMAND[1:], *options], cwd=ROOT, env=environment()
+    )
+
+
+def stdio_process(*options: str) -> subprocess.Popen[bytes]:
+    """A server on stdio that is sent raw lines."""
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(
+        [*COMMAND, *options], cwd=ROOT, env=environment(), stdin=pipe, stdout=pipe, stderr=null
+    )
+
+
+def message(id_: Any, method: str, params: Any) -> bytes:
+    """A request as a line without its end."""
+    return json.dumps({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}).encode()
+
+
+HANDSHAKE = message(
+    0,
+    "initialize",
+    {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "lines", "version": "1"},
+    },
+)
+
+
+async def called(client: Client, name: str, **arguments: Any) -> CallToolResult:
+    """The result of a call that is no error."""
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, result.content
+    return result
+
+
+def text_of(result: CallToolResult) -> str:
+    (text,) = (part.text for part in result.content if isinstance(part, TextContent))
+    return text
+
+
+def values_of(result: CallToolResult) -> dict[str, Any]:
+    """The values in the text of a result; that is all that most models get."""
+    assert result.structured_content is None
+    return read_report(text_of(result))
+
+
+def pictures_of(result: CallToolResult) -> list[Image.Image]:
+    parts = [part for part in result.content if isinstance(part, ImageContent)]
+    return [Image.open(io.BytesIO(base64.b64decode(part.data))) for part in parts]
