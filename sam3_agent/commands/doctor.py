@@ -23,13 +23,6 @@ from sam3_agent.planner import FREE, price_of, sees
 from sam3_agent.sanitize import shorten
 from sam3_agent.segmenter import device_of
 
-PACKAGES = ("sam3-agent", "torch", "torchvision", "transformers", "openai", "google-genai")
-VARIABLES = (
-    *("OPENAI_API_KEY", "OPENAI_BASE_URL"),
-    *("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
-    "HF_TOKEN",
-)
-
 TINY = (
     f"tiny knows drawings of {len(NOUNS)} nouns and answers `unable` for photos; for photos take "
     "open:tiny (open weights) or facebook/sam3: sam3-agent setup"
@@ -55,8 +48,8 @@ def doctor(
 ) -> None:
     """Say which planner and segmenter would run, and whether all that they need is there."""
     checks = [Check("python", platform.python_version())]
-    checks += [Check(name, version(name)) for name in PACKAGES]
-    checks += map(_variable_check, VARIABLES)
+    checks += [Check(name, version(name)) for name in registry.recorded_packages()]
+    checks += _variable_checks()
     checks += _choices(planner, segmenter)
     checks += _segmenter_checks(segmenter)
     checks += _planner_checks(planner, live)
@@ -145,12 +138,22 @@ def _planner_checks(name: str | None, live: bool) -> list[Check]:
     return [*checks, Check("live", f"answered in {seconds:.1f} s ({spent}), called {called}", True)]
 
 
-def _variable_check(name: str) -> Check:
+def _variable_checks() -> list[Check]:
+    """The keys and addresses of the providers, and the token of the Hugging Face hub."""
+    checks = []
+    for provider in registry.providers():
+        checks += [_variable_check(name, is_key=True) for name in provider.key_variables]
+        if provider.base_url_variable:
+            checks.append(_variable_check(provider.base_url_variable, is_key=False))
+    return [*checks, _variable_check("HF_TOKEN", is_key=True)]
+
+
+def _variable_check(name: str, is_key: bool) -> Check:
     """Whether a variable is set, and whether its key can be one; the key itself is not shown."""
     value = os.environ.get(name)
     if not value:
         return Check(name, "not set")
-    problem = None if name.endswith("_URL") else key_problem(value)
+    problem = key_problem(value) if is_key else None
     wrong = f", but it has characters that no key has: {problem}. Copy it alone, once more"
     return Check(name, f"set{wrong if problem else ''}")
 
