@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from sam3_agent.mentions import Mention, read_mentions
+from sam3_agent.reasoning import without_reasoning
 from sam3_agent.sanitize import shorten
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Conclusion
@@ -14,19 +15,6 @@ MAX_TEXT = 4000
 MAX_RANGE = 100
 """Numbers that "masks 1-40" may stand for; a longer range is no list of masks."""
 
-_THINK = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad)"
-_REASONING = re.compile(
-    rf"<(?P<tag>{_THINK})\b[^>]*>.*?(?:</(?P=tag)\s*>|\Z)"
-    r"|\[THINK\].*?(?:\[/THINK\]|\Z)"
-    r"|◁think▷.*?(?:◁/think▷|\Z)"
-    r"|<\|START_THINKING\|>.*?(?:<\|END_THINKING\|>|\Z)"
-    r"|<\|channel\|?>\s*(?:analysis|thought)\b.*?(?:<\|end\|>|<channel\|>|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
-_UNOPENED = re.compile(
-    rf"\A.*(?:</{_THINK}\s*>|\[/THINK\]|◁/think▷)",
-    re.DOTALL | re.IGNORECASE,
-)
 _HEADER = re.compile(r"\A.*<\|message\|>", re.DOTALL)
 _MARKUP = re.compile(r"<\|[^<>|\n]{0,40}\|?>|</?(?:answer|response)>", re.IGNORECASE)
 
@@ -54,7 +42,7 @@ def answer_text(text: str) -> str:
     """The prose of a reply without a call: without reasoning (`<think>` and its
     siblings), code and special tokens; empty when nothing is left that is prose.
     """
-    text = _UNOPENED.sub(" ", _REASONING.sub(" ", text))
+    text = without_reasoning(text)
     text = _FENCED.sub(" ", _MARKUP.sub(" ", _HEADER.sub("", text))).strip()
     is_data = text.startswith("{") or (text.startswith("[") and text.endswith("]"))
     if is_data or _BROKEN_CALL.match(text) or not _WORD.search(text):

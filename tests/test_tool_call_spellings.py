@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sam3_agent import Agent, Tool, ToolError
 from sam3_agent.model.fake_segmenter import FakeSegmenter
-from sam3_agent.model.providers.call_dialects import MARKERS
+from sam3_agent.model.providers.call_markers import MARKERS
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.text_tool_calls import read_calls
 from sam3_agent.registry import tools

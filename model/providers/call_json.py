@@ -58,10 +58,12 @@ def value_at(text: str, start: int, attempts: Attempts) -> tuple[Any, int] | Non
 
     None where the bracket is one of prose, or no attempts are left.
     """
+    # valid JSON ends where its decoder stops; what fails is repaired up to the closing bracket, or,
+    # without one, up to the end of the fence or tag around it
     if attempts.tries:
         try:
             end = _DECODER.raw_decode(text, start)[1]
-            return strict(text[start:end]), end
+            return parse_strict(text[start:end]), end
         except RecursionError:  # so deep are many brackets, each of which would be tried
             attempts.tries = 0
         except ValueError:
@@ -69,15 +71,15 @@ def value_at(text: str, start: int, attempts: Attempts) -> tuple[Any, int] | Non
     if not attempts.repairs or not _LIKE_JSON.match(text, start):
         return None
     attempts.repairs -= 1
-    closed = end_of(text, start)
+    closed = closing_bracket(text, start)
     if closed is None and text[start] == "[":  # a lone [ is prose, or a list without its end
         return None
     span = text[start : start + MAX_SPAN + 1] if closed is None else text[start:closed]
     span = span if closed else _FENCE_END.split(span)[0]
-    return repaired(span, complete=closed is not None), closed or start + len(span)
+    return repair(span, complete=closed is not None), closed or start + len(span)
 
 
-def end_of(text: str, start: int) -> int | None:
+def closing_bracket(text: str, start: int) -> int | None:
     """Where the bracket at `start` is closed, one past its end; None if it is not, or far away."""
     depth, quote, escaped, before = 0, "", False, ""
     for i in range(start, min(len(text), start + MAX_SPAN)):
@@ -102,7 +104,7 @@ def end_of(text: str, start: int) -> int | None:
     return None
 
 
-def strict(text: str) -> Any:
+def parse_strict(text: str) -> Any:
     """The value of valid JSON; BROKEN for anything else, also for a key that comes twice."""
     try:
         return read_json(text)
@@ -110,8 +112,11 @@ def strict(text: str) -> Any:
         return BROKEN
 
 
-def repaired(span: str, complete: bool) -> Any:
+def repair(span: str, complete: bool) -> Any:
     """The value of broken JSON; BROKEN where a repair would be a guess.
+
+    A repair, by Python's parser or json_repair, counts only if it leaves every word and number as
+    it was: only quotes, commas and brackets may change.
 
     complete: its last bracket is there. If not, and it ends in the middle of a value or a list, the
     reply was cut off.
@@ -179,15 +184,15 @@ def _calls_in(value: Mapping[str, Any], tools: Sequence[Tool]) -> Iterator[Call]
 def has_arguments(value: Mapping[str, Any]) -> bool:
     """Whether an object holds arguments: {"name": "Bob", "input": 3} is no call."""
     given = [value[key] for key in _ARGUMENT_KEYS if key in value]
-    return any(isinstance(one, dict) or isinstance(strict(str(one)), dict) for one in given)
+    return any(isinstance(one, dict) or isinstance(parse_strict(str(one)), dict) for one in given)
 
 
 def _arguments(value: Mapping[str, Any], name_key: str) -> str:
     for key in _ARGUMENT_KEYS:
         if key in value:
             given = value[key]
-            if isinstance(given, str) and strict(given) is BROKEN:
-                given = repaired(given, complete=given.endswith("}"))
+            if isinstance(given, str) and parse_strict(given) is BROKEN:
+                given = repair(given, complete=given.endswith("}"))
                 given = given if isinstance(given, dict) else value[key]
             return given if isinstance(given, str) else json.dumps(given)
     ignored = {name_key, "type", "id", "thought", "reasoning"}

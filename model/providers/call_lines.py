@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sam3_agent.model.providers.call_dialects import BEFORE_JSON, NAME, read_python, tool_of, typed
-from sam3_agent.model.providers.call_json import Attempts, Call, end_of
+from sam3_agent.model.providers.call_json import Attempts, Call, closing_bracket
+from sam3_agent.model.providers.call_python import read_python
+from sam3_agent.model.providers.call_reading import BEFORE_JSON, NAME, tool_of
+from sam3_agent.model.providers.call_tags import typed_arguments
 from sam3_agent.tool import Tool
 
 MAX_BEFORE = 160
@@ -74,7 +76,7 @@ def _python_lines(text: str, tools: Sequence[Tool]) -> Iterator[Call]:
     while attempts.repairs and (line := begin.search(text, position)) is not None:
         attempts.repairs -= 1
         start = line.end()
-        position = end_of(text, text.index("(", start)) or start + 1
+        position = closing_bracket(text, text.index("(", start)) or start + 1
         found = read_python(text, start, tools, attempts)
         if found is None or position == start + 1:  # without its end it is no call
             continue
@@ -96,7 +98,7 @@ def _react(text: str, tools: Sequence[Tool]) -> Iterator[Call]:
         if given in ("", "None", "null", "{}"):
             yield name, "{}"
         elif tool and len(needed) == 1:
-            yield name, typed(tool, {needed[0]: given})
+            yield name, typed_arguments(tool, {needed[0]: given})
         else:
             yield name, given
 
@@ -127,12 +129,12 @@ def _yaml_call(value: dict[str, Any], tools: Sequence[Tool]) -> Iterator[Call]:
         if tool:
             rest = {name: one for name, one in value.items() if name != key}
             nested = [rest[name] for name in _ARGUMENTS if isinstance(rest.get(name), dict)]
-            yield tool.name, typed(tool, nested[0] if nested else rest)
+            yield tool.name, typed_arguments(tool, nested[0] if nested else rest)
             return
     for key, given in value.items():  # segment: {phrases: ...}
         tool = tool_of(key, tools)
         if tool and isinstance(given, dict) and set(given) <= set(tool.parameters["properties"]):
-            yield tool.name, typed(tool, given)
+            yield tool.name, typed_arguments(tool, given)
 
 
 _NAMES = ("tool", "tool_name", "function", "name", "action")

@@ -126,7 +126,7 @@ def _allowed(pictures: int) -> str:
     if pictures == 0:
         return (
             "takes no pictures: it goes on by what the tools tell in words, and verifies nothing. "
-            "For answers that need sight use a multimodal model (llama.cpp: give --mmproj)"
+            "For answers that need pictures use a multimodal model (llama.cpp: give --mmproj)"
         )
     counted = "1 picture" if pictures == 1 else f"{pictures} pictures"
     return f"takes at most {counted} in a request: only the latest are sent now"

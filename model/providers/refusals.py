@@ -30,7 +30,7 @@ MAX_WORDS = 4000
 
 _IMAGE = r"(?:image|picture|photo|vision|visual|multi-?modal|image_url|input_image|inline_?data)s?"
 _GAP = r"(?:\W+(?!(?:format|type|size|dimension|mime|resolution|extension|encoding|file)s?\b)\w+)"
-"""A word in between; none that tells that only this one picture is refused."""
+"""A word in between; none that shows that only this one picture is refused."""
 
 _THIS_PICTURE = re.compile(
     r"\b(formats?|decod\w+|corrupt\w*|png|jpe?g|webp|mime|polic(y|ies)|safety|moderat\w+)\b",
@@ -148,9 +148,9 @@ _COMPILED = {
 
 
 def refusals_in(words: str, model: str = "") -> tuple[Refusal, ...]:
-    """What an error's words may refuse, in the order in which to heed it; empty for another error.
+    """What an error's words may refuse, in the order in which to try them; empty for another error.
 
-    model: its name, which is no part of what is said ("llama-vision is not available").
+    model: its name, which is no part of the message ("llama-vision is not available").
     """
     words = _DATA_URL.sub(" ", words)[:MAX_WORDS]
     if len(model) > 3:
