@@ -217,7 +217,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     refcoco(tmp_path)
     path = tmp_path / "refcoco/refs(unc).p"
     path.write_bytes(pickle.dumps([Evil()]))
-    with pytest.raises(InputError, match=r"refs\(unc\).p is refused: it wants to load"):
+    with pytest.raises(InputError, match=r"refs\(unc\).p is refused: it loads"):
         read("refcoco", tmp_path)
     assert not (tmp_path / "ran").exists()
 
@@ -350,7 +350,7 @@ def test_rows_of_countbench_without_a_picture_are_left_out_and_counted(tmp_path:
     rows = [whole, gone[0], whole, whole, gone[1]]
     parquet.write_table(table.Table.from_pylist(rows), path, row_group_size=2)
     benchmark = read("counting", path)
-    assert benchmark.note == "2 of 5 rows have no picture and are left out"
+    assert benchmark.note == "2 of 5 rows have no image and are left out"
     assert not benchmark.problems
     assert [sample.id for sample in benchmark.samples] == ["train-0", "train-2", "train-3"]
     for sample in benchmark.samples:
@@ -358,7 +358,7 @@ def test_rows_of_countbench_without_a_picture_are_left_out_and_counted(tmp_path:
         assert sample.image().shape == (20, 30, 3)
     schema = table.Table.from_pylist([whole]).schema
     parquet.write_table(table.Table.from_pylist([gone[0]], schema=schema), path)
-    with pytest.raises(InputError, match=r"none of 1 rows in .* has a picture"):
+    with pytest.raises(InputError, match=r"none of 1 rows in .* has an image"):
         read("counting", path)
 
 

@@ -1,13 +1,13 @@
-"""Counting: how many there are of something; the answer's masks are counted.
+"""Counting: "how many" questions, scored by the number of predicted masks.
 
 CountBench (arXiv 2302.12066) as CountBenchQA, a table (parquet) with `image`, `question` ("How many
 headsets are there in the image?") and `number` (10); or the table nielsr/countbench, whose `text`
-is a caption that names the number. Rows whose picture is gone are left out, as everybody does, and
-counted in the note. PixMo-Count (arXiv 2409.17146), a table without pictures::
+is a caption that names the number. Rows without an image are left out and counted in the note,
+as in other work. PixMo-Count (arXiv 2409.17146), a table without images::
 
     {"image_url": "https://...", "image_sha256": "60bd...", "label": "people", "count": 4}
 
-Its pictures must lie in `images/`, named by their hash: `images/60bd....jpg`. Counts of your own:
+Its images are expected in `images/`, named by their hash: `images/60bd....jpg`. Your own counts are
 a JSON or JSON Lines file of objects with `image` (a path), `question` or `label`, and `count`.
 """
 
@@ -26,14 +26,14 @@ from sam3_agent.evals.json_io import field, json_lines, read_json, text
 from sam3_agent.evals.metrics import Tally, counting_tally
 
 SOURCE = (
-    "clone huggingface.co/datasets/vikhyatk/CountBenchQA (pictures inside), or "
-    "huggingface.co/datasets/allenai/pixmo-count (ODC-BY) and put its pictures into images/, each "
+    "clone huggingface.co/datasets/vikhyatk/CountBenchQA (images inside), or "
+    "huggingface.co/datasets/allenai/pixmo-count (ODC-BY) and put its images into images/, each "
     "named by its image_sha256; or write a JSON Lines file with image, question and count"
 )
 
 
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
-    """The table or file in the folder; a split (PixMo has validation, test) names tables."""
+    """Reads the table or file in the folder; a split (PixMo has validation, test) names tables."""
     root = folder(data, "counting", SOURCE)
     note = ""
     dataset = None
@@ -41,11 +41,9 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
         rows = list(table_rows(tables, (), SOURCE))
         whole = [row for row in rows if row.has_image is not False]
         if not whole:
-            raise InputError(
-                f"counting: none of {len(rows)} rows in {root} has a picture. {SOURCE}"
-            )
+            raise InputError(f"counting: none of {len(rows)} rows in {root} has an image. {SOURCE}")
         if len(whole) < len(rows):
-            note = f"{len(rows) - len(whole)} of {len(rows)} rows have no picture and are left out"
+            note = f"{len(rows) - len(whole)} of {len(rows)} rows have no image and are left out"
         records = _table_samples(whole, root)
         dataset = _dataset(root, split)
     else:
@@ -57,7 +55,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
 
 
 def _dataset(root: Path, split: str | None) -> Dataset | None:
-    """The set that lies here, by the names of its folders, as those who publish it chose them."""
+    """Recognises the published dataset by the name of its folder."""
     place = str(root.resolve()).lower()
     if "countbench" in place:
         return Dataset("countbench", None)
@@ -65,12 +63,12 @@ def _dataset(root: Path, split: str | None) -> Dataset | None:
 
 
 def tally(rows: Sequence[Row]) -> Tally:
-    """accuracy, within_1, mae and rmse of the number of masks."""
+    """Tallies accuracy, within_1, mae and rmse of the number of masks."""
     return counting_tally((len(row.pred), int(row.about["count"])) for row in rows)
 
 
 def score(row: Row) -> float:
-    """1 for the exact count."""
+    """Returns 1 for the exact count, else 0."""
     return float(len(row.pred) == row.about["count"])
 
 
@@ -100,29 +98,28 @@ def _table_sample(row: TableRow, folders: Sequence[Path]) -> Sample:
         return _sample(record, f"{split}-{row.number}", row.image, None, split)
     digest = text(record, "image_sha256")
     for place in folders:
-        for picture in sorted(place.glob(f"{digest}*")):
-            return _sample(record, f"{split}-{row.number}", picture, digest, split)
+        for image in sorted(place.glob(f"{digest}*")):
+            return _sample(record, f"{split}-{row.number}", image, digest, split)
     raise InputError(f"there is no {folders[0] / digest}.*; it was at {record.get('image_url')}")
 
 
 def _file_samples(path: Path) -> Iterator[tuple[str, Callable[[], Sample]]]:
     if path.suffix == ".jsonl":
         for number, parse in json_lines(path):
-            yield f"{path}:{number}", partial(_file_sample, path, number, parse)
+            yield f"{path}:{number}", partial(_line_sample, path, number, parse)
         return
     records = read_json(path)
     if not isinstance(records, list) or not records:
         raise InputError(f"{path} holds no list of questions. {SOURCE}")
     for number, record in enumerate(records):
-        yield f"{path} [{number}]", partial(_file_sample, path, number, partial(_same, record))
+        yield f"{path} [{number}]", partial(_file_sample, path, number, record)
 
 
-def _same(record: Any) -> Any:
-    return record
+def _line_sample(path: Path, number: int, parse: Callable[[], Any]) -> Sample:
+    return _file_sample(path, number, parse())
 
 
-def _file_sample(path: Path, number: int, parse: Callable[[], Any]) -> Sample:
-    record = parse()
+def _file_sample(path: Path, number: int, record: Any) -> Sample:
     name = field(record, "image", str)
     sample_id = str(record.get("id", number))
     return _sample(record, sample_id, path.parent / name, name, None)
@@ -132,7 +129,7 @@ def _sample(
     record: dict[str, Any], sample_id: str, image: Any, name: str | None, split: str | None
 ) -> Sample:
     if isinstance(image, Path):
-        image_size(image)  # that it can be read
+        image_size(image)  # raises where it cannot be read
     count = field(record, "count" if "count" in record else "number", int)
     if count < 0:
         raise InputError(f"its count is {count}")

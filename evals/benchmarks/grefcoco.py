@@ -1,4 +1,4 @@
-"""gRefCOCO: expressions that mean several things, one, or none at all in a COCO picture.
+"""gRefCOCO: expressions that refer to several objects, one, or none in a COCO image.
 
 Paper: GRES (arXiv 2306.00968). In `grefs(unc).json`, a list; -1 for no target::
 
@@ -34,7 +34,7 @@ NO_TARGET = -1
 def read(
     data: Path | None = None, split: str | None = None, *, score_size: int | None = None
 ) -> ScoredBenchmark:
-    """A split: val (default), testA, testB. score_size: see `refcoco.size_note`."""
+    """Reads a split: val (default), testA, testB. score_size: see `refcoco.size_note`."""
     root = folder(data, "grefcoco", SOURCE)
     place = next((p for p in (root / "grefcoco", root) if (p / REFS).exists()), None)
     if place is None:
@@ -58,21 +58,21 @@ def read(
 
 
 def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
-    """gIoU, cIoU, n_acc, t_acc and pr@X; an answer without a pixel says "no target"."""
+    """Tallies gIoU, cIoU, n_acc, t_acc and pr@X; an empty prediction means "no target"."""
     return grefcoco_tally([target_overlap(row, score_size) for row in rows])
 
 
 def score(row: Row, score_size: int | None = None) -> float:
-    """The row's part in gIoU: the IoU, or whether "no target" was said rightly."""
+    """Returns the row's part in gIoU: the IoU, or whether "no target" is right."""
     one = target_overlap(row, score_size)
     return float(one.pred_is_no_target) if one.truth_is_no_target else one.overlap.iou()
 
 
 def target_overlap(row: Row, score_size: int | None = None) -> TargetOverlap:
-    """The overlap of what was answered and what is true, and which of them is nothing."""
+    """Compares prediction and truth, and says which of them is empty."""
     assert row.truth is not None
-    answered_nothing = not row.pred.areas().any()
-    return TargetOverlap(overlap(row, score_size), answered_nothing, not len(row.truth))
+    pred_is_empty = not row.pred.areas().any()
+    return TargetOverlap(overlap(row, score_size), pred_is_empty, not len(row.truth))
 
 
 def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
@@ -86,14 +86,14 @@ def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
     absent = ids == [NO_TARGET]
     if ref.get("no_target", absent) is not absent or not ids:
         raise InputError(f"'no_target' is {ref.get('no_target')}, but 'ann_id' is {ids}")
-    picture, size = instances.picture(image_id)
+    image, size = instances.image(image_id)
     truth = instances.masks([] if absent else ids, image_id, size)
     kind = "no target" if absent else "one" if len(ids) == 1 else "several"
     return Sample(
         id=f"{field(ref, 'ref_id', int)}-{field(own[place], 'sent_id', int)}",
         query=text(own[place], "sent"),
-        image=picture,
+        image=image,
         truth=truth,
         tags={"split": split, "kind": kind},
-        about={"image": picture.name},
+        about={"image": image.name},
     )

@@ -1,4 +1,4 @@
-"""COCO instances: the pictures and masks that RefCOCO and gRefCOCO point into."""
+"""COCO instances: the images and masks that RefCOCO and gRefCOCO refer to."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,7 +11,7 @@ from sam3_agent.evals.json_io import field, read_json
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.masks import Masks
 
-PICTURES = (
+IMAGE_FOLDERS = (
     "images/mscoco/images/train2014",
     "images/train2014",
     "mscoco/images/train2014",
@@ -19,23 +19,23 @@ PICTURES = (
     "train2014",
     "images",
 )
-"""Where COCO's train2014 is, below the folder of the referring sets; the first is REFER's place."""
+"""Where COCO's train2014 may be, below the datasets' folder; the first is where REFER has it."""
 
 
 class Instances:
-    """`instances.json` of a dataset's folder; pictures are looked for in it and in its parent."""
+    """`instances.json` of a dataset's folder; images are searched in it and in its parent."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "instances.json"
         content = read_json(self.path)
         self._images = self._by_id(content, "images")
         self._annotations = self._by_id(content, "annotations")
-        roots = [root / place for root in (folder, folder.parent) for place in PICTURES]
+        roots = [root / place for root in (folder, folder.parent) for place in IMAGE_FOLDERS]
         self._folders = [root for root in roots if root.is_dir()]
         self._size = cache(image_size)
 
-    def picture(self, image_id: int) -> tuple[Path, tuple[int, int]]:
-        """The file of an image and its (height, width), both checked."""
+    def image(self, image_id: int) -> tuple[Path, tuple[int, int]]:
+        """Returns the file of an image and its (height, width), both checked."""
         if image_id not in self._images:
             raise InputError(f"its image {image_id} is not in {self.path}")
         record = self._images[image_id]
@@ -45,11 +45,13 @@ class Instances:
             if (folder / name).exists():
                 check_size(folder / name, size, self._size(folder / name))
                 return folder / name, size
-        places = ", ".join(str(folder) for folder in self._folders) or f"{PICTURES[0]} (missing)"
+        places = (
+            ", ".join(str(folder) for folder in self._folders) or f"{IMAGE_FOLDERS[0]} (missing)"
+        )
         raise InputError(f"there is no image {name} in {places}")
 
     def masks(self, ids: Sequence[int], image_id: int, size: tuple[int, int]) -> Masks:
-        """The masks of annotations, all of one image."""
+        """Returns the masks of annotations, all of one image."""
         rles = []
         for number in ids:
             if number not in self._annotations:

@@ -1,16 +1,16 @@
-"""jsonl: your own pictures, queries and masks, a JSON object a line.
+"""jsonl: your own images, queries and masks, one JSON object a line.
 
     {"image": "kitchen.jpg", "query": "what holds the soup?", "masks": [
         {"size": [480, 640], "counts": "PS1..."},          an RLE, COCO's, compressed or not
         [[10, 10], [90, 10], [90, 60]],                    a polygon, or flat: [10, 10, 90, 10, ...]
-        [[10, 10, 90, 10, 90, 60], [95, 20, ...]],         several that are one instance
-        "kitchen_pot.png"                                  a picture; what is not black is the mask
+        [[10, 10, 90, 10, 90, 60], [95, 20, ...]],         several polygons of one instance
+        "kitchen_pot.png"                                  an image; what is not black is the mask
     ], "id": "soup", "ignore": "blur.png", "tags": {"kind": "function"}}
 
-Each entry of `masks` is one instance; an empty list says that the query means nothing in the
-picture. An instance without a pixel, such as a black picture, is an error, and so is a picture with
-grey values between black and white (a JPEG). `id` (default "line 12"), `ignore` (one such mask)
-and `tags` may be left out. Paths are relative to the file. Nothing needs to be downloaded.
+Each entry of `masks` is one instance; an empty list means that the query has no target. An instance
+without a pixel, such as a black image, is an error, and so is an image with grey values between
+black and white (a JPEG). `id` (default "line 12"), `ignore` (one mask) and `tags` are optional.
+Paths are relative to the file. Nothing needs to be downloaded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +50,7 @@ SOURCE = (
 
 
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
-    """The file, or the only *.jsonl file of the folder; a split keeps what has it as a tag."""
+    """Reads the file, or the only *.jsonl file of the folder; a split selects by that tag."""
     require("scipy", purpose="the metric of concepts")
     root = folder(data, "jsonl", SOURCE)
     path = _file(root)
@@ -73,7 +73,7 @@ def _file(root: Path) -> Path:
 
 
 def tally(rows: Sequence[Row]) -> Tally:
-    """gRefCOCO's metrics of the unions, SA-Co's of the instances, and those of their number."""
+    """Tallies gRefCOCO's metrics of unions, SA-Co's of instances, counting's of their number."""
     truths = [row.truth for row in rows if row.truth is not None]
     pairs = list(zip(rows, truths, strict=True))
     return joined(
@@ -97,8 +97,8 @@ def _sample(
 ) -> Sample:
     record = parse()
     name, query = field(record, "image", str), text(record, "query")
-    picture = path.parent / name
-    shape = size(picture)
+    image = path.parent / name
+    shape = size(image)
     rles = []
     for place, one in enumerate(field(record, "masks", list)):
         try:
@@ -110,7 +110,7 @@ def _sample(
     return Sample(
         id=str(record.get("id", f"line {number}")),
         query=query,
-        image=picture,
+        image=image,
         truth=masks_of(rles, shape),
         ignore=None if ignore is None else _mask(ignore, shape, path.parent),
         tags={str(key): str(value) for key, value in tags.items()},
@@ -124,7 +124,7 @@ def _mask(shape: Any, size: tuple[int, int], folder: Path) -> RLE:
     if isinstance(shape, dict):
         return rle_mask(shape, size)
     if not isinstance(shape, list) or not shape:
-        raise InputError("it is neither an RLE, nor a polygon, nor the name of a picture")
+        raise InputError("it is neither an RLE, nor a polygon, nor the name of an image")
     first = shape[0]
     if isinstance(first, dict) or (isinstance(first, list) and first and _is_polygon(first)):
         return coco_mask(shape, size)
@@ -132,5 +132,5 @@ def _mask(shape: Any, size: tuple[int, int], folder: Path) -> RLE:
 
 
 def _is_polygon(entry: list[Any]) -> bool:
-    """Whether an entry of a list is a polygon, and not a point of one."""
+    """Whether an entry of a list is a polygon, not a point of one."""
     return len(entry) > 2 or isinstance(entry[0], list)

@@ -1,4 +1,4 @@
-"""OmniLabel: boxes for category names and free-form descriptions, some of which mean nothing.
+"""OmniLabel: boxes for category names and free-form descriptions, some of which have no target.
 
 Paper: arXiv 2304.11463. One JSON such as `dataset_all_val_v0.1.4.json`; boxes x y w h in pixels::
 
@@ -10,7 +10,7 @@ Paper: arXiv 2304.11463. One JSON such as `dataset_all_val_v0.1.4.json`; boxes x
      "annotations": [{"id": 71605, "image_id": 8357, "bbox": [661.2, 258.6, 39.1, 95.0],
                       "description_ids": [8819, 3453]}, ...]}
 
-Every text that an image is asked is a sample. Only boxes count, so there are no masks as truth.
+Every pair of image and text is a sample. Only boxes are annotated, so no sample has masks as truth.
 """
 
 import math
@@ -34,7 +34,7 @@ from sam3_agent.evals.metrics import (
 )
 
 SOURCE = (
-    "get the annotations and the list of pictures (COCO, Objects365, OpenImages, each with its own "
+    "get the annotations and the list of images (COCO, Objects365, OpenImages, each with its own "
     "licence) from https://www.omnilabel.org/dataset/download, and pass the folder that holds the "
     "JSON and the folders named in it; only the validation set has public annotations"
 )
@@ -56,24 +56,24 @@ class OmniLabel(Benchmark):
         self.dataset = dataset
 
     def score(self, row: Row) -> float:
-        """F1 of the boxes at IoU 0.5; 1 when rightly nothing was found."""
+        """Returns the F1 of the boxes at IoU 0.5; 1 for a right empty prediction."""
         return box_f1(described(row))
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
-        """OmniLabel's AP and AR (see `metrics.average_precisions`); NaN where that has -1."""
+        """Computes OmniLabel's AP and AR, see `metrics.average_precisions`; NaN for its -1."""
         in_order = sorted(rows, key=lambda row: int(row.about["image_id"]))
         values = average_precisions(described(row) for row in in_order)
         defined = {name: math.nan if value == -1 else value for name, value in values.items()}
         return {**defined, "n": len(rows)}
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
-        """Of AP, AP-categ, AP-descr and AP-descr-pos; whole images are drawn."""
+        """Computes intervals of AP, AP-categ, AP-descr, AP-descr-pos; draws whole images."""
         pairs = [described(row) for row in rows]
         return precision_intervals(pairs, [row.about["image_id"] for row in rows])
 
 
 def read(data: Path | None = None, split: str | None = None) -> OmniLabel:
-    """The JSON file in the folder; of several, a split (such as `coco`) chooses by name."""
+    """Reads the JSON file in the folder; of several, a split (such as `coco`) selects by name."""
     root = folder(data, "omnilabel", SOURCE)
     path = _annotations(root, split)
     content = read_json(path)
@@ -82,13 +82,13 @@ def read(data: Path | None = None, split: str | None = None) -> OmniLabel:
     if "annotations" not in content:
         raise InputError(f"{path} has no annotations: it is a test set. {SOURCE}")
     samples, problems = collect(_samples(path, content))
-    # the published numbers are of the pictures of all three sources together
+    # the published numbers are of the images of all three sources together
     whole = Dataset("omnilabel", "val") if "_all_val" in path.name else None
     return OmniLabel(samples, problems, whole)
 
 
 def described(row: Row) -> DescribedPair:
-    """The boxes that were answered and those that are true."""
+    """Returns the predicted and the true boxes of a row."""
     boxes = row.pred.boxes.astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     return DescribedPair(
@@ -143,8 +143,8 @@ def _sample(
     if image is None:
         raise InputError("there is no such image in the file")
     boxes = all_boxes.get((image["id"], field(record, "id", int)), ())
-    picture = path.parent / field(image, "file_name", str)
-    image_size(picture)  # that it can be read
+    file = path.parent / field(image, "file_name", str)
+    image_size(file)  # raises where it cannot be read
     kinds = {"object_description": "description", "object_category": "category"}
     kind = kinds.get(field(field(record, "anno_info", dict), "type", str))
     if kind is None:
@@ -152,7 +152,7 @@ def _sample(
     return Sample(
         id=f"{image['id']}-{record['id']}",
         query=text(record, "text"),
-        image=picture,
+        image=file,
         truth=None,
         tags={"kind": kind, "means": "something" if boxes else "nothing"},
         about={

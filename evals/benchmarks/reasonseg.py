@@ -1,6 +1,6 @@
-"""ReasonSeg: questions that must be reasoned about before anything can be segmented.
+"""ReasonSeg: questions that need reasoning before anything can be segmented.
 
-Paper: LISA (arXiv 2308.00692). A picture `val/14402637_6e286f0b44_o.jpg`, and beside it a JSON::
+Paper: LISA (arXiv 2308.00692). An image `val/14402637_6e286f0b44_o.jpg`, and beside it a JSON::
 
     {"text": ["the part that can transmit traction and braking torque, coming into contact with
                the ground"],
@@ -8,9 +8,9 @@ Paper: LISA (arXiv 2308.00692). A picture `val/14402637_6e286f0b44_o.jpg`, and b
      "shapes": [{"label": "target", "points": [[160.48, 488.57], [130.48, 500.0], ...]},
                 {"label": "ignore", "points": [...]}]}
 
-The first text is the question, `is_sentence` splits long from short ones. Shapes are painted as
-LISA's reader paints them: largest first, so that smaller ones overwrite; whole pixels; the outline
-belongs to the shape; labels with "ignore" are ignored, "flag" is dropped.
+The first text is the question, `is_sentence` separates long from short ones. Shapes are painted as
+LISA's reader paints them: the largest first, so that smaller ones overwrite it; whole pixels; the
+outline belongs to the shape; labels with "ignore" are not scored, "flag" is dropped.
 
 Also read: the tables of the Seg-Zero line (parquet with `image`, `text`, `mask`), which have no
 ignored pixels and no length: Ricky06662/ReasonSeg_val and _test, and those of StAR (arXiv
@@ -52,7 +52,7 @@ SOURCE = (
     "huggingface.co/datasets: Ricky06662/ReasonSeg_val, Ricky06662/ReasonSeg_test, "
     "sj9909/ReasonSeg_refine (ReasonSeg-R), sj9909/ReasonSegX_test (ReasonSeg-X)"
 )
-PICTURES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PROTOCOLS: tuple[ReasonSegProtocol, ...] = ("lisa", "segzero")
 NOTE = (
     "two scorings are in the literature, by the papers' own code: lisa (ignored pixels left out, "
@@ -63,7 +63,7 @@ NOTE = (
 
 
 def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
-    """ReasonSeg's `val` (default), `test` or `train`, or a table that holds one of its sets."""
+    """Reads ReasonSeg's `val` (default), `test` or `train`, or a table that holds one of them."""
     root = folder(data, "reasonseg", SOURCE)
     tables = find_tables(root, split)
     if not tables:
@@ -80,11 +80,11 @@ TABLES = (
     (re.compile(r"reasonseg[_-](?:refine|r)(?![a-z])()", re.IGNORECASE), "reasonseg-r"),
     (re.compile(r"reasonseg[_-](val|test)", re.IGNORECASE), "reasonseg"),
 )
-"""The sets that are published as tables, by the folder in which their publishers keep them."""
+"""The datasets that are published as tables, by the name of their folder."""
 
 
 def _dataset(table: Path) -> Dataset | None:
-    """Which set a table holds, as far as its path tells; the innermost folder's name counts."""
+    """Recognises the dataset of a table by its path; the innermost matching folder counts."""
     for part in reversed(table.resolve().parts):
         for pattern, name in TABLES:
             if found := pattern.search(part):
@@ -94,7 +94,7 @@ def _dataset(table: Path) -> Dataset | None:
 
 
 def tally(rows: Sequence[Row]) -> Tally:
-    """gIoU and cIoU under both protocols of the literature, `lisa_` and `segzero_`."""
+    """Tallies gIoU and cIoU under both protocols of the literature, `lisa_` and `segzero_`."""
     return joined(
         [
             (f"{one}_", reasonseg_tally([overlap(row, one) for row in rows], one))
@@ -104,19 +104,19 @@ def tally(rows: Sequence[Row]) -> Tally:
 
 
 def score(row: Row) -> float:
-    """The IoU of the unions under LISA's protocol."""
+    """Returns the IoU of the unions under LISA's protocol."""
     return overlap(row, "lisa").iou(empty=1.0)
 
 
 def overlap(row: Row, protocol: ReasonSegProtocol) -> Overlap:
-    """The overlap of what was answered and what is true."""
+    """Compares prediction and truth."""
     assert row.truth is not None
     return mask_overlap(row.pred, row.truth, row.ignore, protocol)
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """One JSON: the question, whether it is long, and (ignored?, (N, 2) x y) of each shape."""
+    """One JSON: the question, whether it is long, and (ignored, (N, 2) x y) of each shape."""
 
     question: str
     long: bool
@@ -124,7 +124,7 @@ class Annotation:
 
 
 def read_annotation(path: Path) -> Annotation:
-    """A JSON file of LISA's format, UTF-8 or else cp1252; InputError says what is wrong."""
+    """Reads a JSON file of LISA's format, in UTF-8 or else cp1252."""
     content = read_json(path, "cp1252")
     texts = field(content, "text", list)
     if not texts:
@@ -133,7 +133,7 @@ def read_annotation(path: Path) -> Annotation:
     for number, shape in enumerate(field(content, "shapes", list)):
         try:
             label = field(shape, "label", str).lower()
-            if label != "flag":  # a mark of the annotators, often of two points
+            if label != "flag":  # a note of the annotators, often of two points
                 shapes.append(("ignore" in label, polygon(field(shape, "points", list))))
         except InputError as error:
             raise InputError(f"shapes[{number}]: {error}") from error
@@ -142,7 +142,7 @@ def read_annotation(path: Path) -> Annotation:
 
 
 def rasterise(annotation: Annotation, size: tuple[int, int]) -> tuple[BoolArray, BoolArray]:
-    """Target and ignored pixels, (H, W) bool each, as LISA's reader paints them."""
+    """Paints target and ignored pixels, (H, W) bool each, as LISA's reader does."""
     require("cv2", purpose="ReasonSeg")
     import cv2
 
@@ -171,17 +171,17 @@ def _file_samples(root: Path, split: str) -> Iterator[tuple[str, Callable[[], Sa
             break
     else:
         raise InputError(f"reasonseg: no JSON files in {root / split}. {SOURCE}")
-    pictures = {path.stem: path for path in place.iterdir() if path.suffix.lower() in PICTURES}
+    images = {path.stem: path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     for path in annotations:
-        picture = pictures.pop(path.stem, path.with_suffix(".jpg"))
-        yield str(path), partial(_file_sample, path, picture, split)
-    for left in sorted(pictures.values()):
+        image = images.pop(path.stem, path.with_suffix(".jpg"))
+        yield str(path), partial(_file_sample, path, image, split)
+    for left in sorted(images.values()):
         yield str(left), partial(_without_annotation, left)
 
 
-def _file_sample(path: Path, picture: Path, split: str) -> Sample:
+def _file_sample(path: Path, image: Path, split: str) -> Sample:
     annotation = read_annotation(path)
-    size = image_size(picture)
+    size = image_size(image)
     target, ignored = rasterise(annotation, size)
     meant = replace(annotation, shapes=[shape for shape in annotation.shapes if not shape[0]])
     if meant.shapes and not target.any() and not rasterise(meant, size)[0].any():
@@ -189,15 +189,15 @@ def _file_sample(path: Path, picture: Path, split: str) -> Sample:
     return Sample(
         id=path.stem,
         query=annotation.question,
-        image=picture,
+        image=image,
         truth=masks_of([encode_mask(target)] if target.any() else [], size),
         ignore=encode_mask(ignored) if ignored.any() else None,
         tags={"split": split, "length": "long" if annotation.long else "short"},
     )
 
 
-def _without_annotation(picture: Path) -> Sample:
-    raise InputError(f"there is no {picture.with_suffix('.json').name} for it")
+def _without_annotation(image: Path) -> Sample:
+    raise InputError(f"there is no {image.with_suffix('.json').name} for it")
 
 
 def _table_samples(
@@ -210,7 +210,7 @@ def _table_samples(
 
 def _table_sample(row: TableRow, split: str) -> Sample:
     if not row.has_image:
-        raise InputError("it has no picture")
+        raise InputError("it has no image")
     size = row.number_of("img_height"), row.number_of("img_width")
     target = row.mask("mask", size)
     ids = [str(row.get(name)) for name in ("image_id", "ann_id") if row.get(name) is not None]

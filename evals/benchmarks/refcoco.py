@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg: expressions that mean one thing in a COCO picture.
+"""RefCOCO, RefCOCO+ and RefCOCOg: expressions that refer to one object in a COCO image.
 
 Papers: arXiv 1608.00272 (RefCOCO, RefCOCO+), 1511.02283 (RefCOCOg). In `refcoco/refs(unc).p`, a
 pickled list::
@@ -46,8 +46,9 @@ def read(
     by: str = "unc",
     score_size: int | None = None,
 ) -> ScoredBenchmark:
-    """A split (val by default; testA, testB or test) of a dataset, as split `by` these people.
+    """Reads a split (val by default; testA, testB or test) of a dataset.
 
+    by: the authors of the split, `unc`, `umd` or `google`.
     score_size: the side to which masks are resized before they are compared; see `size_note`.
     """
     name = f"{dataset}-google" if by == "google" else dataset
@@ -73,17 +74,17 @@ def read(
 
 
 def tally(rows: Sequence[Row], score_size: int | None = None) -> Tally:
-    """cIoU, mIoU and pr@X of the unions."""
+    """Tallies cIoU, mIoU and pr@X of the unions."""
     return refcoco_tally([overlap(row, score_size) for row in rows])
 
 
 def score(row: Row, score_size: int | None = None) -> float:
-    """The IoU of the unions."""
+    """Returns the IoU of the unions."""
     return overlap(row, score_size).iou()
 
 
 def overlap(row: Row, score_size: int | None = None) -> Overlap:
-    """The overlap of what was answered and what is true."""
+    """Compares prediction and truth."""
     assert row.truth is not None
     if score_size is None:
         return mask_overlap(row.pred, row.truth, row.ignore)
@@ -91,16 +92,16 @@ def overlap(row: Row, score_size: int | None = None) -> Overlap:
 
 
 def size_note(score_size: int | None) -> str:
-    """At which size masks are compared, and who does otherwise."""
+    """Describes at which size masks are compared, and which papers use another."""
     if score_size is None:
         return (
-            "masks are compared at the size of the picture; LAVT, ReLA and what builds on their "
+            "masks are compared at the size of the image; LAVT, ReLA and what builds on their "
             "code compare them at 480x480 (--score-size 480): do not mix the two in one table"
         )
     return (
         f"masks are resized to {score_size}x{score_size} (nearest pixel) before they are compared, "
         "as LAVT does at 480 (arXiv 2112.02244); ReLA (arXiv 2306.00968) draws the truth's "
-        "polygons at 480x480; most MLLM papers since LISA compare at the size of the picture"
+        "polygons at 480x480; most MLLM papers since LISA compare at the size of the image"
     )
 
 
@@ -110,14 +111,14 @@ read_google = partial(read, dataset="refcocog", by="google")
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles lists, dicts, text and numbers; a pickle can run any code through its globals."""
+    """Unpickles lists, dicts, text and numbers; a pickle could run any code by its globals."""
 
     def find_class(self, module: str, name: str) -> Any:
-        raise InputError(f"it wants to load {module}.{name}, and plain values need no code")
+        raise InputError(f"it loads {module}.{name}, which plain values do not need")
 
 
 def load_refs(path: Path) -> list[Any]:
-    """The list in a pickle file that holds plain values only; no code of the file is run."""
+    """Reads the list in a pickle file that holds plain values only; runs no code of the file."""
     try:
         with path.open("rb") as file:
             # written by Python 2, whose text is bytes
@@ -126,7 +127,7 @@ def load_refs(path: Path) -> list[Any]:
         raise InputError(f"{path} is refused: {error}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # what a broken pickle raises is anything
+    except Exception as error:  # a broken pickle can raise anything
         what = "is empty" if not path.stat().st_size else f"is no pickle of plain values: {error}"
         raise InputError(f"{path} {what}") from error
     if not isinstance(refs, list) or not refs:
@@ -135,7 +136,7 @@ def load_refs(path: Path) -> list[Any]:
 
 
 def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any]]:
-    """The references of a split, numbered; testA also takes testAB, test all that are test."""
+    """Selects the references of a split; testA includes testAB, test includes all of these."""
 
     def holds(own: Any) -> bool:
         if not isinstance(own, str) or split in ("train", "val"):
@@ -158,7 +159,7 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
 def sentences(
     refs: Sequence[tuple[int, Any]], path: Path, make: Callable[[Any, int], Sample]
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
-    """Where each sentence of the numbered references stands, and what makes its sample."""
+    """Yields the place of each sentence in the file, and what makes its sample."""
     for number, ref in refs:
         own = ref.get("sentences") if isinstance(ref, dict) else None
         for place in range(len(own) if isinstance(own, list) else 1):
@@ -170,12 +171,12 @@ def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
     if not own:
         raise InputError("'sentences' is empty")
     image_id, annotation = field(ref, "image_id", int), field(ref, "ann_id", int)
-    picture, size = instances.picture(image_id)
+    image, size = instances.image(image_id)
     return Sample(
         id=f"{field(ref, 'ref_id', int)}-{field(own[place], 'sent_id', int)}",
         query=text(own[place], "sent"),
-        image=picture,
+        image=image,
         truth=instances.masks([annotation], image_id, size),
         tags={"split": split},
-        about={"image": picture.name},
+        about={"image": image.name},
     )

@@ -1,8 +1,8 @@
-"""SA-Co Gold and Silver: noun phrases, each with every instance in the picture, or with none.
+"""SA-Co Gold and Silver: noun phrases, each with every instance in the image, or with none.
 
 Paper: SAM 3 (arXiv 2511.16719). One file for each subset and, in Gold, for each of three
 annotators, such as `gold_wiki_common_merged_a_release_test.json`: COCO's format, an "image" being
-a pair of picture and phrase, boxes relative to the picture's size::
+a pair of image and phrase, boxes relative to the image's size::
 
     {"images": [{"id": 10000000, "text_input": "chili", "width": 600, "height": 600,
                  "file_name": "1/1001/metaclip_1_1001_c122868928880ae52b33fae1.jpeg",
@@ -14,10 +14,10 @@ a pair of picture and phrase, boxes relative to the picture's size::
 
 A pair that an annotator marked as not exhaustive is left out, as the authors do.
 
-The authors' evaluator drops predictions with a score below 0.5, since a detector gives a score to
-everything. An agent answers with the masks that it chose, some of them found at a lower threshold
-on purpose, so every answered mask counts: in the predictions for that evaluator such a mask has the
-score 0.5, and its own beside it as `raw_score`.
+The authors' evaluator drops predictions with a score below 0.5, because a detector scores every
+candidate. An agent answers with the masks that it chose, some of them found at a lower threshold:
+every answered mask counts. In the predictions for that evaluator its score is at least 0.5, and its
+own score is `raw_score`.
 """
 
 import re
@@ -40,7 +40,7 @@ from sam3_agent.evals.metrics import (
     ConceptSample,
     Tally,
     averaged,
-    best,
+    best_annotator,
     concept_tally,
     local_f1,
 )
@@ -51,13 +51,13 @@ from sam3_agent.rle import RLE
 SOURCES = {
     "gold": (
         "get the annotations from huggingface.co/datasets/facebook/SACo-Gold or "
-        "universe.roboflow.com/sa-co-gold (SAM License; the pictures are MetaCLIP's and SA-1B's), "
-        "and pass the folder that holds them and the pictures"
+        "universe.roboflow.com/sa-co-gold (SAM License; the images are MetaCLIP's and SA-1B's), "
+        "and pass the folder that holds them and the images"
     ),
     "silver": (
         "get the annotations from huggingface.co/datasets/facebook/SACo-Silver or "
-        "universe.roboflow.com/sa-co-silver (the pictures of ten datasets with licences of their "
-        "own), and pass the folder that holds them and the pictures"
+        "universe.roboflow.com/sa-co-silver (images of ten datasets, each with its own licence), "
+        "and pass the folder that holds them and the images"
     ),
 }
 NAMES = {
@@ -73,7 +73,7 @@ NOTE = (
 def read(
     data: Path | None = None, split: str | None = None, *, part: str = "gold"
 ) -> ScoredBenchmark:
-    """Gold or Silver: all subsets, or the one named by `split` (such as wiki_common)."""
+    """Reads Gold or Silver: all subsets, or the one named by `split` (such as wiki_common)."""
     require("scipy", purpose="the metric of concepts")
     name = f"saco-{part}"
     root = folder(data, name, SOURCES[part])
@@ -85,12 +85,12 @@ def read(
         raise InputError(f"{name}: no {part}_<subset>_merged_... .json in {root}. {SOURCES[part]}")
     if split is not None and split not in subsets:
         raise InputError(f"{name}: {root} has no {split!r}, only {', '.join(subsets)}")
-    pictures = _Pictures(root)
+    images = _ImageFolders(root)
     samples, problems = collect(
         record
         for subset, paths in subsets.items()
         if split in (None, subset)
-        for record in _samples(subset, paths, pictures)
+        for record in _samples(subset, paths, images)
     )
     whole = Dataset(name, split)
     return ScoredBenchmark(name, samples, problems, tally, score, NOTE, whole, predictions)
@@ -100,29 +100,29 @@ read_silver = partial(read, part="silver")
 
 
 def tally(rows: Sequence[Row]) -> Tally:
-    """cgf1, pmf1 and il_mcc, the unweighted mean over the subsets."""
+    """Tallies cgf1, pmf1 and il_mcc, averaged unweighted over the subsets."""
     samples = concept_tally(concept(row) for row in rows)
     return averaged(samples, [row.tags["split"] for row in rows])
 
 
 def score(row: Row) -> float:
-    """The pair's own F1 over all IoU thresholds; 1 when rightly nothing was found."""
+    """Returns the pair's own F1 over all IoU thresholds; 1 for a right empty prediction."""
     sample = concept(row)
     return float(local_f1(sample).mean()) if sum(sample.iou.shape) else 1.0
 
 
 def concept(row: Row) -> ConceptSample:
-    """The row against the annotator with whom it agrees best."""
+    """Compares the row with the annotator with whom it agrees best."""
     assert row.truth is not None
     size = row.truth.size
     truths = [row.truth, *(_unpacked(rles, size) for rles in row.about.get("others", ()))]
-    return best([ConceptSample(row.pred.overlap(truth)) for truth in truths])
+    return best_annotator([ConceptSample(row.pred.overlap(truth)) for truth in truths])
 
 
 def predictions(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """What the authors' evaluator reads, a file for each subset; boxes relative, as in the truth.
+    """Makes the predictions file of each subset for the authors' evaluator; boxes are relative.
 
-    A chosen mask has at least the score from which on that evaluator counts it.
+    A mask has at least the score from which that evaluator counts it.
     """
     out: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -151,8 +151,8 @@ def _unpacked(rles: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks
     )
 
 
-class _Pictures:
-    """Where pictures may lie: the folder, and folders in it whose names tell of images."""
+class _ImageFolders:
+    """The folders to search for images: the root, those in it, and "image" folders in these."""
 
     def __init__(self, root: Path) -> None:
         below = [path for path in sorted([*root.glob("*"), *root.glob("*/*")]) if path.is_dir()]
@@ -171,9 +171,9 @@ class _Pictures:
 
 @dataclass(frozen=True, eq=False)
 class _Annotator:
-    """One file: its pairs, and the annotations of each; crowds and unknown categories are left out.
+    """One file: its pairs with their annotations, without crowds and unknown categories.
 
-    category: the first one; the pair identifies the phrase, so that any category will do.
+    category: the first one; the pair identifies the phrase, so any category is right.
     """
 
     pairs: Mapping[Any, Any]
@@ -215,28 +215,28 @@ def _annotator(path: Path) -> _Annotator:
 
 
 def _samples(
-    subset: str, paths: Sequence[Path], pictures: _Pictures
+    subset: str, paths: Sequence[Path], images: _ImageFolders
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
     annotators = [_annotator(path) for path in paths]
     for pair, record in annotators[0].pairs.items():
         if all(annotator.complete(pair) for annotator in annotators):
             where = f"{paths[0]} image {pair}"
-            yield where, partial(_sample, subset, pair, record, annotators, pictures)
+            yield where, partial(_sample, subset, pair, record, annotators, images)
 
 
 def _sample(
-    subset: str, pair: Any, record: Any, annotators: Sequence[_Annotator], pictures: _Pictures
+    subset: str, pair: Any, record: Any, annotators: Sequence[_Annotator], images: _ImageFolders
 ) -> Sample:
     size = field(record, "height", int), field(record, "width", int)
-    picture = pictures.find(field(record, "file_name", str))
-    check_size(picture, size, pictures.size(picture))
+    image = images.find(field(record, "file_name", str))
+    check_size(image, size, images.size(image))
     if any(pair not in annotator.pairs for annotator in annotators):
         raise InputError("an annotator's file lacks it")
     truth, *others = (masks_of(annotator.rles(pair, size), size) for annotator in annotators)
     return Sample(
         id=f"{subset}-{pair}",
         query=text(record, "text_input"),
-        image=picture,
+        image=image,
         truth=truth,
         tags={"split": subset, "kind": "positive" if len(truth) else "negative"},
         about={

@@ -1,4 +1,4 @@
-"""Tables: rows of parquet files as Hugging Face datasets have them, pictures read when asked."""
+"""Tables: rows of parquet files of Hugging Face datasets; images are read when asked."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ ROWS_AT_ONCE = 16
 
 @dataclass(frozen=True, eq=False)
 class TableRow:
-    """One row: its columns but the picture, and where it stands.
+    """One row: its columns except the image, and its place in the file.
 
-    has_image: whether it holds a picture; None where the table has no column of them.
+    has_image: whether it holds an image; None where the table has no column of images.
     """
 
     path: Path
@@ -33,20 +33,20 @@ class TableRow:
 
     @property
     def where(self) -> str:
-        """File and row."""
+        """Names file and row."""
         return f"{self.path} row {self.number}"
 
     def get(self, name: str) -> Any:
-        """A column as a Python value; None where there is none."""
+        """Returns a column as a Python value; None where it is missing or null."""
         value = self.columns.get(name)
         return None if value is None else value.as_py()
 
     def number_of(self, name: str) -> int:
-        """A column that must be a whole number."""
+        """Returns a column that must be a whole number."""
         return field({name: self.get(name)}, name, int)
 
     def mask(self, name: str, size: tuple[int, int]) -> BoolArray:
-        """A column of lists of bools as (H, W), without making a Python object of each pixel."""
+        """Returns a column of lists of bools as (H, W), without a Python object for each pixel."""
         lines: Any = getattr(self.columns[name], "values", None)
         if not hasattr(lines, "flatten"):
             raise InputError(f"{name!r} is missing, or is no list of lists")
@@ -60,12 +60,12 @@ class TableRow:
 
     @property
     def image(self) -> "partial[Pixels]":
-        """What reads the picture out of the table."""
-        return partial(_picture, self.path, self.number)
+        """Returns a function that reads the image."""
+        return partial(_read_image, self.path, self.number)
 
 
 def find_tables(root: Path, split: str | None) -> list[Path]:
-    """The parquet files of a dataset's folder (or a file), of one split if it is named."""
+    """Finds the parquet files of a dataset's folder (or a file), of one split if it is named."""
     if root.is_file():
         return [root] if root.suffix == ".parquet" else []
     tables = sorted([*root.glob("*.parquet"), *root.glob("data/*.parquet")])
@@ -79,7 +79,7 @@ def find_tables(root: Path, split: str | None) -> list[Path]:
 
 
 def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> Iterator[TableRow]:
-    """The rows of the tables; InputError for a file that is none or lacks a needed column."""
+    """Yields the rows of the tables; InputError for other files and for missing columns."""
     for path in tables:
         table = _open(path)
         names = set(table.schema_arrow.names)
@@ -89,17 +89,17 @@ def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> It
             raise InputError(f"{path} is empty")
         number = 0
         columns = sorted(names - {"image"})
-        pictured = _pictured(table) if "image" in names else None
+        with_image = _has_image(table) if "image" in names else None
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
             for place in range(batch.num_rows):
                 row = {name: batch.column(name)[place] for name in columns}
-                has_image = None if pictured is None else bool(pictured[number])
+                has_image = None if with_image is None else bool(with_image[number])
                 yield TableRow(path, number, row, has_image)
                 number += 1
 
 
-def _pictured(table: Any) -> BoolArray:
-    """(N,) whether each row holds the bytes of a picture; read only where some do not."""
+def _has_image(table: Any) -> BoolArray:
+    """Returns (N,) whether each row holds image bytes; from statistics where there are any."""
     from pyarrow import compute
 
     parts = []
@@ -118,7 +118,7 @@ def _pictured(table: Any) -> BoolArray:
     return np.concatenate([np.zeros(0, np.bool_), *parts])
 
 
-def _picture(path: Path, number: int) -> Pixels:
+def _read_image(path: Path, number: int) -> Pixels:
     table = _open(path)
     first = 0
     for group in range(table.num_row_groups):
@@ -128,10 +128,10 @@ def _picture(path: Path, number: int) -> Pixels:
             value = cell.as_py()
             raw = value.get("bytes") if isinstance(value, dict) else value
             if not isinstance(raw, bytes):
-                raise InputError(f"{path} row {number}: it holds no picture")
-            with Image.open(io.BytesIO(raw)) as picture:
-                # unturned, as those who painted the masks of these tables read it
-                return load_image(np.asarray(picture.convert("RGB")))
+                raise InputError(f"{path} row {number}: it holds no image")
+            with Image.open(io.BytesIO(raw)) as image:
+                # without EXIF rotation, as the authors of these masks read it
+                return load_image(np.asarray(image.convert("RGB")))
         first += rows
     raise InputError(f"{path} has no row {number}")
 

@@ -45,7 +45,7 @@ from sam3_agent.evals.metrics.referring_metrics import (
 from sam3_agent.evals.metrics.saco_metrics import (
     LEAST_SCORE,
     ConceptSample,
-    best,
+    best_annotator,
     cgf1,
     concept_tally,
     local_f1,
@@ -65,7 +65,7 @@ __all__ = [
     "TargetOverlap",
     "average_precisions",
     "averaged",
-    "best",
+    "best_annotator",
     "box_f1",
     "box_iou",
     "cgf1",

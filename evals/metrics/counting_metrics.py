@@ -8,16 +8,16 @@ from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original, rati
 
 
 def counting(samples: Iterable[tuple[int, int]]) -> dict[str, float]:
-    """How right counts are; a sample is (pred, truth).
+    """Computes how exact counts are; a sample is (pred, truth).
 
-    accuracy: the share that is exact (0..1), and within_1 the share off by at most one; mae and
-    rmse: the mean absolute and root mean square error, in things.
+    accuracy: the share of exact counts (0..1); within_1: of those off by at most one; mae and rmse:
+    mean absolute and root mean square error, in objects.
     """
     return as_original(counting_tally(samples).value())
 
 
 def counting_tally(samples: Iterable[tuple[int, int]]) -> Tally:
-    """The same as a tally."""
+    """Tallies what `counting` computes."""
     errors = np.array([pred - truth for pred, truth in samples], np.float64)
     sizes = np.abs(errors)
     columns = np.stack([sizes == 0, sizes <= 1, sizes, errors**2, np.ones_like(errors)], axis=1)

@@ -26,10 +26,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class DescribedPair:
-    """One text asked of one image.
+    """One text and one image.
 
-    kind: a category's name or a free-form description. words: how many the text has.
-    truth: (T, 4) boxes x y w h; crowd: (T,) bool, those that count for nothing when missed.
+    kind: a category's name or a free-form description. words: the number of words of the text.
+    truth: (T, 4) boxes x y w h; crowd: (T,) bool, boxes that are not scored when missed.
     pred: (P, 4) boxes x y w h in the same unit; scores: (P,).
     """
 
@@ -54,7 +54,9 @@ GROUPS: dict[str, Callable[[DescribedPair], bool]] = {
 def omnilabel(
     truth: Path | str | Mapping[str, Any], predictions: Path | str | Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
-    """The 13 values of omnilabeltools (0..1, -1 for a group without truth), from its two formats.
+    """Computes the 13 values of omnilabeltools (0..1, -1 for a group without truth).
+
+    Both arguments are in its formats, or paths of such JSON files.
 
     truth: {"images", "descriptions", "annotations"}. predictions: [{"image_id", "bbox" [x, y, w,
     h], "description_ids", "scores"}]. See `average_precisions` for the names.
@@ -72,15 +74,15 @@ def omnilabel(
 
 
 def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
-    """OmniLabel's metrics over pairs, in the order of the images' ids.
+    """Computes OmniLabel's metrics over pairs, in the order of the images' ids.
 
     `AP` (harmonic mean), `AP-<group>` over IoU .50:.05:.95, `AP50-` and `AP75-` for one IoU, `AR-`
-    the mean of the recalls; groups: categ, descr, descr-pos (descriptions that mean something in
-    their image), descr-S, -M, -L (up to 3, 4 to 8, and more words).
+    the mean recall; groups: categ, descr, descr-pos (descriptions with a target in their image),
+    descr-S, -M, -L (up to 3, 4 to 8, and more words).
     """
-    asked = [pair for pair in pairs if len(pair.truth) or len(pair.pred)]
-    matches = [_match(pair) for pair in asked]
-    curves = {name: _curve(_rank(asked, matches, name)) for name in GROUPS}
+    scored = [pair for pair in pairs if len(pair.truth) or len(pair.pred)]
+    matches = [_match(pair) for pair in scored]
+    curves = {name: _curve(_rank(scored, matches, name)) for name in GROUPS}
     categ, descr = curves["categ"], curves["descr"]
     return {
         "AP": _harmonic_mean(categ, descr),
@@ -97,10 +99,10 @@ def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
 def precision_intervals(
     pairs: Sequence[DescribedPair], images: Sequence[Hashable], resamples: int = 200, seed: int = 0
 ) -> dict[str, Interval]:
-    """Bootstrap 95 % intervals of AP and of AP-categ, -descr and -descr-pos; whole images drawn.
+    """Computes bootstrap 95 % intervals of AP, AP-categ, -descr and -descr-pos over whole images.
 
     images: (N,) the image of each pair. An average precision is no function of sums over samples,
-    so every resample is a new curve; hence fewer of them.
+    so every resample needs a new curve; hence fewer resamples.
     """
     places = {image: place for place, image in enumerate(dict.fromkeys(images))}
     kept = [
@@ -108,9 +110,9 @@ def precision_intervals(
         for pair, image in zip(pairs, images, strict=True)
         if len(pair.truth) or len(pair.pred)
     ]
-    asked = [pair for pair, _ in kept]
-    matches = [_match(pair) for pair in asked]
-    ranked = {name: _rank(asked, matches, name) for name in ("categ", "descr", "descr-pos")}
+    scored = [pair for pair, _ in kept]
+    matches = [_match(pair) for pair in scored]
+    ranked = {name: _rank(scored, matches, name) for name in ("categ", "descr", "descr-pos")}
     owner = np.array([place for _, place in kept], int)
     drawn: dict[str, list[float]] = {}
     for weights in draws(len(places), resamples, seed):
@@ -118,27 +120,30 @@ def precision_intervals(
         values = {f"AP-{name}": float(curve.precision.mean()) for name, curve in curves.items()}
         values["AP"] = _harmonic_mean(curves["categ"], curves["descr"])
         for name, value in values.items():
-            if value >= 0:  # a draw without a truth has no precision
+            if value >= 0:  # a resample without a truth has no precision
                 drawn.setdefault(name, []).append(value)
     return {name: interval(values) for name, values in drawn.items()}
 
 
 def box_f1(pair: DescribedPair) -> float:
-    """F1 of one pair's boxes at IoU 0.5 (0..1); 1 where nothing is and nothing was found."""
+    """Computes the F1 of one pair's boxes at IoU 0.5 (0..1); 1 where truth and pred are empty."""
     match = _match(pair)
     right = int((match.matched & ~match.ignored)[0].sum())
     found = int((~match.ignored)[0].sum())
-    return 2 * right / (found + match.there) if found + match.there else 1.0
+    return 2 * right / (found + match.truths) if found + match.truths else 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """Of the P best predictions of a pair: (10, P) matched and ignored, (P,) scores."""
+    """The P best predictions of a pair: (10, P) matched and ignored by IoU threshold, (P,) scores.
+
+    truths: the number of truths that are scored.
+    """
 
     matched: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     scores: Floats
-    there: int
+    truths: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +152,14 @@ class _Curve:
 
     precision: Floats
     recall: Floats
-    there: float
+    truths: float
 
 
 def _match(pair: DescribedPair) -> _Match:
-    """Greedy matching as in COCO: by falling score, each to the truth that it overlaps most.
+    """Matches greedily as COCO does: by descending score, each to the truth that it overlaps most.
 
-    A truth that counts is taken before a crowd, and only once; a crowd takes any number, and what
-    it takes is ignored.
+    A scored truth is preferred to a crowd, and matched once; a crowd matches any number, and what
+    it matches is ignored.
     """
     order = np.argsort(-pair.scores, kind="mergesort")[:MOST_DETECTIONS]
     counting_first = np.argsort(pair.crowd, kind="mergesort")
@@ -179,7 +184,7 @@ def _target(
     crowd: npt.NDArray[np.bool_],
     threshold: float,
 ) -> int | None:
-    """The truth to which a prediction with these overlaps goes; of equals the last."""
+    """Returns the truth that a prediction with these overlaps matches; of equal ones the last."""
     reach = overlaps >= min(threshold, 1 - 1e-10)
     for open_ones in (reach & ~taken & ~crowd, reach & crowd):
         if open_ones.any():
@@ -190,42 +195,42 @@ def _target(
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """The predictions of a group by falling score: (10, D), and their pairs (D,) of the N asked."""
+    """The D predictions of a group by descending score: (10, D), and the pair (D,) of each."""
 
     matched: npt.NDArray[np.bool_]
     ignored: npt.NDArray[np.bool_]
     owner: npt.NDArray[np.int64]
-    there: Floats
+    truths: Floats
 
 
 def _rank(pairs: Sequence[DescribedPair], matches: Sequence[_Match], group: str) -> _Ranked:
     chosen = [place for place, pair in enumerate(pairs) if GROUPS[group](pair)]
-    there = np.zeros(len(pairs))
-    there[chosen] = [matches[place].there for place in chosen]
+    truths = np.zeros(len(pairs))
+    truths[chosen] = [matches[place].truths for place in chosen]
     if not chosen:
         none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
-        return _Ranked(none, none, np.zeros(0, np.int64), there)
+        return _Ranked(none, none, np.zeros(0, np.int64), truths)
     own = [matches[place] for place in chosen]
     order = np.argsort(-np.concatenate([match.scores for match in own]), kind="mergesort")
     return _Ranked(
         np.concatenate([match.matched for match in own], axis=1)[:, order],
         np.concatenate([match.ignored for match in own], axis=1)[:, order],
         np.repeat(chosen, [len(match.scores) for match in own])[order],
-        there,
+        truths,
     )
 
 
 def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
-    """The curve when pair n was asked weights[n] times, once by default."""
-    there = float(ranked.there.sum() if weights is None else ranked.there @ weights)
+    """Computes the precision-recall curve when pair n counts weights[n] times, once by default."""
+    truths = float(ranked.truths.sum() if weights is None else ranked.truths @ weights)
     precision = np.full((len(IOU_THRESHOLDS), len(RECALLS)), -1.0)
     recall = np.full(len(IOU_THRESHOLDS), -1.0)
-    if not there:
-        return _Curve(precision, recall, there)
+    if not truths:
+        return _Curve(precision, recall, truths)
     times = 1.0 if weights is None else weights[ranked.owner]
     right = np.cumsum((ranked.matched & ~ranked.ignored) * times, axis=1)
     wrong = np.cumsum((~ranked.matched & ~ranked.ignored) * times, axis=1)
-    recalls = right / there
+    recalls = right / truths
     precisions = right / (wrong + right + np.spacing(1))
     envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
     padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
@@ -233,11 +238,11 @@ def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
         places = np.searchsorted(recalls[level], RECALLS, side="left")
         precision[level] = padded[level, places]
         recall[level] = recalls[level, -1] if recalls.shape[1] else 0.0
-    return _Curve(precision, recall, there)
+    return _Curve(precision, recall, truths)
 
 
 def _harmonic_mean(categ: _Curve, descr: _Curve) -> float:
-    if not (categ.there and descr.there):
+    if not (categ.truths and descr.truths):
         return -1.0
     means = float(categ.precision.mean()), float(descr.precision.mean())
     return 2 * means[0] * means[1] / (means[0] + means[1] + 1e-5)

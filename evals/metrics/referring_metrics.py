@@ -1,4 +1,4 @@
-"""Metrics of questions that mean one region: ReasonSeg, RefCOCO, gRefCOCO."""
+"""Metrics of referring segmentation, on unions of masks: ReasonSeg, RefCOCO, gRefCOCO."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,9 +17,9 @@ def reasonseg(
     samples: Iterable[tuple[BoolArray, BoolArray, BoolArray | None]],
     protocol: ReasonSegProtocol = "lisa",
 ) -> dict[str, float]:
-    """gIoU (mean of the IoUs) and cIoU (sum of intersections over sum of unions), both 0..1.
+    """Computes gIoU (mean IoU) and cIoU (sum of intersections over sum of unions), both 0..1.
 
-    A sample is (pred, truth, ignore or None), each (H, W) bool; they are taken one at a time. The
+    A sample is (pred, truth, ignore or None), each (H, W) bool; they are read one at a time. The
     literature has two protocols: `lisa` leaves ignored pixels out and counts an empty union as IoU
     1 (LISA, arXiv 2308.00692); `segzero`, the line of Seg-Zero, counts ignored pixels as target
     and an empty union as IoU 0, as VisionReasoner (arXiv 2505.12081) does. Seg-Zero's own code
@@ -30,7 +30,7 @@ def reasonseg(
 
 
 def reasonseg_tally(overlaps: Sequence[Overlap], protocol: ReasonSegProtocol = "lisa") -> Tally:
-    """The same from the overlaps under that protocol."""
+    """Tallies the overlaps under that protocol."""
     empty = 1.0 if protocol == "lisa" else 0.0
     return Tally(
         _columns([(overlap.iou(empty), *overlap, 1) for overlap in overlaps], 4),
@@ -39,17 +39,17 @@ def reasonseg_tally(overlaps: Sequence[Overlap], protocol: ReasonSegProtocol = "
 
 
 def refcoco(samples: Iterable[tuple[BoolArray, BoolArray]]) -> dict[str, float]:
-    """RefCOCO's cIoU (called oIoU too), mIoU and the share of samples with IoU >= X, all 0..1.
+    """Computes RefCOCO's cIoU (or oIoU), mIoU and the share of samples with IoU >= X, all 0..1.
 
-    A sample is (pred, truth), each (H, W) bool. As LAVT (arXiv 2112.02244) and those after it: an
-    empty union has IoU 0.
+    A sample is (pred, truth), each (H, W) bool. An empty union has IoU 0, as in LAVT (arXiv
+    2112.02244) and later work.
     """
     overlaps = [pixel_overlap(pred, truth) for pred, truth in samples]
     return as_original(refcoco_tally(overlaps).value())
 
 
 def refcoco_tally(overlaps: Sequence[Overlap]) -> Tally:
-    """The same from the overlaps."""
+    """Tallies the overlaps."""
 
     def finish(sums: Columns) -> dict[str, float]:
         return {
@@ -69,7 +69,7 @@ def refcoco_tally(overlaps: Sequence[Overlap]) -> Tally:
 
 
 class TargetOverlap(NamedTuple):
-    """An overlap, and whether the answer and the truth say that there is no target."""
+    """An overlap, and whether prediction and truth are "no target"."""
 
     overlap: Overlap
     pred_is_no_target: bool
@@ -77,13 +77,13 @@ class TargetOverlap(NamedTuple):
 
 
 def grefcoco(samples: Iterable[tuple[BoolArray, BoolArray, bool, bool]]) -> dict[str, float]:
-    """gRefCOCO's metrics as the evaluator of ReLA (arXiv 2306.00968) has them, all 0..1.
+    """Computes gRefCOCO's metrics as the evaluator of ReLA (arXiv 2306.00968), all 0..1.
 
     A sample is (pred, truth, pred_is_no_target, truth_is_no_target). A right "no target" has IoU 1
-    and adds nothing to cIoU; a missed one has IoU 0 and adds its union; a false one shares nothing,
-    whatever its mask. n_acc and t_acc: the share of samples without and with a target that were
-    seen as such, both 0 where no sample is without; pr@X over the samples with a target. Where the
-    original divides by zero, this has 0.
+    and adds nothing to cIoU; a missed one has IoU 0 and adds its union; a false one has an
+    empty intersection, whatever its mask. n_acc and t_acc: the accuracy on samples without and with
+    a target, both 0 where every sample has one; pr@X over the samples with a target. 0 where the
+    original divides by zero.
     """
     overlaps = [
         TargetOverlap(pixel_overlap(pred, truth), bool(pred_none), bool(truth_none))
@@ -97,7 +97,7 @@ def grefcoco(samples: Iterable[tuple[BoolArray, BoolArray, bool, bool]]) -> dict
 
 
 def grefcoco_tally(overlaps: Sequence[TargetOverlap]) -> Tally:
-    """The same from the overlaps; t_acc also where no sample is without a target."""
+    """Tallies the overlaps; t_acc is defined also where every sample has a target."""
 
     def finish(sums: Columns) -> dict[str, float]:
         iou, intersection, union, count, absent, right_absent, present, right_present = sums[:8]

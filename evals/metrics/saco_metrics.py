@@ -1,4 +1,4 @@
-"""SA-Co's metrics (arXiv 2511.16719, section 3): how well concepts are found and refused."""
+"""SA-Co's metrics (arXiv 2511.16719, section 3) of open-vocabulary concept segmentation."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -19,11 +19,11 @@ from sam3_agent.rle import RLE
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_SCORE = 0.5
-"""Predictions with a lower score are dropped."""
+"""The evaluator drops predictions with a lower score."""
 
 Kind = Literal["segm", "bbox"]
 
-# what the original adds to its denominators, of instances and of images
+# added to the denominators of instances and of images, as in the original
 INSTANCE_EPSILON = 1e-4
 IMAGE_EPSILON = 1e-6
 
@@ -36,7 +36,7 @@ class ConceptSample:
 
 
 def cgf1(samples: Iterable[ConceptSample]) -> dict[str, float]:
-    """SA-Co's classification-gated F1, cgf1 = 100 x pmf1 x il_mcc.
+    """Computes SA-Co's classification-gated F1, cgf1 = 100 x pmf1 x il_mcc.
 
     pmf1: micro F1 over the pairs with at least one truth, after optimal matching, averaged over IoU
     .50:.05:.95. il_mcc: Matthews correlation of image-level presence (any prediction against any
@@ -46,7 +46,7 @@ def cgf1(samples: Iterable[ConceptSample]) -> dict[str, float]:
 
 
 def concept_tally(samples: Iterable[ConceptSample]) -> Tally:
-    """The same as a tally; pmf1 needs pairs with a truth, il_mcc also some without."""
+    """Tallies what `cgf1` computes; pmf1 needs pairs with a truth, il_mcc also some without."""
 
     def finish(sums: Columns) -> dict[str, float]:
         out = _metrics(sums)
@@ -61,13 +61,13 @@ def concept_tally(samples: Iterable[ConceptSample]) -> Tally:
 def saco(
     truth_paths: Path | str | Sequence[Path | str], pred_path: Path | str, kind: Kind = "segm"
 ) -> dict[str, float]:
-    """All that the SA-Co evaluator reports on COCO-style files, under its own names (0..1).
+    """Computes all values of the SA-Co evaluator on COCO-style files, by its names (0..1).
 
-    truth_paths: one file for each annotator; the one that agrees best counts, pair by pair.
+    truth_paths: one file for each annotator; pair by pair, the one that agrees best is scored.
     kind: `segm` compares masks; `bbox` compares boxes in the unit that both files have.
 
-    As in the original, pairs that any annotator left incomplete are out, predictions of other
-    images than those of the pairs are not looked at, crowd truths and predictions of an unknown
+    As in the original, pairs that any annotator left incomplete are left out, predictions of other
+    images than those of the pairs are not read, crowd truths and predictions of an unknown
     category are dropped, and positive_macro_F1 is -1 when nothing was predicted for any pair with
     a truth. Raises InputError for files that are not of this kind.
     """
@@ -79,7 +79,7 @@ def saco(
     pairs = [pair for pair in annotators[0].pairs if pair not in left_out]
     predictions = _predictions(Path(pred_path), set(pairs), kind)
     samples = [
-        best([one.sample(pair, predictions.get(pair, ()), kind) for one in annotators])
+        best_annotator([one.sample(pair, predictions.get(pair, ()), kind) for one in annotators])
         for pair in pairs
     ]
     out = _metrics(_columns(samples).sum(axis=0))
@@ -94,24 +94,24 @@ def saco(
 
 
 def local_f1(sample: ConceptSample) -> Columns:
-    """(10,) F1 of one pair at each IoU threshold; meaningless where nothing is or was found."""
-    found, there = sample.iou.shape
-    return _f1(_matched(sample), found, there)
+    """Computes the (10,) F1 of one pair by IoU threshold; undefined where either side is empty."""
+    predictions, truths = sample.iou.shape
+    return _f1(_matched(sample), predictions, truths)
 
 
-def best(annotators: Sequence[ConceptSample]) -> ConceptSample:
-    """The pair as the annotator sees it with whom the predictions agree best."""
+def best_annotator(annotators: Sequence[ConceptSample]) -> ConceptSample:
+    """Selects the pair of the annotator with whom the predictions agree best."""
     chosen = annotators[0]
     for other in annotators[1:]:
         if not sum(other.iou.shape):
-            chosen = other  # nothing there, nothing found: perfect
+            chosen = other  # no truth and no prediction: perfect
         elif sum(chosen.iou.shape) and local_f1(other).mean() > local_f1(chosen).mean():
             chosen = other
     return chosen
 
 
 def _matched(sample: ConceptSample) -> Columns:
-    """(10,) pairs of the optimal matching that reach each IoU threshold."""
+    """Counts the pairs of the optimal matching that reach each IoU threshold: (10,)."""
     require("scipy", purpose="the metric of concepts")
     from scipy.optimize import linear_sum_assignment
 
@@ -122,47 +122,54 @@ def _matched(sample: ConceptSample) -> Columns:
     return matched
 
 
-def _f1(matched: Columns, found: float, there: float) -> Columns:
-    precision = matched / (found + INSTANCE_EPSILON)
-    recall = matched / (there + INSTANCE_EPSILON)
+def _f1(matched: Columns, predictions: float, truths: float) -> Columns:
+    precision = matched / (predictions + INSTANCE_EPSILON)
+    recall = matched / (truths + INSTANCE_EPSILON)
     f1: Columns = 2 * precision * recall / (precision + recall + INSTANCE_EPSILON)
     return f1
 
 
 def _columns(samples: Iterable[ConceptSample]) -> Columns:
-    """(N, 27): matched (10), F1 where something is there and found (10), found, there, found where
-    something is there, and the image-level tp, fp, tn, fn.
+    """Makes the (N, 27) columns of the tally.
+
+    Matched (10), F1 where there are truths and predictions (10), predictions, truths, predictions
+    where there are truths, and the image-level tp, fp, tn, fn.
     """
     rows = []
     for sample in samples:
-        found, there = sample.iou.shape
+        predictions, truths = sample.iou.shape
         matched = _matched(sample)
-        both = found > 0 and there > 0
-        local = _f1(matched, found, there) if both else np.zeros(len(IOU_THRESHOLDS))
-        presence = (both, found and not there, not found and not there, there and not found)
-        counts = [found, there, found if there else 0, *(bool(one) for one in presence)]
+        found, present = predictions > 0, truths > 0
+        tp, fp, tn, fn = (
+            found and present,
+            found > present,
+            not found and not present,
+            present > found,
+        )
+        local = _f1(matched, predictions, truths) if tp else np.zeros(len(IOU_THRESHOLDS))
+        counts = [predictions, truths, predictions if present else 0, tp, fp, tn, fn]
         rows.append(np.concatenate([matched, local, counts]))
     return np.array(rows, np.float64).reshape(-1, 2 * len(IOU_THRESHOLDS) + 7)
 
 
 def _metrics(sums: Columns) -> dict[str, npt.NDArray[np.float64]]:
-    """Each metric by its original name: (10,) by IoU threshold, or () on the level of images."""
+    """Computes each metric by its original name: (10,) by IoU threshold, or () by image."""
     matched, local = sums[:10], sums[10:20]
-    found, there, found_where_there, tp, fp, tn, fn = sums[20:]
-    precision = matched / (found + INSTANCE_EPSILON)
-    recall = matched / (there + INSTANCE_EPSILON)
+    predictions, truths, positive_predictions, tp, fp, tn, fn = sums[20:]
+    precision = matched / (predictions + INSTANCE_EPSILON)
+    recall = matched / (truths + INSTANCE_EPSILON)
     il_precision, il_recall = tp / (tp + fp + IMAGE_EPSILON), tp / (tp + fn + IMAGE_EPSILON)
     spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     il_mcc = (tp * tn - fp * fn) / (spread + IMAGE_EPSILON)
-    micro_f1 = _f1(matched, found_where_there, there)
+    micro_f1 = _f1(matched, positive_predictions, truths)
     return {
         "cgF1": micro_f1 * il_mcc,
         "precision": precision,
         "recall": recall,
-        "F1": _f1(matched, found, there),
+        "F1": _f1(matched, predictions, truths),
         "positive_macro_F1": local / tp if tp else np.full(len(IOU_THRESHOLDS), -1.0),
         "positive_micro_F1": micro_f1,
-        "positive_micro_precision": matched / (found_where_there + INSTANCE_EPSILON),
+        "positive_micro_precision": matched / (positive_predictions + INSTANCE_EPSILON),
         "IL_precision": np.asarray(il_precision),
         "IL_recall": np.asarray(il_recall),
         "IL_F1": np.asarray(
@@ -174,7 +181,7 @@ def _metrics(sums: Columns) -> dict[str, npt.NDArray[np.float64]]:
 
 
 class _Annotations:
-    """One annotator's file: its (image, phrase) pairs and their truths."""
+    """One annotator's file: its (image, phrase) pairs with their truths."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -214,7 +221,7 @@ class _Annotations:
 
 
 def _predictions(path: Path, pairs: Set[Any], kind: Kind) -> dict[Any, list[Mapping[str, Any]]]:
-    """The predictions with score >= 0.5 of each of these pairs; others are not even checked."""
+    """Reads the predictions with score >= 0.5 of these pairs; others are not checked."""
     content = read_json(path)
     if not isinstance(content, list):
         raise InputError(f"{path}: predictions must be a list")
@@ -235,7 +242,7 @@ def _image_of(one: Any) -> Any:
 
 
 def _score(one: Mapping[str, Any], kind: Kind) -> float:
-    """The score of a prediction that is whole."""
+    """Returns the score of a prediction after checking its fields."""
     if not {"category_id", "score"} <= set(one):
         raise InputError("category_id or score is missing")
     score = one["score"]
@@ -248,7 +255,7 @@ def _score(one: Mapping[str, Any], kind: Kind) -> float:
 
 
 def _box(one: Mapping[str, Any], size: tuple[int, int]) -> Sequence[float]:
-    """x y w h as the file has it, or else that of the mask, in pixels."""
+    """Returns x y w h as in the file, or else that of the mask, in pixels."""
     box = one.get("bbox") or coco.toBbox(_rle(one, size)).tolist()
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
         raise InputError(f"a box of image {one['image_id']!r} is {box}, and must be [x, y, w, h]")
@@ -260,7 +267,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _rle(one: Mapping[str, Any], size: tuple[int, int]) -> RLE:
-    """The mask of an annotation or prediction: polygons, plain or compressed RLE."""
+    """Reads the mask of an annotation or prediction: polygons, plain or compressed RLE."""
     try:
         return coco_mask(one.get("segmentation"), size)
     except InputError as error:
