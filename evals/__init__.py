@@ -1,1 +1,1 @@
-"""Benchmarks, metrics and synthetic scenes."""
+"""Evaluation: benchmarks, metrics, solvers, the runner, reports and synthetic data."""

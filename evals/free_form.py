@@ -1,13 +1,13 @@
-"""Free-form questions as people ask them: is the reply right, unable or confidently wrong?
+"""Evaluation on free-form questions: replies that are right, unable, or wrong.
 
-`python -m sam3_agent.evals.free_form` asks those of evals/demo/free_form.jsonl, which were written
-without a look at the offline planner, and prints the table that evals/LOG.md keeps. A line:
+`python -m sam3_agent.evals.free_form` asks the questions of evals/demo/free_form.jsonl, which were
+written without knowledge of the offline planner, and prints the table of evals/LOG.md. A line:
 
     {"id": "12", "image": "ducks.png", "question": "what colour is it?", "kind": "follow_up",
      "before": ["is there a backpack?"], "truth": {"marks": [[5]], "colors": ["blue"]}}
 
-`image` is a picture of the annotated set in the same folder; `scene`, a seed for `scenes.compose`,
-may stand in its place. `before` are the earlier questions of the chat. `truth` is a `Truth`.
+`image` is an image of the annotated set in the same folder; `scene`, a seed for `scenes.compose`,
+may replace it. `before` are the earlier questions of the chat. `truth` is a `Truth`.
 """
 
 import argparse
@@ -34,11 +34,11 @@ from sam3_agent.segmenter import vocabulary_of
 QUESTIONS = Path(__file__).resolve().parent / "demo" / "free_form.jsonl"
 
 SAME_IOU = 0.5
-"""A mask that overlaps a thing at least this much marks it."""
+"""The IoU from which a mask marks an object."""
 
 Verdict = Literal["right", "segmentation", "unable", "wrong"]
-"""right: masks and words are, or it is unable where only that is right. segmentation: wrong, but
-right with the true masks. unable: an honest refusal. wrong: stated as an answer, and is none."""
+"""right: masks and text are right, or `unable` is. segmentation: wrong, but right with the true
+masks. unable: a refusal. wrong: any other answer."""
 
 VERDICTS: tuple[Verdict, ...] = ("right", "segmentation", "unable", "wrong")
 
@@ -48,13 +48,13 @@ NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twe
 
 @dataclass(frozen=True)
 class Truth:
-    """What a fair person takes for a right reply; what is left out is not looked at.
+    """The accepted replies to a question; fields that are left out are not checked.
 
-    marks: the sets of things, as indexes into the scene's, that may be marked, any one of them.
-    no_target: the status must say that it is not there. count: a number that the text must have.
-    counts: word -> the number that it must come with. yes: yes or no. colors: the colours that the
-    text must name, and no other but those of the question. unable: the question cannot be answered
-    from these pictures. unable_ok: it can be, but nobody expects it of a small grammar.
+    marks: the accepted sets of marked objects, as indexes. no_target: the status must be that.
+    count: a number that the text must contain. counts: word -> the number that must stand with it.
+    yes: yes or no. colors: the colours that the text must name, with no others except those of the
+    question. unable: the question cannot be answered from the image. unable_ok: it can be, but a
+    small grammar may refuse it.
     """
 
     marks: Sequence[Sequence[int]] | None = None
@@ -81,7 +81,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Result:
-    """How the reply to a question was judged."""
+    """The verdict on the reply to a question; accepted: it is an acceptable `unable`."""
 
     id: str
     kind: str
@@ -93,7 +93,7 @@ class Result:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The questions of a file; raises ValueError, which names the line and what is wrong."""
+    """Reads the questions of a file; ValueError names the line and what is wrong."""
     pictures = cache(lambda: {one.file_name: one.scene for one in read_set(path.parent)})
     questions = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -111,13 +111,13 @@ def _question(record: dict[str, Any], scene: SyntheticScene) -> Question:
     if any(
         index not in range(len(scene.objects)) for marks in truth.marks or () for index in marks
     ):
-        raise ValueError(f"marks must be indexes of the {len(scene.objects)} things")
+        raise ValueError(f"marks must be indexes of the {len(scene.objects)} objects")
     before = tuple(record.get("before", ()))
     return Question(record["id"], record["kind"], scene, record["question"], before, truth)
 
 
 def evaluate(agent: Agent, questions: Sequence[Question]) -> Iterator[Result]:
-    """Ask every question in a chat of its own and judge the reply to the last one."""
+    """Asks every question in a chat of its own and judges the reply to the last one."""
     for one in questions:
         answer = _reply(agent, one)
         verdict = judge(answer, one)
@@ -137,7 +137,7 @@ def _reply(agent: Agent, one: Question) -> Answer:
 
 
 def _true_masks(agent: Agent, scene: SyntheticScene) -> FakeSegmenter:
-    """A segmenter that knows the words that the agent's does, and finds every thing of a scene."""
+    """Makes a segmenter with the agent's vocabulary that finds every object of a scene exactly."""
     concepts = sorted(set().union(*(obj.concepts for obj in scene.objects)))
     return FakeSegmenter(
         {name: np.array([scene.mask(i) for i in scene.matching(name)]) for name in concepts},
@@ -146,7 +146,7 @@ def _true_masks(agent: Agent, scene: SyntheticScene) -> FakeSegmenter:
 
 
 def judge(answer: Answer, one: Question) -> Verdict:
-    """The verdict on an answer by itself; a stop without an answer counts as `unable`."""
+    """Judges an answer; `out_of_budget` counts as `unable`."""
     truth = one.truth
     if answer.status in ("unable", "out_of_budget"):
         return "right" if truth.unable and answer.status == "unable" else "unable"
@@ -163,14 +163,14 @@ def judge(answer: Answer, one: Question) -> Verdict:
 
 
 def _marked(masks: Masks, scene: SyntheticScene) -> set[int] | None:
-    """The things that masks mark; None where a mask marks none, or two the same."""
+    """Returns the objects that masks mark; None where a mask marks none, or two mark the same."""
     if not len(masks):
         return set()
     truth = Masks.from_dense(np.array([scene.mask(i) for i in range(len(scene.objects))]))
     overlap = masks.overlap(truth)
-    things = {int(i) for i in overlap.argmax(axis=1)}
+    marked = {int(i) for i in overlap.argmax(axis=1)}
     every = bool((overlap.max(axis=1) >= SAME_IOU).all())
-    return things if every and len(things) == len(masks) else None
+    return marked if every and len(marked) == len(masks) else None
 
 
 def _words_right(answer: Answer, one: Question) -> bool:
@@ -185,7 +185,7 @@ def _words_right(answer: Answer, one: Question) -> bool:
 
 
 def _normal(text: str) -> str:
-    """Lower case, numbers in digits, none as 0, one spelling of grey."""
+    """Normalises a text: lower case, numbers in digits, none as 0, one spelling of grey."""
     text = text.lower().replace("grey", "gray")
     for number, word in enumerate(NUMBER_WORDS):
         text = re.sub(rf"\b{word}\b", str(number), text)
@@ -204,7 +204,7 @@ def _comes_with(text: str, word: str, number: int) -> bool:
 
 
 def _says_yes(text: str, answer: Answer, truth: Truth) -> bool | None:
-    """Yes or no, as the text says; where it says neither, masks that were asked for say yes."""
+    """Reads yes or no from the text, or else from the masks of a question that asks for some."""
     if re.match(r"(yes|no|not|none|neither)\b", text):
         return text.startswith("yes")
     if answer.status == "no_target":
@@ -213,9 +213,9 @@ def _says_yes(text: str, answer: Answer, truth: Truth) -> bool | None:
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
-    """The numbers of replies by kind and verdict, as lines of a Markdown table.
+    """Yields the numbers of replies by kind and verdict, as lines of a Markdown table.
 
-    The column `accepted` has how many of the unable replies a fair person accepts.
+    The column `accepted` counts the acceptable ones of the unable replies.
     """
     yield f"| kind | n | {' | '.join(VERDICTS)} | accepted |"
     yield "|---|" + "--:|" * (len(VERDICTS) + 2)

@@ -1,4 +1,4 @@
-"""Shapes: masks as annotation files write them (RLE, polygons, PNG), checked and packed as RLE."""
+"""Reads masks of annotation files (RLE, polygons, PNG), checks them, and encodes them as RLE."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,31 +14,31 @@ from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, BoolArray, encode_mask, run_lengths, tight_boxes
 
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
-"""Formats of pictures that need not keep every value."""
+"""Image formats with lossy compression."""
 
-FARTHEST = 1e6
-"""Coordinates beyond this many pixels are taken for an error."""
+MAX_COORDINATE = 1e6
+"""Coordinates beyond this many pixels are errors."""
 
 
 def masks_of(rles: Sequence[RLE], size: tuple[int, int]) -> Masks:
-    """Packed masks of an image of (height, width) as Masks, with tight boxes and score 1."""
+    """Makes Masks of RLEs of a (height, width) image, with tight boxes and score 1."""
     count = len(rles)
     ones = np.ones(count, np.float32)
     return Masks(size, tight_boxes(rles), ones, ("",) * count, tuple(rles))
 
 
 def instance(rle: RLE) -> RLE:
-    """The mask of an instance; InputError for one without a pixel, which nobody could find."""
+    """Checks that the mask of an instance has a pixel."""
     if not coco.area(rle):
         raise InputError(
             "it marks no pixel of the image (a polygon without area or outside of the image, or a "
-            "black picture); where a query means nothing, leave the list of masks empty"
+            "black image); for a query without a target, leave the list of masks empty"
         )
     return rle
 
 
 def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
-    """COCO's `segmentation`: an RLE, or a list of polygons or RLEs whose union is meant."""
+    """Reads COCO's `segmentation`: an RLE, or a list of polygons or RLEs, which are united."""
     if isinstance(shape, dict):
         return rle_mask(shape, size)
     if not isinstance(shape, list) or not shape:
@@ -52,7 +52,7 @@ def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
 
 
 def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
-    """An RLE, {"size": [H, W], "counts": str or list}, whose runs cover the image exactly."""
+    """Reads an RLE, {"size": [H, W], "counts": str or list}, whose runs must cover the image."""
     own = record.get("size")
     if not isinstance(own, list | tuple) or list(own) != list(size):
         raise InputError(f"its RLE has size {own} (height, width), the image {list(size)}")
@@ -78,14 +78,14 @@ def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
 
 
 def polygon_mask(points: Any, size: tuple[int, int]) -> RLE:
-    """A polygon, [x, y, x, y, ...] or [[x, y], ...], with pixels as COCO counts them."""
+    """Rasterises a polygon, [x, y, x, y, ...] or [[x, y], ...], as COCO does."""
     corners = polygon(points)
     mask: RLE = coco.merge(coco.frPyObjects([corners.ravel().tolist()], *size))
     return mask
 
 
 def polygon(points: Any) -> npt.NDArray[np.float64]:
-    """(N, 2) x y of a polygon's corners, at least three, all finite numbers."""
+    """Reads a polygon as (N, 2) x y: at least three corners, all finite."""
     try:
         corners = np.array(points, np.float64)
     except (TypeError, ValueError) as error:
@@ -98,16 +98,16 @@ def polygon(points: Any) -> npt.NDArray[np.float64]:
         raise InputError(f"a polygon has {len(corners)} points, and needs three")
     if not np.isfinite(corners).all():
         raise InputError("a polygon has a coordinate that is not finite")
-    if np.abs(corners).max() > FARTHEST:
+    if np.abs(corners).max() > MAX_COORDINATE:
         raise InputError(f"a polygon has the coordinate {np.abs(corners).max():g}")
     return corners
 
 
 def png_mask(path: Path, size: tuple[int, int]) -> RLE:
-    """A picture of the image's size whose pixels other than black are the mask.
+    """Reads a mask image of this size, whose pixels other than black are the mask.
 
-    Any depth; of a palette the indexes count. InputError where the edge of the mask is not known:
-    a lossy file, or grey values between black and white.
+    Any bit depth; of a palette the indexes are used. InputError where the edge of the mask is
+    unclear: a lossy file, or grey values between black and white.
     """
     try:
         with Image.open(path) as picture:
@@ -132,10 +132,9 @@ def png_mask(path: Path, size: tuple[int, int]) -> RLE:
 
 
 def _between(pixels: npt.NDArray[Any], lossy: bool) -> int:
-    """How many pixels of a mask are neither black nor its brightest value, where that is a fault.
+    """Counts the pixels that are neither black nor the brightest value, where that is an error.
 
-    Of a lossless file it is none where the values may be the numbers or colours of instances: where
-    white is not among them.
+    0 for a lossless file without white, whose values may be numbers or colours of instances.
     """
     if pixels.ndim == 3:
         grey = not lossy and bool((pixels == pixels[..., :1]).all())

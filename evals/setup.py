@@ -1,4 +1,4 @@
-"""What a run was made with, beside its config: settings of the models, and what the prompts say."""
+"""Records the setup of a run: settings of its models, and a hash of its prompts."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from sam3_agent.segmenter import settings_of as segmenter_settings
 def setup(
     planner: Planner | None, segmenter: Segmenter, verifier: Planner | None = None
 ) -> dict[str, Any]:
-    """The setup as JSON values: `prompts` is a hash of all prompt texts and tool schemas.
+    """Returns the setup as JSON values; `prompts` is a hash of all prompt texts and tool schemas.
 
-    planner, verifier: those that the run has; None for a solver without.
+    planner, verifier: None for a solver without.
     """
     out: dict[str, Any] = {"segmenter": segmenter_settings(segmenter)}
     if planner is not None:

@@ -1,4 +1,4 @@
-"""The numbers of a run: metrics in all and for every part that its samples' tags make."""
+"""Summarises a run: metrics over all rows and by tag, costs, errors."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from sam3_agent.evals.results_file import Run
 
 
 def groups(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
-    """Tag -> value -> the rows that have it, both in order of appearance."""
+    """Groups rows by tag and value: tag -> value -> rows, in order of appearance."""
     out: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         for tag, value in row.tags.items():
@@ -20,11 +20,10 @@ def groups(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
 
 
 def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
-    """Metrics, their intervals, metrics by tag, costs and errors, as JSON values.
+    """Computes metrics, their intervals, metrics by tag, costs and errors, as JSON values.
 
-    A metric none of whose samples is there is None. `unable` beside the metrics is how many rows
-    could not be answered. `repeats` is there where samples were asked several times.
-    A run that is not finished is scored on the rows that it has; `n` and `missing` tell.
+    A metric that no row enters is None. `unable` is the number of rows with that status, `repeats`
+    None unless samples were asked several times, `missing` the rows that an unfinished run lacks.
     """
     rows = run.ordered
     return {
@@ -45,17 +44,17 @@ def summary(benchmark: Benchmark, run: Run) -> dict[str, Any]:
 
 
 def measured(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, float | None]:
-    """The metrics as JSON values, None for NaN, and how many rows could not be answered."""
+    """Computes the metrics as JSON values, None for NaN, and the number of unable rows."""
     values = benchmark.metrics(rows)
     out = {name: None if math.isnan(value) else value for name, value in values.items()}
     return {**out, "unable": sum(row.status == "unable" for row in rows)}
 
 
 def repeats(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """How much the metrics differ from one time to the next; None where all was asked once.
+    """Computes the spread of the metrics over repeats; None where every sample was asked once.
 
-    runs: the metrics of each time. spread: of every metric its mean, sample standard deviation,
-    least and greatest value over those times that are finished.
+    runs: the metrics of each repeat. spread: the mean, sample standard deviation, minimum and
+    maximum of every metric over the finished repeats.
     """
     parts: dict[int, list[Row]] = {}
     for row in rows:
@@ -80,10 +79,10 @@ def repeats(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def usage(rows: Sequence[Row]) -> dict[str, Any]:
-    """What an ask cost: mean, median and 95th percentile of every measure, over answered rows.
+    """Computes mean, median and 95th percentile of every usage value, over answered rows.
 
-    Over the failed ones where all have failed. The sum is over all rows, the failed ones and their
-    earlier tries among them. `cost` is left out when that of any row is not known.
+    Over the failed rows where all have failed. The sum is over all rows, including failed ones and
+    earlier attempts. `cost` is left out when that of any row is not known.
     """
     counted = [row.usage for row in rows if row.status != "failed"] or [row.usage for row in rows]
     out: dict[str, Any] = {}
@@ -91,7 +90,7 @@ def usage(rows: Sequence[Row]) -> dict[str, Any]:
         values = [one.get(name) for one in counted]
         sums = [row.cost if name == "cost" else row.usage.get(name, 0) for row in rows]
         if not all(isinstance(value, int | float) for value in [*values, *sums]):
-            continue  # a price that is not known, or no number at all
+            continue  # an unknown price, or a value that is no number
         numbers = np.array(values, np.float64)
         out[name] = {
             "sum": float(np.array(sums, np.float64).sum()),

@@ -17,7 +17,7 @@ from sam3_agent.cli import app
 from sam3_agent.evals.benchmark import Row
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.report.content import published
-from sam3_agent.evals.report.failures import ceiling, failure
+from sam3_agent.evals.report.failures import failure, upper_bound
 from sam3_agent.evals.report.page import shown
 from sam3_agent.evals.results_file import RunFile
 from sam3_agent.evals.run_header import new_header
@@ -89,9 +89,9 @@ def test_a_failure_is_told_by_what_was_answered_and_what_was_found(
 
 def test_the_ceiling_is_the_best_choice_among_the_found_masks() -> None:
     pieces = row([LEFT], [], [(0, 0, 4, 8), (4, 0, 8, 8), BOTH, (0, 4, 20, 20)])
-    assert ceiling(pieces) == 1.0
-    assert ceiling(row([LEFT], [RIGHT])) == 0.0
-    assert ceiling(row([], [LEFT])) == 1.0
+    assert upper_bound(pieces) == 1.0
+    assert upper_bound(row([LEFT], [RIGHT])) == 0.0
+    assert upper_bound(row([], [LEFT])) == 1.0
 
 
 def run_of_scenes(
@@ -206,7 +206,7 @@ def test_the_page_is_whole_and_asks_for_nothing_else(
     assert all(url.startswith(("data:image/", "#")) for url in page.loads)
     assert not re.search(r"url\(|@import|<script|<link", text)
     words = " ".join(" ".join(page.words).split())
-    for heading in ("Results", "Paired differences", "Failures", "Parts", "Cost and time"):
+    for heading in ("Results", "Paired differences", "Failures", "Subsets", "Cost and time"):
         assert heading in words
     assert "The whole conversation" in words
     assert out.startswith("| | giou |")
@@ -402,10 +402,10 @@ def test_the_markdown_table_and_the_page_carry_the_same_warnings(tmp_path: Path)
     assert any("1 rows are still missing" in one for one in warned)
     assert any("1 of 5 rows ended in an error" in one for one in warned)
     assert any("2 of 5 rows could not be answered" in one for one in warned)
-    assert any("seen these samples in training is not known" in one for one in warned)
+    assert any("was trained on these samples is not known" in one for one in warned)
     assert all(one in page for one in warned[:-1])
     assert warned[-1].endswith(
-        "temperature 0.7, pictures up to 1568 px, prompts cafe, weights beef, device cuda, "
+        "temperature 0.7, images up to 1568 px, prompts cafe, weights beef, device cuda, "
         "dtype bfloat16."
     )
     for value in ("0.7", "1568 px", "cafe", "beef", "cuda", "bfloat16"):

@@ -9,7 +9,7 @@ import pytest
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.solvers import make_solver
-from sam3_agent.evals.solvers.box_parsing import Layout, read_boxes
+from sam3_agent.evals.solvers.box_parsing import Layout, parse_boxes
 from sam3_agent.evals.solvers.meta_agent import MAX_TURNS, MetaAgentSolver
 from sam3_agent.evals.solvers.mllm_boxes import BoxSolver, usual_layout
 from sam3_agent.evals.solvers.segmenter_only import SegmenterSolver
@@ -45,7 +45,7 @@ def test_recorded_answers_give_the_boxes_that_public_parsers_read() -> None:
         width, height = expected["size_wh"]
         one = recorded()[expected["id"]]
         boxes = expected.get("pixel_xyxy") or expected["supervision"]["xyxy"]
-        found = read_boxes(one["raw"], (height, width), "xy1000")
+        found = parse_boxes(one["raw"], (height, width), "xy1000")
         assert found is not None, expected["id"]
         distinct = list(dict.fromkeys(map(tuple, boxes)))
         clipped = np.clip(distinct, 0, [width, height, width, height])
@@ -58,8 +58,8 @@ def test_recorded_answers_give_the_boxes_that_public_parsers_read() -> None:
 @needs_shared
 def test_prose_without_boxes_is_no_list() -> None:
     for name in ("r10", "r12", "r13", "r14", "r15"):
-        assert read_boxes(recorded()[name]["raw"], (480, 640), "xy1000") is None
-    found = read_boxes(recorded()["r16"]["raw"], (500, 1000), "xy1000")
+        assert parse_boxes(recorded()[name]["raw"], (480, 640), "xy1000") is None
+    found = parse_boxes(recorded()["r16"]["raw"], (500, 1000), "xy1000")
     assert [one.box for one in found or ()] == [(696, 150, 999, 499.5)]
 
 
@@ -67,7 +67,7 @@ def test_prose_without_boxes_is_no_list() -> None:
 def test_malformed_answers_of_issue_threads_give_what_is_whole_in_them() -> None:
     lines = (MLLM / "issue_samples.jsonl").read_text("utf-8").splitlines()
     found = {
-        one["id"]: read_boxes(one["raw"], (1000, 2000), "xy") for one in map(json.loads, lines)
+        one["id"]: parse_boxes(one["raw"], (1000, 2000), "xy") for one in map(json.loads, lines)
     }
     assert [one.box for one in found["i06"] or ()] == [(135, 114, 1016, 672)]
     assert all(not boxes for name, boxes in found.items() if name not in ("i03", "i06"))
@@ -100,7 +100,7 @@ def test_malformed_answers_of_issue_threads_give_what_is_whole_in_them() -> None
 def test_boxes_are_read_in_whatever_form_they_come(
     text: str, layout: Layout, expected: list[tuple[float, ...]] | int | None
 ) -> None:
-    found = read_boxes(text, (100, 200), layout)
+    found = parse_boxes(text, (100, 200), layout)
     if isinstance(expected, int):
         assert found is not None
         assert len(found) == expected
@@ -110,7 +110,7 @@ def test_boxes_are_read_in_whatever_form_they_come(
 
 def test_labels_stay_with_their_boxes() -> None:
     text = '[{"label": "cat", "bbox_2d": [0,0,500,500]}, {"bbox_2d": [500,0,999,500]}]'
-    assert [one.label for one in read_boxes(text, (100, 200), "xy1000") or ()] == ["cat", ""]
+    assert [one.label for one in parse_boxes(text, (100, 200), "xy1000") or ()] == ["cat", ""]
 
 
 def test_a_family_of_models_is_asked_in_its_own_layout() -> None:

@@ -1,1 +1,1 @@
-"""Experiments that switch one part of the agent off: what does it buy?"""
+"""Ablations: what single parts of the agent contribute."""

@@ -1,4 +1,4 @@
-"""What each check of an answer buys: a simulated imperfect MLLM over synthetic scenes.
+"""Ablation of the checks of an answer, with a simulated imperfect MLLM on synthetic scenes.
 
 `python -m sam3_agent.evals.ablations.review_checks` prints the table that evals/LOG.md keeps.
 """
@@ -18,6 +18,7 @@ from sam3_agent.evals.ablations.simulated_mllm import (
 )
 from sam3_agent.evals.metrics import mask_overlap
 from sam3_agent.evals.synthetic.referring import held_out_scenes
+from sam3_agent.evals.synthetic.scenes import SyntheticScene
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.masks import Masks
 from sam3_agent.review import BALANCED, EXHAUSTIVE, THOROUGH, Effort
@@ -31,33 +32,37 @@ EFFORTS = {
     "+ second reading": Effort("readings", readings=2),
     "all (thorough)": THOROUGH,
 }
-"""What is compared, the plain one first."""
+"""The efforts that are compared, the plain one first."""
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A strategy under study: an effort, and the faults of the model that plans and checks."""
+class Variant:
+    """An effort, and the error rates of the model that plans and checks."""
 
     effort: Effort
     faults: ModelFaults
 
 
-def arms_of(faults: ModelFaults) -> dict[str, Arm]:
-    """Every effort; where masks are verified, for a model that believes, and for one that looks
-    again at what is doubted.
+def variants(faults: ModelFaults) -> dict[str, Variant]:
+    """Makes a variant of every effort.
+
+    Where masks are verified, one whose planner accepts every doubt and one whose planner
+    reconsiders the doubted masks.
     """
     return {
-        f"{name}, {how}" if effort.votes else name: Arm(effort, replace(faults, looks_again=again))
+        f"{name}, {how}" if effort.votes else name: Variant(
+            effort, replace(faults, reconsiders=again)
+        )
         for name, effort in EFFORTS.items()
-        for how, again in (("believed", False), ("looked at again", True))
+        for how, again in (("accepted", False), ("reconsidered", True))
     }
 
 
 @dataclass(frozen=True)
 class Result:
-    """gIoU of one arm over scenes, with its standard error; calls: model calls an ask.
+    """gIoU of one variant over scenes, with its standard error; calls: model calls per ask.
 
-    gain, gain_error: mean difference to the plain arm, scene by scene, and its standard error.
+    gain, gain_error: mean difference to the plain variant, scene by scene, and its standard error.
     """
 
     giou: float
@@ -71,21 +76,20 @@ def ablation(
     seed: int,
     limit: int,
     segmenter: SegmenterFaults,
-    arms: Mapping[str, Arm],
+    variants: Mapping[str, Variant],
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Result]:
-    """Every arm over the same `limit` scenes, the first arm being the plain one."""
-    scores: dict[str, list[float]] = {name: [] for name in arms}
-    calls: dict[str, list[int]] = {name: [] for name in arms}
+    """Runs every variant on the same `limit` scenes; the first one is the plain one."""
+    scores: dict[str, list[float]] = {name: [] for name in variants}
+    calls: dict[str, list[int]] = {name: [] for name in variants}
     for scene_seed, scene, query in held_out_scenes(seed, limit, TRAIN_STYLES):
-        size = (int(scene.labels.shape[0]), int(scene.labels.shape[1]))
         rest = [i for i in range(len(scene.objects)) if i not in query.targets]
-        targets, others = (_masks(scene.mask, which, size) for which in (query.targets, rest))
-        for name, arm in arms.items():
-            eye = NoisySegmenter(targets, others, segmenter, scene_seed)
-            model = SimulatedMLLM(targets.boxes, arm.faults, scene_seed)
-            verifier = SimulatedMLLM(targets.boxes, arm.faults, scene_seed + 1)
-            agent = Agent(model, eye, verifier=verifier, effort=arm.effort)
+        targets, others = (_masks(scene, which) for which in (query.targets, rest))
+        for name, variant in variants.items():
+            noisy = NoisySegmenter(targets, others, segmenter, scene_seed)
+            model = SimulatedMLLM(targets.boxes, variant.faults, scene_seed)
+            verifier = SimulatedMLLM(targets.boxes, variant.faults, scene_seed + 1)
+            agent = Agent(model, noisy, verifier=verifier, effort=variant.effort)
             answer = agent.ask(scene.image, query.text)
             scores[name].append(mask_overlap(answer.masks, targets).iou(empty=1.0))
             calls[name].append(answer.usage.spent.calls)
@@ -99,13 +103,13 @@ def ablation(
             _standard_error(np.array(scores[name]) - plain),
             float(np.mean(calls[name])),
         )
-        for name in arms
+        for name in variants
     }
 
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
-    """The results as lines of a Markdown table."""
-    yield "| strategy | gIoU | gain over plain | model calls an ask |"
+    """Yields the results as lines of a Markdown table."""
+    yield "| variant | gIoU | gain over plain | model calls per ask |"
     yield "|---|---|---|---|"
     for name, one in results.items():
         yield (
@@ -114,8 +118,10 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
         )
 
 
-def _masks(mask: Callable[[int], np.ndarray], which: Sequence[int], size: tuple[int, int]) -> Masks:
-    return Masks.from_dense(np.array([mask(i) for i in which])) if which else Masks.empty(size)
+def _masks(scene: SyntheticScene, which: Sequence[int]) -> Masks:
+    if not which:
+        return Masks.empty(scene.size)
+    return Masks.from_dense(np.array([scene.mask(i) for i in which]))
 
 
 def _standard_error(values: np.ndarray) -> float:
@@ -123,18 +129,18 @@ def _standard_error(values: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Print the table."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=4711)
     parser.add_argument("--limit", type=int, default=300)
     rates = {**vars(SegmenterFaults()), **vars(ModelFaults())}
-    del rates["looks_again"]
+    del rates["reconsiders"]
     for name, value in rates.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
     given = vars(parser.parse_args())
     segmenter = SegmenterFaults(**{name: given[name] for name in vars(SegmenterFaults())})
     faults = ModelFaults(**{name: given[name] for name in vars(ModelFaults()) if name in given})
-    print("\n".join(table(ablation(given["seed"], given["limit"], segmenter, arms_of(faults)))))
+    print("\n".join(table(ablation(given["seed"], given["limit"], segmenter, variants(faults)))))
 
 
 if __name__ == "__main__":

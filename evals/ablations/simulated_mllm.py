@@ -1,7 +1,7 @@
-"""A simulated imperfect MLLM, and a segmenter with stated faults: what do checks buy?
+"""A simulated MLLM and segmenter that err at stated rates, to measure what checks are worth.
 
-The model knows the truth and errs at stated rates, so that strategies can be compared without any
-MLLM. It says nothing about how good a real one is: only what a check of a given quality is worth.
+Both get the ground truth and err at random, so that variants can be compared without any MLLM. The
+result does not predict how good a real one is, only the value of checks of a given accuracy.
 """
 
 from collections.abc import Sequence
@@ -34,21 +34,21 @@ from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
 
 HIDDEN_SCORE = 0.35
-"""The score of what a noisy segmenter does not find at its usual threshold of 0.5."""
+"""The score of masks below the usual threshold of 0.5."""
 
 LOWERED = 0.25
-"""The threshold at which the simulated model asks again when something is missing."""
+"""The threshold at which the simulated model segments again when something is missing."""
 
 SAME_IOU = 0.5
-"""A box that overlaps a target's at least this much is the target, for a model that sees boxes."""
+"""The IoU from which a box is taken for a target's."""
 
 
 @dataclass(frozen=True)
 class SegmenterFaults:
-    """How often a segmenter errs, for each thing in a scene.
+    """Error rates of a segmenter, for each object in a scene.
 
-    dropped: a target has a score below the threshold. invented: something else has one above.
-    doubtful: something else has one below, and comes up when the threshold is lowered.
+    dropped: a target has a score below the threshold. invented: another object has one above.
+    doubtful: another object has one below, and appears when the threshold is lowered.
     """
 
     dropped: float = 0.2
@@ -58,26 +58,26 @@ class SegmenterFaults:
 
 @dataclass(frozen=True)
 class ModelFaults:
-    """How often a model judges rightly.
+    """Accuracies of a model.
 
-    picks: whether one mask belongs to the answer. mask_checks: the same, asked for each mask.
-    exhaustivity: whether all targets are marked. The defaults for checks are those of the AI
-    verifiers in SAM 3's data engine (arXiv 2511.16719); comparisons: which of two answers is
-    better, for which nobody gives a rate. looks_again: it answers a doubted mask by looking at it
-    again, with the same rate of errors; else it believes the check.
+    picks: whether one mask belongs to the answer. mask_checks: the same in a verification.
+    exhaustivity: whether all targets are marked. The defaults of the last two are those of the AI
+    verifiers in SAM 3's data engine (arXiv 2511.16719). comparisons: which of two answers is
+    better; no rate is published. reconsiders: decides anew about a doubted mask, with the accuracy
+    of picks; else the doubt is accepted.
     """
 
     picks: float = 0.9
     mask_checks: float = 0.777
     exhaustivity: float = 0.811
     comparisons: float = 0.777
-    looks_again: bool = False
+    reconsiders: bool = False
 
 
 class NoisySegmenter:
-    """Finds the targets of one question, and other things, with seeded faults.
+    """Finds the targets of one question, and other objects, with seeded errors.
 
-    targets, others: masks. Every phrase means the targets; regions are not understood.
+    targets, others: masks. Every phrase names the targets; there are no region prompts.
     """
 
     name = "noisy"
@@ -98,29 +98,29 @@ class NoisySegmenter:
         self._masks = every[np.argsort(-every.scores, kind="stable")]
 
     def encode(self, image: npt.NDArray[np.uint8]) -> tuple[int, int]:
-        """The size: nothing else is needed."""
+        """Returns the size; nothing else is needed."""
         return int(image.shape[0]), int(image.shape[1])
 
     def detect(
         self, features: tuple[int, int], prompts: Sequence[Prompt], selection: Selection = STANDARD
     ) -> list[Detection]:
-        """What is above the threshold, the same for each prompt."""
+        """Returns the masks above the threshold, the same for each prompt."""
         least = max(0.5 if selection.threshold is None else selection.threshold, 0.01)
         masks = self._masks[self._masks.scores >= least]
         presence = float(self._masks.scores.max(initial=0.0))
         return [Detection(checked_concept(p, features), presence, masks) for p in prompts]
 
     def segment_at(self, features: tuple[int, int], prompt: ObjectPrompt) -> Masks:
-        """Nothing: it has no tracker."""
+        """Returns no mask: there is no tracker."""
         return Masks.empty(features)
 
 
 @dataclass
 class SimulatedMLLM:
-    """Plans and checks one question whose target boxes (N, 4) it knows, with seeded errors.
+    """Plans and checks one question with the target boxes (N, 4) given, with seeded errors.
 
-    As a planner it asks once, picks masks and answers; doubted, it does what its faults say, and
-    when something is missing it asks again at a lower threshold.
+    As a planner it segments once, picks masks and answers; after doubts it follows its faults, and
+    when something is missing it segments again at a lower threshold.
     """
 
     targets: npt.NDArray[np.float32]
@@ -153,25 +153,25 @@ class SimulatedMLLM:
             self._picked.clear()
             return "segment", {"phrases": ["target"]}
         if "MISSING" in last.text and not any(LOWERED_CALL in c for c in _arguments(messages)):
-            self._heed(last.text)
+            self._apply_doubts(last.text)
             return "segment", {"phrases": ["target"], "threshold": LOWERED}
-        self._heed(last.text)
+        self._apply_doubts(last.text)
         boxes = _boxes_of(messages)
         numbers = [number for number, box in boxes.items() if self._pick(number, box)]
         return "answer", {"text": "These.", "numbers": numbers}
 
     def _pick(self, number: int, box: npt.NDArray[np.float32]) -> bool:
-        """Whether a mask belongs to the answer, as it seems; decided once."""
+        """Decides once, with errors, whether a mask belongs to the answer."""
         if number not in self._picked:
             self._picked[number] = self._guess(self._is_target(box), self.faults.picks)
         return self._picked[number]
 
-    def _heed(self, doubts: str) -> None:
-        """Act on "mask 3: WRONG (0.90): ..." lines."""
+    def _apply_doubts(self, doubts: str) -> None:
+        """Changes the picks by lines like "mask 3: WRONG (0.90): ..."."""
         for line in doubts.splitlines():
             if line.startswith("mask ") and ": WRONG" in line:
                 number = int(line.split(":")[0].removeprefix("mask "))
-                if self.faults.looks_again:
+                if self.faults.reconsiders:
                     self._picked.pop(number, None)
                 else:
                     self._picked[number] = False

@@ -1,1 +1,1 @@
-"""The benchmarks inside other evaluation frameworks."""
+"""Adapters of the benchmarks to other evaluation frameworks."""

@@ -1,6 +1,6 @@
-"""The benchmarks as tasks of inspect-ai, with any model that inspect knows as the planner.
+"""The benchmarks as tasks of inspect-ai, with any of its models as the planner.
 
-    inspect eval evals/inspect_tasks.py@grounding --model openai/gpt-5.4-mini \
+    inspect eval evals/adapters/inspect_tasks.py@grounding --model openai/gpt-5.4-mini \
         -T benchmark=reasonseg -T data=/data/ReasonSeg -T split=val -T segmenter=facebook/sam3
 
 Scores and metrics are the benchmark's own; `--limit`, retries and logs are inspect's.
@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from sam3_agent.extras import require
 
-require("inspect_ai", purpose="evals/inspect_tasks.py")
+require("inspect_ai", purpose="evals/adapters/inspect_tasks.py")
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.dataset import Sample as InspectSample
@@ -66,7 +66,7 @@ def grounding(
     segmenter: str | None = None,
     limit: int | None = None,
 ) -> Task:
-    """A benchmark by name; `solver` is one of those of `sam3-agent eval`.
+    """Makes the task of a benchmark by name; `solver` is one of those of `sam3-agent eval`.
 
     limit: only the first so many samples (of scenes, 200 by default).
     """
@@ -82,22 +82,22 @@ def benchmark_task(
     effort: str = "balanced",
     limit: int | None = None,
 ) -> Task:
-    """A benchmark that was read, as a task."""
+    """Makes the task of a benchmark."""
     samples = [
         InspectSample(input=sample.query, id=sample.id, metadata={**sample.tags, "index": index})
         for index, sample in enumerate(benchmark.samples[:limit])
     ]
     return Task(
         dataset=MemoryDataset(samples, name=benchmark.name),
-        solver=_answers(benchmark, segmenter, solver, effort),
-        scorer=_scores(benchmark),
+        solver=_solver(benchmark, segmenter, solver, effort),
+        scorer=_scorer(benchmark),
         name=f"sam3-agent-{benchmark.name}",
     )
 
 
 @solver
-def _answers(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: str) -> Solver:
-    """Answers a sample with a solver in a thread; its row goes into the metadata."""
+def _solver(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: str) -> Solver:
+    """Answers samples with a solver in a thread, and puts their rows into the metadata."""
     options: dict[str, Any] = {"effort": effort}
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -105,8 +105,10 @@ def _answers(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: st
         async with anyio.from_thread.BlockingPortal() as portal:
             planner = InspectPlanner(get_model(), portal)
             agent = partial(Agent, **options)
-            way = make_solver(solver, planner, segmenter, agent=agent)
-            row, _ = await anyio.to_thread.run_sync(solve_sample, way, benchmark.samples[index])
+            sample_solver = make_solver(solver, planner, segmenter, agent=agent)
+            row, _ = await anyio.to_thread.run_sync(
+                solve_sample, sample_solver, benchmark.samples[index]
+            )
         state.metadata["row"] = row_to_dict(index, row)
         state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")
         return state
@@ -114,8 +116,8 @@ def _answers(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: st
     return solve
 
 
-def _scores(benchmark: Benchmark) -> Scorer:
-    """The benchmark's score of every sample, and its metrics over all of them."""
+def _scorer(benchmark: Benchmark) -> Scorer:
+    """Scores every sample, and computes the metrics over all, as the benchmark does."""
 
     @metric(name=benchmark.name)
     def metrics() -> Metric:
@@ -143,10 +145,10 @@ def _scores(benchmark: Benchmark) -> Scorer:
 
 
 class InspectPlanner:
-    """A model of inspect-ai as a Planner, from threads of an inspect task.
+    """A model of inspect-ai as a Planner, for threads of an inspect task.
 
-    portal: into the event loop in which the model lives; calls run in the context of the sample
-    for which this was made, so that inspect logs them there.
+    portal: into the model's event loop; calls run in the context of the sample for which this was
+    made, so that inspect logs them there.
     """
 
     def __init__(self, model: Model, portal: anyio.from_thread.BlockingPortal) -> None:
@@ -156,7 +158,7 @@ class InspectPlanner:
         self._context = contextvars.copy_context()
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """The model's next message; PlannerError when it fails."""
+        """Returns the model's next message; PlannerError when it fails."""
         ask = partial(
             self._model.generate, _chat(messages), [_info(tool) for tool in tools], config=_CONFIG
         )
@@ -173,7 +175,7 @@ _CONFIG = GenerateConfig()
 
 
 def _chat(messages: Sequence[Message]) -> list[ChatMessage]:
-    """The conversation; pictures of tool results follow as a user's message."""
+    """Converts the conversation; pictures of tool results follow as a user's message."""
     out: list[ChatMessage] = []
     pictures: list[Content] = []
     for message in messages:
@@ -205,10 +207,10 @@ def _info(tool: Tool) -> ToolInfo:
 
 
 def _message(output: ModelOutput) -> Message:
-    said = output.message
-    calls = tuple(_call(one) for one in said.tool_calls or ())
+    reply = output.message
+    calls = tuple(_call(one) for one in reply.tool_calls or ())
     return Message(
-        "assistant", said.text, tool_calls=calls, spent=_spent(output), provider_state=said
+        "assistant", reply.text, tool_calls=calls, spent=_spent(output), provider_state=reply
     )
 
 
@@ -227,7 +229,7 @@ def _spent(output: ModelOutput) -> TokenUsage:
 
 
 def _call(call: InspectCall) -> ToolCall:
-    """A call with its arguments as JSON text; what inspect could not parse stays as it was."""
+    """Converts a call; arguments that inspect could not parse stay as they were."""
     if call.parse_error:
         raw = " ".join(str(value) for value in call.arguments.values())
         return ToolCall(call.id, call.function, raw)

@@ -1,8 +1,8 @@
-"""What the eye costs on this machine, side by side with Meta's package where it is installed.
+"""Measures the cost of segmentation on this machine, and of Meta's package where it is installed.
 
-Every row is one piece of work, done by both sides in one run, with the target that it is held to.
-CPU seconds are those of the process (`time.process_time`): machines are noisy, so look at ratios.
-Weights are random and of full size, so results mean nothing and costs everything.
+Every measurement is one piece of work, done by both sides in one run, with its target. CPU seconds
+are those of the process (`time.process_time`); machines vary, so compare ratios. Weights are random
+and of full size: the masks are meaningless, the costs real.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "masks": of_masks.masks_to_rle,
     "memory": of_masks.memory,
     "pictures": of_masks.pictures,
-    "ask": ask.rows,
+    "ask": ask.measurements,
 }
-"""What can be measured; each takes the number of masks where that matters."""
+"""The benchmarks by name; each takes the number of masks, which some ignore."""
 
 
 def bench(names: list[str] | None = None, *, masks: int = 100) -> Iterator[Measurement]:
-    """The rows of the named benchmarks, of all when none is named, as they are measured."""
+    """Yields the measurements of the named benchmarks, of all when none is named."""
     chosen = names or list(BENCHMARKS)
     unknown = sorted(set(chosen) - set(BENCHMARKS))
     if unknown:

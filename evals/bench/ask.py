@@ -1,4 +1,4 @@
-"""What the harness costs in one ask: many candidates, all verified, the models a slow stub."""
+"""Measures the overhead of one ask with many verified candidates and a slow stub model."""
 
 import json
 import time
@@ -19,10 +19,10 @@ SIZE = (1200, 1800)
 
 
 def measure() -> dict[str, float]:
-    """One ask with 20 candidate masks that are then verified, against a stub MLLM over the wire.
+    """Asks once, with 20 candidate masks that are then verified by a stub MLLM.
 
-    The wire is the real one of `openai:`, up to the transport. cpu and wall are seconds, bytes the
-    bodies of all requests, calls the requests.
+    The client is that of `openai:` with a mock transport. cpu and wall: seconds; bytes: the bodies
+    of all requests; calls: the number of requests.
     """
     import httpx2
 
@@ -46,7 +46,7 @@ def measure() -> dict[str, float]:
     planner = OpenAIPlanner("stub", base_url="http://stub/v1", api_key="none", http_client=client)
     agent = Agent(planner, _segmenter())
     image = _photo()
-    agent.ask(image, "which of the birds is awake?")  # imports and caches
+    agent.ask(image, "which of the birds is awake?")  # warms up imports and caches
     sizes.clear()
     cpu, wall = time.process_time(), time.perf_counter()
     answer = agent.ask(image, "which of the birds is awake?")
@@ -57,7 +57,7 @@ def measure() -> dict[str, float]:
 
 
 def _step(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What the stub says: segment, then answer with all masks; as a verifier, all are right."""
+    """Returns the stub's call: segment, then answer with all masks; as a verifier, all right."""
     if body["tools"][0]["function"]["name"] == "judge":
         (text,) = (p["text"] for p in body["messages"][-1]["content"] if p["type"] == "text")
         numbers = text.splitlines()[1].removeprefix("Masks to judge: ").split(", ")
@@ -69,7 +69,7 @@ def _step(body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _segmenter() -> FakeSegmenter:
-    """Twenty ellipses in rows of five."""
+    """Makes a segmenter that finds twenty ellipses in rows of five."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     masks = [
         np.hypot((x - 180 - 360 * (i % 5)) / 120, (y - 150 - 300 * (i // 5)) / 90) < 1
@@ -79,23 +79,23 @@ def _segmenter() -> FakeSegmenter:
 
 
 def _photo() -> npt.NDArray[np.uint8]:
-    """A picture about as hard to compress as a photo: soft shapes with a little grain."""
+    """Makes an image that compresses like a photo: soft shapes with a little noise."""
     rng = np.random.default_rng(0)
     soft = Image.fromarray(rng.integers(0, 256, (30, 45, 3), dtype=np.uint8))
     wide = np.asarray(soft.resize(SIZE[::-1], Image.Resampling.BICUBIC), np.float32)
     return (wide + rng.normal(0, 4, wide.shape)).clip(0, 255).astype(np.uint8)
 
 
-def rows(masks: int) -> Iterator[Measurement]:
-    """One ask with many candidates, all verified, against a slow stub MLLM."""
-    got = measure()
+def measurements(masks: int) -> Iterator[Measurement]:
+    """Measures one ask with many candidates, all verified, against a slow stub MLLM."""
+    measured = measure()
     about = f"one ask, {CANDIDATES} candidates verified, {LATENCY:g} s a model call"
-    note = "the reference's are those measured once, not in this run"
+    note = "the reference was measured once, not in this run"
     for what, unit, value, reference, most in (
-        ("harness", "CPU s", got["cpu"], 30.0, 1.0),
-        ("sent", "MB", got["bytes"] / 1e6, 78.0, 5.0),
-        ("model calls", "calls", got["calls"], 23.0, 8.0),
-        ("wall", "s", got["wall"], 46.0, 12.0),
+        ("harness", "CPU s", measured["cpu"], 30.0, 1.0),
+        ("sent", "MB", measured["bytes"] / 1e6, 78.0, 5.0),
+        ("model calls", "calls", measured["calls"], 23.0, 8.0),
+        ("wall", "s", measured["wall"], 46.0, 12.0),
     ):
         target = f"at most {most:g}"
         yield Measurement(f"{about}: {what}", unit, value, reference, target, value <= most, note)

@@ -1,4 +1,4 @@
-"""What masks cost: from logits to RLE, overlaps, memory, pictures of them."""
+"""Measures masks: from logits to RLE, overlap removal, memory, drawing."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sam3_agent.evals.bench import meta_sam3
 from sam3_agent.evals.bench.measurement import (
     Measurement,
     cpu_seconds,
-    elsewhere,
+    in_new_process,
     noise,
     peak_memory,
 )
@@ -25,11 +25,11 @@ from sam3_agent.rle import tight_boxes
 FULL_HD = (1080, 1920)
 TWELVE_MEGAPIXELS = (3000, 4000)
 FEW = 20
-"""Masks of the picture that is compared with the reference's."""
+"""Masks of the drawing that is compared with the reference's."""
 
 
 def masks_to_rle(count: int) -> Iterator[Measurement]:
-    """Low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
+    """Measures low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
     logits, scores = _blobs(count)
     best_first = np.argsort(-scores)
     logits, scores = logits[best_first], scores[best_first]
@@ -76,8 +76,8 @@ def masks_to_rle(count: int) -> Iterator[Measurement]:
 
 
 def memory(count: int) -> Iterator[Measurement]:
-    """The peak memory that masks of a 12-megapixel photo take, in a process of their own."""
-    used = elsewhere(_peak_of_masks, count)
+    """Measures the peak memory of masks of a 12-megapixel photo, in a process of its own."""
+    used = in_new_process(_peak_of_masks, count)
     yield Measurement(
         f"{count} masks of a 12-megapixel photo, peak memory",
         "MB",
@@ -90,7 +90,7 @@ def memory(count: int) -> Iterator[Measurement]:
 
 
 def pictures(count: int) -> Iterator[Measurement]:
-    """The picture of numbered masks that a planner is shown, at full HD."""
+    """Measures the drawing of numbered masks for a planner, at full HD."""
     logits, scores = _blobs(max(count, FEW))
     rles = tuple(rle for one in logits if (rle := decode_mask(one, FULL_HD)))
     masks = Masks(FULL_HD, tight_boxes(rles), scores[: len(rles)], ("",) * len(rles), rles)
@@ -126,7 +126,7 @@ def pictures(count: int) -> Iterator[Measurement]:
 
 
 def _peak_of_masks(count: int) -> float:
-    """MB by which decoding and comparing masks raises the peak of this process."""
+    """Returns the MB by which decoding and comparing masks raises the peak of this process."""
     logits, scores = _blobs(count)
     before = peak_memory()
     rles = tuple(rle for one in logits if (rle := decode_mask(one, TWELVE_MEGAPIXELS)))
@@ -136,9 +136,9 @@ def _peak_of_masks(count: int) -> float:
 
 
 def _blobs(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(N, 288, 288) logits of soft-edged ellipses, some overlapping, and (N,) scores.
+    """Makes (N, 288, 288) logits of soft-edged ellipses, some overlapping, and (N,) scores.
 
-    The first covers 58 % of the picture, the others 0.1 to 2 %.
+    The first covers 58 % of the image, the others 0.1 to 2 %.
     """
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:288, :288]

@@ -1,4 +1,4 @@
-"""A row of the bench, and how it is measured."""
+"""A measurement of the bench, and functions that measure time and memory."""
 
 import multiprocessing
 import resource
@@ -19,7 +19,7 @@ class Measurement:
     """One measured piece of work.
 
     ours, reference: in `unit`; reference None when Meta's package is not installed. met: whether
-    the target holds; None when it cannot be told.
+    the target is met; None when that is not known.
     """
 
     work: str
@@ -31,7 +31,7 @@ class Measurement:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as JSON values, with the ratio reference / ours."""
+        """Returns JSON values, with the ratio reference / ours."""
         ratio = self.reference / self.ours if self.reference and self.ours else None
         return {**asdict(self), "ratio": ratio}
 
@@ -42,16 +42,16 @@ def cpu_seconds(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - began, result
 
 
-def elsewhere(work: Callable[..., float], *arguments: int) -> float:
-    """What `work` gives in a fresh process, whose peak memory is its own."""
+def in_new_process(work: Callable[..., float], *arguments: int) -> float:
+    """Returns the result of `work` in a new process, whose peak memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 
 
 def peak_memory() -> float:
-    """MB that this process has needed at most.
+    """Returns the peak memory of this process in MB.
 
-    Not `ru_maxrss` where it can be helped: on Linux a child begins with its parent's.
+    From /proc where it exists: on Linux `ru_maxrss` of a child begins with its parent's.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,4 +1,4 @@
-"""What SAM 3 itself costs at full size, and whether it gives the numbers of the original."""
+"""Measures SAM 3 at full size, and compares its outputs with those of Meta's package."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import numpy as np
 from sam3_agent.evals.bench.measurement import (
     Measurement,
     cpu_seconds,
-    elsewhere,
+    in_new_process,
     noise,
     peak_memory,
 )
@@ -21,9 +21,9 @@ PHOTO = (1200, 1800)
 
 
 def phrases(masks: int) -> Iterator[Measurement]:
-    """Eight phrases on one photo, a second ask, and a moved threshold, at full size, on one core.
+    """Measures eight phrases on one photo, a second ask and another threshold, on one core.
 
-    With several threads, CPU time also counts those that wait for the others.
+    With several threads, CPU time includes waiting threads.
     """
     import torch
 
@@ -39,7 +39,7 @@ def _phrases_on_one_core() -> Iterator[Measurement]:
     segmenter = _full_size_segmenter()
     image = noise(PHOTO)
     encode, features = cpu_seconds(lambda: segmenter.encode(image))
-    # far above what random weights score, so that masks cost nothing on either side
+    # above every score of random weights, so that no masks are decoded on either side
     nothing = Selection(threshold=1.0)
     ask, _ = cpu_seconds(lambda: segmenter.detect(features, PHRASES, nothing))
     more = [f"{phrase} too" for phrase in PHRASES]
@@ -87,7 +87,7 @@ def _phrases_on_one_core() -> Iterator[Measurement]:
 
 
 def numbers(masks: int) -> Iterator[Measurement]:
-    """All candidates of three prompts against the original's, under equal weights."""
+    """Compares all candidates of three prompts with the original's, with equal weights."""
     meta = new_meta_sam3()
     if meta is None:
         yield Measurement(
@@ -120,7 +120,7 @@ def numbers(masks: int) -> Iterator[Measurement]:
             "presence": abs(ours.presence - float(theirs["presence"])),
             "scores": float(np.abs(ours.scores - theirs["scores"]).max()),
             "boxes": float((np.abs(ours.boxes - corners) / max(image.shape)).max()),
-            # with random weights logits reach tens: single precision is relative to their size
+            # with random weights logits reach tens, and single precision is relative to that
             "mask logits": float(
                 np.abs(ours.logits - theirs["logits"]).max() / np.abs(theirs["logits"]).max()
             ),
@@ -137,8 +137,8 @@ def numbers(masks: int) -> Iterator[Measurement]:
 
 
 def size(masks: int) -> Iterator[Measurement]:
-    """The peak memory of a process that asks the full-size model for one phrase."""
-    used = elsewhere(_peak_of_full_size)
+    """Measures the peak memory of a process that runs the full-size model on one phrase."""
+    used = in_new_process(_peak_of_full_size)
     yield Measurement(
         f"full-size model, one phrase on a photo of {PHOTO[1]}x{PHOTO[0]}, peak memory",
         "MB",
@@ -151,14 +151,14 @@ def size(masks: int) -> Iterator[Measurement]:
 
 
 def _peak_of_full_size() -> float:
-    """MB that this process has needed at most, after one phrase at full size."""
+    """Returns the peak memory of this process in MB after one phrase at full size."""
     segmenter = _full_size_segmenter()
     segmenter.detect(segmenter.encode(noise(PHOTO)), PHRASES[:1], Selection(threshold=0.0))
     return peak_memory()
 
 
 def _full_size_segmenter(read: Callable[[str], Any] | None = None) -> Any:
-    """SAM 3 as it is released, with random weights; `read` takes the tokenizer's place."""
+    """Builds SAM 3 at its released size with random weights; `read` replaces the tokenizer."""
     import torch
     from transformers import Sam3Config, Sam3ImageProcessor, Sam3Model, Sam3Processor
 
@@ -175,7 +175,7 @@ def _full_size_segmenter(read: Callable[[str], Any] | None = None) -> Any:
 
 
 class _Tokens:
-    """A tokenizer that reads what another one does."""
+    """A tokenizer that returns the tokens of another one."""
 
     pad_token_id = 0
     model_max_length = 32

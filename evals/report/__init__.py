@@ -1,1 +1,1 @@
-"""Reports: one page of one or several runs of a benchmark."""
+"""Reports: one page about one or several runs of a benchmark."""

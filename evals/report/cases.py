@@ -1,4 +1,4 @@
-"""Single samples for a person's eye: pictures, words, the whole conversation."""
+"""Single samples as a report shows them: images, texts, the whole conversation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from sam3_agent.overlay import draw_masks
 from sam3_agent.rle import BoolArray
 
 SIDE = 560
-"""The longer side of a picture, in pixels."""
+"""The longer side of an image, in pixels."""
 
-RIGHT, EXTRA, MISSED = (0, 158, 115), (213, 94, 0), (86, 180, 233)
-"""Colours of pixels that are right, too much, and missed; told apart by colour-blind people too."""
+TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = (0, 158, 115), (213, 94, 0), (86, 180, 233)
+"""Colours of true positive, false positive and false negative pixels, safe for colour blindness."""
 
 
 def case(row: Row, sample: Sample | None, score: float, failure: str | None) -> dict[str, Any]:
-    """What the page shows of a sample; its pictures are data URLs, none where it cannot be read."""
+    """Makes the content of one case; images are data URLs, none where the image cannot be read."""
     return {
         "id": row.id,
         "query": row.query,
@@ -44,7 +44,7 @@ def case(row: Row, sample: Sample | None, score: float, failure: str | None) -> 
 
 
 def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
-    """The answer's numbered masks, and where they agree with the truth."""
+    """Draws the predicted masks, and compares them with the ground truth pixel by pixel."""
     if sample is None:
         return []
     try:
@@ -52,19 +52,23 @@ def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
     except Sam3AgentError:
         return []
     pred = row.pred if row.pred.size == image.shape[:2] else Masks.empty(_size(image))
-    shown = [("the answer", draw_masks(image, pred, range(1, len(pred) + 1)))]
+    shown = [("prediction", draw_masks(image, pred, range(1, len(pred) + 1)))]
     if row.truth is not None and row.truth.size == image.shape[:2]:
         shown.append(
-            ("against the truth", _agreement(image, pred.coverage(), row.truth.coverage()))
+            ("against the ground truth", _comparison(image, pred.coverage(), row.truth.coverage()))
         )
     return [{"what": what, "url": encode_jpeg(picture, SIDE).data_url} for what, picture in shown]
 
 
-def _agreement(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
-    """The grey image with right, superfluous and missed pixels in their colours."""
+def _comparison(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
+    """Colours true positive, false positive and false negative pixels of the grey image."""
     grey = np.asarray(Image.fromarray(image).convert("L"), np.float32)[..., None]
     out = np.repeat(grey * 0.45 + 120, 3, axis=2)
-    for where, color in ((pred & truth, RIGHT), (pred & ~truth, EXTRA), (truth & ~pred, MISSED)):
+    for where, color in (
+        (pred & truth, TRUE_POSITIVE),
+        (pred & ~truth, FALSE_POSITIVE),
+        (truth & ~pred, FALSE_NEGATIVE),
+    ):
         out[where] = 0.3 * out[where] + 0.7 * np.array(color, np.float32)
     return np.asarray(out.clip(0, 255), np.uint8)
 

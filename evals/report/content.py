@@ -1,4 +1,4 @@
-"""What a report says, as JSON values; the page, the table and --json are made from it."""
+"""The content of a report as JSON values, from which the page, the table and --json are made."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark, Row
 from sam3_agent.evals.metrics import Tally, difference, holm
 from sam3_agent.evals.report.cases import case
-from sam3_agent.evals.report.failures import FAILURES, ceiling, failure
+from sam3_agent.evals.report.failures import FAILURES, failure, upper_bound
 from sam3_agent.evals.report.warnings import warnings
 from sam3_agent.evals.results_file import Run
 from sam3_agent.evals.summary import summary
@@ -24,10 +24,10 @@ MOST_CHANGED = 6
 def content(
     benchmark: Benchmark, runs: Sequence[Run], names: Sequence[str], cases: int = 6
 ) -> dict[str, Any]:
-    """The report of runs of one benchmark; `names` tell them apart.
+    """Makes the report of runs of one benchmark, each with its name.
 
-    cases: how many of the worst and of the best samples are shown of each run. Raises InputError
-    when the runs are not of the same benchmark, split and options.
+    cases: the number of the worst and of the best samples shown of each run. Raises InputError when
+    the runs are not of the same benchmark, split and options.
     """
     _check_comparable(runs)
     config = runs[0].header.config
@@ -48,8 +48,8 @@ def content(
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """Names that tell runs apart: those parts of their configs that differ, else their folders."""
-    told = [
+    """Names runs by solver, planner and whatever else differs in their configs, or by folder."""
+    parts = [
         {
             "strategy": run.header.config.get("strategy"),
             **{n: run.header.config.get(n) for n in ("planner", "segmenter", "effort", "boxes")},
@@ -57,11 +57,11 @@ def labels(runs: Sequence[Run]) -> list[str]:
         }
         for run in runs
     ]
-    differing = [n for n in told[0] if len({str(one[n]) for one in told}) > 1 and n != "folder"]
+    differing = [n for n in parts[0] if len({str(one[n]) for one in parts}) > 1 and n != "folder"]
     shown = ["strategy", "planner", *(n for n in differing if n not in ("strategy", "planner"))]
-    out = [" · ".join(str(one[n]) for n in shown if one[n] not in (None, "none")) for one in told]
+    out = [" · ".join(str(one[n]) for n in shown if one[n] not in (None, "none")) for one in parts]
     if len(set(out)) < len(out):
-        out = [f"{name} ({one['folder']})" for name, one in zip(out, told, strict=True)]
+        out = [f"{name} ({one['folder']})" for name, one in zip(out, parts, strict=True)]
     return out
 
 
@@ -69,7 +69,7 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
     rows = run.ordered
     scores = [benchmark.score(row) for row in rows]
     failures = [failure(row, score) for row, score in zip(rows, scores, strict=True)]
-    ceilings = [ceiling(row) for row in rows if row.truth is not None]
+    bounds = [upper_bound(row) for row in rows if row.truth is not None]
     counts = Counter(failures)
     samples = {sample.id: sample for sample in benchmark.samples}
     worst, best = _shown(rows, scores, failures, cases)
@@ -91,7 +91,7 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
         "began": header.began,
         **summary(benchmark, run),
         "score": float(np.mean(scores)) if scores else None,
-        "ceiling": float(np.mean(ceilings)) if ceilings else None,
+        "ceiling": float(np.mean(bounds)) if bounds else None,
         "failures": {one: counts[one] for one in FAILURES if counts[one]},
         "distributions": {
             "score": _histogram(scores, (0.0, 1.0)),
@@ -107,9 +107,9 @@ def _run(benchmark: Benchmark, run: Run, name: str, cases: int) -> dict[str, Any
 def _shown(
     rows: Sequence[Row], scores: Sequence[float], failures: Sequence[str | None], cases: int
 ) -> tuple[list[int], list[int]]:
-    """The places of the worst samples, and of the best of those that are right.
+    """Selects the indexes of the worst samples, and of the best of those that are right.
 
-    Of equally bad ones those that took longest.
+    Of equally bad ones those with the most turns and time.
     """
 
     def rank(place: int) -> tuple[float, float, float]:
@@ -133,7 +133,7 @@ def _values(rows: Sequence[Row], name: str) -> list[float]:
 def _histogram(
     values: Sequence[float], reach: tuple[float, float] | None = None
 ) -> dict[str, Any] | None:
-    """Counts in equal steps, with quartiles; None where there is nothing to see."""
+    """Counts values in equal bins; None where there are none, or all are 0."""
     if not values or (reach is None and max(values) <= 0):
         return None
     low, high = reach or (0.0, float(np.percentile(values, 99)) * 1.05 or 1.0)
@@ -150,7 +150,7 @@ def _histogram(
 def _difference(
     benchmark: Benchmark, first: Run, other: Run, name: str, other_name: str
 ) -> dict[str, Any]:
-    """Other minus first on the samples that both have, paired."""
+    """Compares other with first on the samples that both have, paired."""
     shared = sorted(first.rows.keys() & other.rows.keys())
     ours, theirs = [other.rows[i] for i in shared], [first.rows[i] for i in shared]
     scores = np.array(
@@ -166,7 +166,7 @@ def _difference(
     after, before = (one.value() for one in pairs)
     change = scores[:, 0] - scores[:, 1]
     places = sorted(range(len(shared)), key=lambda i: change[i])
-    told = [
+    largest = [
         i for i in [*places[:MOST_CHANGED], *places[::-1][:MOST_CHANGED]] if abs(change[i]) > 0.1
     ]
     return {
@@ -192,13 +192,13 @@ def _difference(
                 "before": float(scores[i, 1]),
                 "after": float(scores[i, 0]),
             }
-            for i in dict.fromkeys(told)
+            for i in dict.fromkeys(largest)
         ],
     }
 
 
 def _correct(differences: Sequence[dict[str, Any]]) -> None:
-    """Put beside every p-value the one corrected for the number of comparisons of its metric."""
+    """Adds to every p-value the one corrected for the number of comparisons of its metric."""
     for metric in dict.fromkeys(name for one in differences for name in one["metrics"]):
         own = [one["metrics"][metric] for one in differences if metric in one["metrics"]]
         for change, p in zip(own, holm([change["p"] for change in own]), strict=True):
@@ -222,7 +222,7 @@ def _check_comparable(runs: Sequence[Run]) -> None:
 
 
 def published(benchmark: str, split: str | None) -> list[Mapping[str, Any]]:
-    """The published results of a set on this split; each names its source and who measured it."""
+    """Reads the published results on a split, each with its source and who measured it."""
     text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
     rows: list[Mapping[str, Any]] = json.loads(text)["rows"]
     return [row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)]

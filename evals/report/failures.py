@@ -1,4 +1,4 @@
-"""Why a sample was answered wrongly, from its row alone."""
+"""Classifies wrong answers from their rows alone."""
 
 from sam3_agent.evals.benchmark import Row
 from sam3_agent.evals.metrics import mask_overlap
@@ -9,22 +9,22 @@ RIGHT = 0.5
 
 FAILURES = {
     "error": "ended in an error of a model or of its data",
-    "unable": "the question could not be read, or names what the models do not know",
+    "unable": "the question could not be parsed, or names concepts outside the models' vocabulary",
     "gave up": "the budget was spent without an answer",
-    "false target": "nothing was meant, and something was answered",
-    "missed": "nothing, or only a part of what is meant, was answered",
-    "wrong concept": "no choice among all masks that were found would have been right",
-    "wrong pick": "the right masks were found, and others were answered",
-    "wrong": "wrong, in a benchmark without masks to tell why",
+    "false target": "the query has no target, and masks were answered",
+    "missed": "no target, or only a part of them, was answered",
+    "wrong concept": "no subset of all masks that were found is right",
+    "wrong pick": "the right masks were found, but others were answered",
+    "wrong": "wrong, in a benchmark without masks by which to classify it",
 }
-"""The classes in the order in which they are tried."""
+"""The classes with their meanings, in the order of the tests."""
 
 
 def failure(row: Row, score: float) -> str | None:
-    """The class of a failure; None for a sample that was answered rightly.
+    """Classifies a failure; None for a right answer.
 
-    Of a target that is there it is told by the answer's precision (how much of it is target), and
-    by the ceiling, the best that a choice among the found masks could have reached.
+    For a query with a target, by the precision of the answer (its share of target pixels), and by
+    the upper bound, the best IoU that a choice among the found masks can have.
     """
     if row.status == "failed":
         return "error"
@@ -42,11 +42,11 @@ def failure(row: Row, score: float) -> str | None:
     answered = mask_overlap(row.pred, row.pred).union
     if not answered or overlap.intersection >= RIGHT * answered:
         return "missed"
-    return "wrong pick" if ceiling(row) >= RIGHT else "wrong concept"
+    return "wrong pick" if upper_bound(row) >= RIGHT else "wrong concept"
 
 
-def ceiling(row: Row) -> float:
-    """The best IoU that a choice among the found masks could have had; 1 where nothing is meant."""
+def upper_bound(row: Row) -> float:
+    """Computes the best IoU that a choice among the found masks can have; 1 without a target."""
     assert row.truth is not None
     best = row.found[best_subset(row.found, row.truth)]
     return mask_overlap(best, row.truth, row.ignore).iou(empty=1.0)

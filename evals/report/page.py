@@ -1,4 +1,4 @@
-"""A report as one HTML file that asks for nothing else, or as a Markdown table."""
+"""Renders a report as one self-contained HTML file, or as a Markdown table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -7,16 +7,16 @@ from typing import Any
 from sam3_agent.extras import require
 
 PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "VisionReasoner's protocol (Seg-Zero's pixels)"}
-"""Metrics that are told once per protocol."""
+"""The prefixes of metrics that are computed under several protocols, with their names."""
 
 DASH = "\N{EN DASH}"
-"""Where there is no value."""
+"""Stands for a missing value."""
 
-NO_SHARES = ("n", "unable", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
-"""Metrics that are no shares of 1, so that they are not shown in percent."""
+NOT_PERCENT = ("n", "unable", "mae", "rmse", "seconds_per_ask", "cgf1", "count_mae", "count_rmse")
+"""Metrics that are not shares of 1, so they are not shown in percent."""
 
 COUNTS = ("n", "unable")
-"""How many rows there are, and how many could not be answered; no metrics."""
+"""The numbers of rows and of unable answers; no metrics."""
 
 SMALLER_IS_BETTER = ("seconds_per_ask", "mae", "rmse", "count_mae", "count_rmse")
 
@@ -28,14 +28,14 @@ MEASURES = {
     "input_tokens": "input tokens",
     "cached_tokens": "of them cached",
     "output_tokens": "output tokens",
-    "images": "pictures sent",
-    "tool_errors": "tool calls in vain",
+    "images": "images sent",
+    "tool_errors": "tool calls with an error",
 }
-"""What an answer costs, beside dollars and time."""
+"""Costs of an answer other than dollars and time."""
 
 
 def page(content: Mapping[str, Any]) -> str:
-    """The HTML page of a report's content; InputError without jinja2."""
+    """Renders the HTML page of a report's content; InputError without jinja2."""
     require("jinja2", purpose="a report")
     import jinja2
 
@@ -60,16 +60,16 @@ def page(content: Mapping[str, Any]) -> str:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """One table, the runs and below them what is published, and what to know before citing it."""
+    """Renders one table of the runs and the published results, and the warnings below."""
     columns = _columns(content)
     titles = [*columns, *reversed(COUNTS), "source"]
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for row in comparison(content):
         cells = [_cell(row["cells"].get(name), name) for name in columns]
         counts = [DASH if row[name] is None else str(row[name]) for name in reversed(COUNTS)]
-        source = "this run" if row["source"] is None else "; ".join(row["told"])
+        source = "this run" if row["source"] is None else "; ".join(row["notes"])
         lines.append(f"| {row['name']} | " + " | ".join([*cells, *counts, source]) + " |")
-    lines += ["", *(f"- {told}" for told in content["warnings"])]
+    lines += ["", *(f"- {warning}" for warning in content["warnings"])]
     return "\n".join([*lines, *_setups(content)])
 
 
@@ -86,7 +86,7 @@ def _cell(cell: Mapping[str, Any] | None, name: str) -> str:
 
 
 def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the main table: each run under each protocol, then the published ones."""
+    """Makes the rows of the main table: each run under each protocol, then the published ones."""
     rows: list[dict[str, Any]] = []
     for run in content["runs"]:
         for prefix, protocol in _protocols(run["metrics"]).items():
@@ -102,24 +102,23 @@ def comparison(content: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
             name = f"{run['name']}, {protocol}" if protocol else run["name"]
             counts = {count: run["metrics"][count] for count in COUNTS}
-            rows.append({"name": name, "cells": cells, **counts, "source": None, "told": []})
+            rows.append({"name": name, "cells": cells, **counts, "source": None, "notes": []})
     for one in content["published"]:
         cells = {
             name: {"value": value, "interval": None, "sd": None}
             for name, value in one["metrics"].items()
         }
-        told = [one["source"], f"measured by {one['measured_by']}", one["protocol"]]
+        notes = [one["source"], f"measured by {one['measured_by']}", one["protocol"]]
         if "differs" in one:
-            told.append("sources differ")
+            notes.append("sources differ")
         counts = dict.fromkeys(COUNTS)
-        rows.append(
-            {"name": one["system"], "cells": cells, **counts, "source": one["source"], "told": told}
-        )
+        row = {"name": one["system"], "cells": cells, "source": one["source"], "notes": notes}
+        rows.append({**row, **counts})
     return rows
 
 
 def setup(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run was made with, for people: temperature, pictures, prompts, weights, device."""
+    """Lists the setup of a run: temperature, image size, prompts, weights, device."""
     own = run["setup"]
     planner, segmenter = own.get("planner", {}), own.get("segmenter", {})
     out = []
@@ -127,7 +126,7 @@ def setup(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         temperature = planner["temperature"]
         out.append(("temperature", "the server's" if temperature is None else f"{temperature:g}"))
     if "picture_side" in planner:
-        out.append(("pictures up to", f"{planner['picture_side']} px"))
+        out.append(("images up to", f"{planner['picture_side']} px"))
     out += [(name, str(own[name])) for name in ("prompts",) if name in own]
     out += [
         (name, str(segmenter[name])) for name in ("weights", "device", "dtype") if name in segmenter
@@ -136,28 +135,28 @@ def setup(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def shown(value: float | None, name: str = "") -> str:
-    """A metric's value as a person reads it: shares in percent, a dash where there is none."""
+    """Formats a metric: shares in percent, a dash for a missing value."""
     if value is None:
         return DASH
     if name in COUNTS:
         return str(int(value))
-    return f"{value:.2f}" if bare(name) in NO_SHARES else f"{100 * value:.1f}"
+    return f"{value:.2f}" if bare(name) in NOT_PERCENT else f"{100 * value:.1f}"
 
 
 def share(value: float, name: str) -> float:
-    """How far a bar of 100 is filled by a metric; cgf1 counts to 100 already."""
-    return min(max(value if bare(name) in NO_SHARES else 100 * value, 0.0), 100.0)
+    """Scales a metric to the length of a bar, 0 to 100; cgf1 has that scale already."""
+    return min(max(value if bare(name) in NOT_PERCENT else 100 * value, 0.0), 100.0)
 
 
 def bare(name: str) -> str:
-    """A metric's name without its protocol."""
+    """Returns a metric's name without its protocol."""
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 0.42 s, 12 s, 3 min 5 s."""
+    """Formats seconds as 0.42 s, 12 s, 3 min 5 s."""
     if seconds is None:
         return DASH
     if seconds < 60:
@@ -167,14 +166,16 @@ def duration(seconds: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """US dollars, with more digits where they are few."""
+    """Formats US dollars, with more digits for small amounts."""
     if value is None:
         return DASH
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
 def _protocols(metrics: Mapping[str, Any]) -> dict[str, str]:
-    found = {p: told for p, told in PREFIXES.items() if any(n.startswith(p) for n in metrics)}
+    found = {
+        p: protocol for p, protocol in PREFIXES.items() if any(n.startswith(p) for n in metrics)
+    }
     return found or {"": ""}
 
 

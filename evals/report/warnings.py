@@ -1,30 +1,30 @@
-"""What a reader of a report must know before the numbers are compared or cited."""
+"""Warnings about a report's numbers, to be read before they are compared or cited."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 CONTAMINATION = {
-    "reasonseg": "ReasonSeg's questions and masks are public since 2023, its pictures (OpenImages, "
+    "reasonseg": "ReasonSeg's questions and masks are public since 2023, its images (OpenImages, "
     "ScanNet) since before that",
-    "refcoco": "its pictures are COCO train2014's and its expressions public since 2016; both are "
+    "refcoco": "its images are COCO train2014's and its expressions public since 2016; both are "
     "in the training data of many MLLMs, and COCO is in that of many segmenters",
-    "grefcoco": "its pictures are COCO train2014's, and its expressions public since 2023",
-    "saco-gold": "its pictures come from sources that SAM 3 was trained on, too (MetaCLIP, SA-1B); "
+    "grefcoco": "its images are COCO train2014's, and its expressions public since 2023",
+    "saco-gold": "its images come from sources that SAM 3 was trained on, too (MetaCLIP, SA-1B); "
     "the annotations are public since November 2025",
-    "saco-silver": "its pictures come from public datasets whose other parts SAM 3 was trained on; "
+    "saco-silver": "its images come from public datasets whose other parts SAM 3 was trained on; "
     "the annotations are public since November 2025",
-    "omnilabel": "its pictures (COCO, Objects365, OpenImages) and its texts are public since 2023",
-    "counting": "CountBench's pictures and captions are LAION-400M's, PixMo-Count's pictures the "
+    "omnilabel": "its images (COCO, Objects365, OpenImages) and its texts are public since 2023",
+    "counting": "CountBench's images and captions are LAION-400M's, PixMo-Count's images the "
     "web's, and both are public",
     "scenes": "the shipped segmenter tiny was trained on scenes of the same kind and other seeds",
 }
-"""What is known of each benchmark's spread before a model was trained, by module."""
+"""Since when each benchmark is public, so that models may have been trained on it."""
 
 REFERRING = ("refcoco", "refcoco+", "refcocog", "refcocog-google")
 
 
 def warnings(content: Mapping[str, Any]) -> list[str]:
-    """One sentence or two each, the most pressing first, from the other parts of a report."""
+    """Makes the warnings from the other parts of a report, the most important first."""
     return [
         *(line for run in content["runs"] for line in _of_run(run)),
         *_of_repeats(content["runs"]),
@@ -51,14 +51,14 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
     if metrics["unable"]:
         yield (
             f"{name}: {metrics['unable']} of {metrics['n']} rows could not be answered (unable) "
-            "and count as answered with nothing, which is right where nothing is meant."
+            "and count as an empty prediction, which is right for a query without a target."
         )
     if run["problems"]:
         yield f"{name}: {run['problems']} broken records of the data are left out (--skip-bad)."
     if run["resumed"]:
         yield f"{name} was resumed with other code or another setup."
     if "cost" not in run["usage"]:
-        yield f"{name}: what it cost is not known."
+        yield f"{name}: its cost is not known."
 
 
 def _of_repeats(runs: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -66,8 +66,8 @@ def _of_repeats(runs: list[Mapping[str, Any]]) -> Iterator[str]:
     models = any(run["config"].get("planner") not in (None, "none", "offline") for run in runs)
     if once and models:
         yield (
-            "Intervals are over the samples of one run; how much the same models differ from one "
-            "run to the next is not in them (--repeats)."
+            "Intervals are over the samples of one run; they do not include how much the same "
+            "models vary from run to run (--repeats)."
         )
     if len(once) < len(runs):
         yield (
@@ -98,5 +98,5 @@ def _of_published(published: list[Mapping[str, Any]]) -> Iterator[str]:
 
 def _of_contamination(benchmark: str) -> str:
     known = CONTAMINATION.get("refcoco" if benchmark in REFERRING else benchmark)
-    told = f": {known}" if known else ""
-    return f"Whether a model has seen these samples in training is not known here{told}."
+    reason = f": {known}" if known else ""
+    return f"Whether a model was trained on these samples is not known here{reason}."

@@ -1,4 +1,4 @@
-"""The agent as a solver, and its ceiling: the oracle."""
+"""The agent as a solver, and the oracle, which is its upper bound."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from sam3_agent.task import Task, checked_query
 
 
 class AgentSolver:
-    """Asks an agent; one serves all samples, since it keeps nothing between questions."""
+    """Asks an agent, which has no state between questions, so one serves all threads."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -41,7 +41,7 @@ class AgentSolver:
 
 
 class OracleSolver:
-    """Answers with the best subset of all that the agent found: the ceiling of its choices."""
+    """Answers with the best subset of all masks that the agent found: its upper bound."""
 
     def __init__(self, agent: AgentSolver) -> None:
         self._agent = agent
@@ -57,6 +57,6 @@ class OracleSolver:
 
 
 def _all(found: Masks, answered: Masks) -> Masks:
-    """What a scene holds, and what was answered from a second look at another one."""
+    """Joins the masks of a scene and those answered from another one (a second reading)."""
     known = answered.overlap(found).max(axis=1, initial=0.0) > 0.999
     return Masks.concatenate([found, answered[np.flatnonzero(~known)]])

@@ -1,10 +1,11 @@
-"""Reading the boxes that multimodal LLMs write, in the forms in which they really write them.
+"""Parses the boxes that multimodal LLMs write, in the forms that are found in practice.
 
     Gemini           {"box_2d": [y0, x0, y1, x1], "label": "..."}     0-1000
     Qwen3-VL         {"bbox_2d": [x0, y0, x1, y1], "label": "..."}    0-1000
     Qwen2-VL, 2.5    the same in pixels, or (x0,y0),(x1,y1) in 0-1000 as text
 
-Fences, prose, JSON lines, lost commas and cut-off ends do not matter: each box is read by itself.
+Code fences, prose, JSON Lines, lost commas and truncated ends do not matter: each box is parsed by
+itself.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import Literal, TypeAlias
 from sam3_agent.geometry import Box
 
 Layout: TypeAlias = Literal["yx1000", "xy1000", "xy"]
-"""The order of a box's numbers, and what they count: thousandths of the image, or pixels."""
+"""The order of a box's numbers, and their unit: thousandths of the image, or pixels."""
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _KEY = re.compile(r"""["'](box_2d|bbox_2d|bbox|box)["']\s*:\s*(?=\[)""")
@@ -30,18 +31,18 @@ _THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 @dataclass(frozen=True)
 class LabelledBox:
-    """A box x0 y0 x1 y1 in pixels, and what the model called it."""
+    """A box x0 y0 x1 y1 in pixels with the model's label."""
 
     box: Box
     label: str
 
 
-def read_boxes(text: str, size: tuple[int, int], layout: Layout) -> list[LabelledBox] | None:
-    """All boxes in a model's reply about a (height, width) image; None when it holds no list.
+def parse_boxes(text: str, size: tuple[int, int], layout: Layout) -> list[LabelledBox] | None:
+    """Parses all boxes in a reply about a (height, width) image; None when it holds no list.
 
-    layout: how boxes are to be read whose key does not tell; `box_2d` is Gemini's order unless
-    the layout is in pixels, `bbox_2d` has x first. A box outside the image or without area is left
-    out, as is one with more or fewer than four numbers; swapped corners are put right.
+    layout: that of boxes without a known key; `box_2d` is always Gemini's order, `bbox_2d` has x
+    first. Boxes outside the image, without area, or with other than four numbers are left out;
+    swapped corners are sorted.
     """
     text = _THINKING.sub("", text)
     raw = list(_keyed(text)) or list(_bare(text, layout))
@@ -56,7 +57,7 @@ def read_boxes(text: str, size: tuple[int, int], layout: Layout) -> list[Labelle
 
 
 def _keyed(text: str) -> Iterator[tuple[str, list[float], str]]:
-    """Boxes that stand under a key: the key, four numbers, the label beside them."""
+    """Yields the boxes with a key: the key, four numbers, the label of the same object."""
     keys = list(_KEY.finditer(text))
     for i, key in enumerate(keys):
         end = keys[i + 1].start() if i + 1 < len(keys) else len(text)
@@ -68,7 +69,7 @@ def _keyed(text: str) -> Iterator[tuple[str, list[float], str]]:
 
 
 def _bare(text: str, layout: Layout) -> Iterator[tuple[str, list[float], str]]:
-    """Boxes without a key: lists of four numbers, or pairs of corners as Qwen writes them."""
+    """Yields the boxes without a key: lists of four numbers, or Qwen's pairs of corners."""
     for four in _FOUR.finditer(text):
         yield "", [float(n) for n in four.groups()], ""
     for corners in _CORNERS.finditer(text):
@@ -76,7 +77,7 @@ def _bare(text: str, layout: Layout) -> Iterator[tuple[str, list[float], str]]:
 
 
 def _value(text: str, begin: int, end: int) -> str:
-    """The list that begins at `begin`, to its closing bracket."""
+    """Returns the list that begins at `begin`, up to its closing bracket."""
     depth = 0
     for i in range(begin, end):
         depth += {"[": 1, "]": -1}.get(text[i], 0)
@@ -86,7 +87,7 @@ def _value(text: str, begin: int, end: int) -> str:
 
 
 def _object_around(text: str, at: int, begin: int, end: int) -> str:
-    """The JSON object around a place, as far as its braces are there."""
+    """Returns the JSON object around a position, as far as its braces are there."""
     opening = text.rfind("{", begin, at)
     closing = text.find("}", at, end)
     return text[max(opening, begin) : end if closing < 0 else closing + 1]
@@ -103,7 +104,7 @@ def _layout(key: str, layout: Layout) -> Layout:
 
 
 def _pixels(numbers: list[float], size: tuple[int, int], layout: Layout) -> Box | None:
-    """The box in pixels of a (height, width) image; None for one that is none."""
+    """Converts a box to pixels of a (height, width) image; None for an invalid one."""
     height, width = size
     if layout == "yx1000":
         numbers = [numbers[1], numbers[0], numbers[3], numbers[2]]
@@ -112,7 +113,7 @@ def _pixels(numbers: list[float], size: tuple[int, int], layout: Layout) -> Box 
         numbers = [number * side for number, side in zip(numbers, scale, strict=True)]
     x0, x1 = sorted((numbers[0], numbers[2]))
     y0, y1 = sorted((numbers[1], numbers[3]))
-    slack = 0.02  # rounding, and models that count to 1024
+    slack = 0.02  # for rounding, and for models that count to 1024
     if x0 < -slack * width or y0 < -slack * height:
         return None
     if x1 > (1 + slack) * width or y1 > (1 + slack) * height:

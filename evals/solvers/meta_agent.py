@@ -6,15 +6,15 @@ and code of its own. Its rules:
 - Four tools: segment_phrase, examine_each_mask, select_masks_and_return, report_no_mask. Of a reply
   with several calls only the first one is run.
 - One phrase at a time. Its masks replace all earlier ones; a phrase cannot be used twice.
-- Of masks that overlap (IoM above 0.3) only the best stays, before the planner sees any.
+- Of masks that overlap (IoM above 0.3) only the best is kept, before the planner sees any.
 - examine_each_mask asks the planner about every mask, one after the other, with three pictures.
-- The planner sees the question and what came since the last segment_phrase: at most two pictures.
-  Of what came before only the list of used phrases is told.
+- The planner gets the question and the messages since the last segment_phrase: at most two
+  pictures. Of earlier messages only the list of used phrases is kept.
 - At most 100 planner turns.
 
-Left out is how it breaks: a call that it would die of (a wrong name, no JSON) is told to the
-planner here, so that strategies are compared and not parsers. The image is encoded once, not once
-for every phrase, which changes no mask. The cost of its checks is counted like any other turn's.
+Its crashes are left out: a wrong call (an unknown name, no JSON) becomes an error message to the
+planner, so that solvers are compared and not parsers. The image is encoded once, not once for every
+phrase, which changes no mask. The cost of its checks is counted like that of any other turn.
 """
 
 import time
@@ -28,7 +28,7 @@ from sam3_agent import registry
 from sam3_agent.answer import Status
 from sam3_agent.errors import PromptError, ToolError
 from sam3_agent.evals.benchmark import Sample
-from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
+from sam3_agent.evals.solvers.solver import CountingPlanner, Outcome, accounted
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
@@ -41,7 +41,7 @@ from sam3_agent.tool import Observation, Tool, tool_named
 MAX_TURNS = 100
 OVERLAP = 0.3
 """IoM above which of two masks only the better one stays."""
-SHOWN_ONCE = "The masks were examined one by one; see what came of it below."
+EXAMINED = "The masks were examined one by one; see what came of it below."
 NO_CALL = "You called no tool. Call exactly one tool."
 
 
@@ -53,9 +53,9 @@ class MetaAgentSolver:
         self._segmenter = segmenter
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
-        """See `Solver.solve`; a spent budget of turns ends `out_of_budget`, with no mask."""
+        """See `Solver.solve`; MAX_TURNS end `out_of_budget`, with no mask."""
         loop = _Loop(self._planner, self._segmenter, image, sample.query)
-        with accounted(loop.account.usage):
+        with accounted(loop.planner.usage):
             return loop.outcome()
 
 
@@ -66,7 +66,7 @@ class _Loop:
     """
 
     def __init__(self, planner: Planner, segmenter: Segmenter, image: Pixels, query: str) -> None:
-        self.account = Account(planner)
+        self.planner = CountingPlanner(planner)
         self.segmenter = segmenter
         self.image = image
         self.query = query
@@ -77,7 +77,7 @@ class _Loop:
         self.used: list[str] = []
         self.ended: tuple[Status, Masks] | None = None
         self.trace: list[Message] = []
-        """Everything that was said; a planner sees only a part of it."""
+        """All messages; the planner gets only a part of them."""
 
     def outcome(self) -> Outcome:
         opening = (
@@ -86,20 +86,20 @@ class _Loop:
         )
         self.trace += opening
         since: list[Message] = []
-        while self.ended is None and self.account.turns < MAX_TURNS:
-            reply = self.account.reply([opening[0], self._question(since), *since], _TOOLS)
+        while self.ended is None and self.planner.turns < MAX_TURNS:
+            reply = self.planner.reply([opening[0], self._question(since), *since], _TOOLS)
             reply = replace(reply, tool_calls=reply.tool_calls[:1])
             if any(call.name == "segment_phrase" for call in reply.tool_calls):
-                since = []  # all that came before is forgotten
-            told = self._told(reply, since)
-            since += [reply, told]
-            self.trace += [reply, told]
+                since = []  # earlier messages are dropped
+            result = self._result(reply, since)
+            since += [reply, result]
+            self.trace += [reply, result]
         status, masks = self.ended or ("out_of_budget", Masks.empty(self.found.size))
         text = next((m.text for m in reversed(self.trace) if m.role == "assistant"), "")
-        return Outcome(masks, self.found, text, status, self.account.usage(), tuple(self.trace))
+        return Outcome(masks, self.found, text, status, self.planner.usage(), tuple(self.trace))
 
     def _question(self, since: Sequence[Message]) -> Message:
-        """The user's message, with the phrases that were used before the present one."""
+        """Makes the user's message, with the phrases that were used before the present one."""
         before = self.used[:-1] if since else self.used
         text = self.query
         if before:
@@ -109,12 +109,12 @@ class _Loop:
             )
         return Message("user", text, pictures=(self.image,))
 
-    def _told(self, reply: Message, since: list[Message]) -> Message:
-        """What the planner gets back for a reply."""
+    def _result(self, reply: Message, since: list[Message]) -> Message:
+        """Runs the reply's call and returns the message with its result."""
         if not reply.tool_calls:
             return Message("user", NO_CALL)
         call = reply.tool_calls[0]
-        self.account.tool_calls += 1
+        self.planner.tool_calls += 1
         try:
             by_name = {tool.name: tool for tool in _TOOLS}
             name = tool_named(call.name, by_name)
@@ -124,7 +124,7 @@ class _Loop:
                 )
             result = self._run(name, by_name[name].checked(call.arguments), since)
         except (ToolError, PromptError) as error:
-            self.account.tool_errors += 1
+            self.planner.tool_errors += 1
             return Message("tool", f"Error: {error}", tool_call_id=call.id)
         return Message("tool", result.text, result.pictures, tool_call_id=call.id)
 
@@ -151,7 +151,7 @@ class _Loop:
         if self.features is None:
             self.features = self.segmenter.encode(self.image)
         (detection,) = self.segmenter.detect(self.features, [phrase])
-        self.account.segmenter_seconds += time.monotonic() - began
+        self.planner.segmenter_seconds += time.monotonic() - began
         self.used.append(phrase)
         self.masks = detection.masks.nms("iom", OVERLAP)
         self.found = Masks.concatenate([self.found, self.masks])
@@ -165,12 +165,12 @@ class _Loop:
         )
 
     def _examine(self, masks: Masks, since: list[Message]) -> Observation:
-        """Ask about every mask, one after the other; the overview is not shown any longer."""
+        """Asks about every mask, one after the other, and drops the overview picture."""
         if not len(masks):
             raise ToolError("there is no mask to examine; call segment_phrase")
         for i, message in enumerate(since):
             if message.role == "tool" and message.pictures:
-                since[i] = replace(message, text=SHOWN_ONCE, pictures=())
+                since[i] = replace(message, text=EXAMINED, pictures=())
         accepted = [i for i in range(len(masks)) if self._accepted(masks, i)]
         self.masks = masks[accepted]
         if not accepted:
@@ -188,13 +188,13 @@ class _Loop:
             Message("user", "The image with the mask.", pictures=(drawn,)),
             Message("user", "Close-up.", pictures=(_close_up(drawn, masks, index),)),
         ]
-        reply = self.account.reply(messages)
+        reply = self.planner.reply(messages)
         self.trace += [*messages[1:], reply]
         verdict = reply.text.rpartition("<verdict>")[2].partition("</verdict>")[0].strip()
         return verdict == "Accept"
 
     def _select(self, masks: Masks, numbers: Sequence[int]) -> Observation:
-        """End with the masks that exist among these numbers, as the reference does."""
+        """Ends with the masks that exist among these numbers, as the reference does."""
         chosen = masks[sorted({n - 1 for n in numbers if 1 <= n <= len(masks)})]
         self.ended = ("answered" if len(chosen) else "no_target"), chosen
         return Observation("Answered.")
@@ -209,7 +209,7 @@ class _Loop:
 
 
 def _close_up(drawn: Pixels, masks: Masks, index: int) -> Pixels:
-    """The part of a picture around a mask, half its size wider on each side."""
+    """Crops the surroundings of a mask, wider by half its size on each side."""
     x0, y0, x1, y1 = (float(v) for v in masks.boxes[index])
     width, height = x1 - x0, y1 - y0
     rows, columns = drawn.shape[:2]
@@ -238,7 +238,7 @@ def report_no_mask(scene: Scene) -> Observation:
     raise NotImplementedError
 
 
-# the loop runs these itself: they are here for their schemas and checks
+# only their schemas and argument checks are used: the loop runs the calls itself
 _TOOLS = tuple(
     Tool.from_function(function)
     for function in (segment_phrase, examine_each_mask, select_masks_and_return, report_no_mask)

@@ -1,6 +1,6 @@
-"""The baseline `mllm`: the planner's own boxes into SAM 3's box prompts.
+"""The solver `mllm`: the planner's own boxes as SAM 3's box prompts.
 
-It answers what the agent adds to the MLLM alone.
+Compared with the agent, it shows what the agent adds to the MLLM alone.
 """
 
 import logging
@@ -13,8 +13,8 @@ from sam3_agent.answer import Status
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.metrics import box_iou
-from sam3_agent.evals.solvers.box_parsing import LabelledBox, Layout, read_boxes
-from sam3_agent.evals.solvers.solver import Account, Outcome, accounted
+from sam3_agent.evals.solvers.box_parsing import LabelledBox, Layout, parse_boxes
+from sam3_agent.evals.solvers.solver import CountingPlanner, Outcome, accounted
 from sam3_agent.geometry import Box
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -30,16 +30,16 @@ FORMS = {
     "xy1000": '{"bbox_2d": [x0, y0, x1, y1], "label": "..."}, each 0 to 1000',
     "xy": '{"bbox_2d": [x0, y0, x1, y1], "label": "..."} in pixels',
 }
-AGAIN = (
+RETRY_TEXT = (
     "I cannot read boxes in that. Reply with the JSON list alone; an empty list if nothing fits."
 )
-TRIES = 2
+MAX_REPLIES = 2
 LEAST_IOU = 0.3
 """A mask whose box overlaps the asked box less than this is of another object."""
 
 
 def usual_layout(planner: str) -> Layout:
-    """How the models of a family have learned to write boxes, by the planner's name."""
+    """Returns the layout in which a family of models writes boxes, by the planner's name."""
     name = planner.lower()
     if "gemini" in name:
         return "yx1000"
@@ -49,8 +49,8 @@ def usual_layout(planner: str) -> Layout:
 class BoxSolver:
     """Asks the planner once for boxes, and SAM 3 for the one object in each.
 
-    layout: how the planner writes boxes, by default as its family does. A segmenter that cannot be
-    pointed at things is given the box as an exemplar, and the mask that fits it best is taken.
+    layout: that of the planner's boxes, by default its family's. A segmenter without box prompts
+    gets the box as an exemplar, and the mask that fits it best is used.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class BoxSolver:
         self._layout: Layout = layout or usual_layout(planner.name)
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
-        """See `Solver.solve`; a planner that twice writes no boxes ends `out_of_budget`."""
-        account = Account(self._planner)
-        with accounted(account.usage):
-            return self._solve(image, sample, account)
+        """See `Solver.solve`; two replies without boxes end `out_of_budget`."""
+        planner = CountingPlanner(self._planner)
+        with accounted(planner.usage):
+            return self._solve(image, sample, planner)
 
-    def _solve(self, image: Pixels, sample: Sample, account: Account) -> Outcome:
+    def _solve(self, image: Pixels, sample: Sample, planner: CountingPlanner) -> Outcome:
         scene = Scene(image, self._segmenter)
         size = (scene.height, scene.width)
         messages = [
@@ -74,42 +74,42 @@ class BoxSolver:
             Message("user", sample.query, pictures=(image,)),
         ]
         boxes: list[LabelledBox] | None = None
-        for turn in range(TRIES):
+        for turn in range(MAX_REPLIES):
             if turn:
-                messages.append(Message("user", AGAIN))
-            messages.append(account.reply(messages))
-            boxes = read_boxes(messages[-1].text, size, self._layout)
+                messages.append(Message("user", RETRY_TEXT))
+            messages.append(planner.reply(messages))
+            boxes = parse_boxes(messages[-1].text, size, self._layout)
             if boxes is not None:
                 break
         masks = [self._mask(scene, one) for one in boxes or ()]
         pred = Masks.concatenate([Masks.empty(size), *masks])
-        account.segmenter_seconds = scene.segmenter_seconds
+        planner.segmenter_seconds = scene.segmenter_seconds
         status: Status = "answered" if len(pred) else "no_target"
         if boxes is None:
             status = "out_of_budget"
-        return Outcome(pred, pred, messages[-1].text, status, account.usage(), tuple(messages))
+        return Outcome(pred, pred, messages[-1].text, status, planner.usage(), tuple(messages))
 
     def _mask(self, scene: Scene, one: LabelledBox) -> Masks:
-        """The mask of the object in a box: one, or none."""
+        """Segments the object in a box: one mask, or none."""
         try:
             found = scene.segment_at(ObjectPrompt(box=one.box))
-            return _called(scene.select(found.numbers), one.label)
+            return _labelled(scene.select(found.numbers), one.label)
         except SegmenterError as error:
-            logger.info("no box prompt, the box is shown as an exemplar: %s", error)
+            logger.info("no box prompt, so the box becomes an exemplar: %s", error)
         began = time.monotonic()
         features = self._segmenter.encode(scene.image)
-        (found_like,) = self._segmenter.detect(features, [ConceptPrompt("", (one.box,))])
+        (detection,) = self._segmenter.detect(features, [ConceptPrompt("", (one.box,))])
         scene.segmenter_seconds += time.monotonic() - began
-        return _called(_fitting(found_like.masks, one.box), one.label)
+        return _labelled(_best_fit(detection.masks, one.box), one.label)
 
 
-def _fitting(masks: Masks, box: Box) -> Masks:
-    """The mask whose box has the highest IoU with a box; none below 0.3, which is another thing."""
+def _best_fit(masks: Masks, box: Box) -> Masks:
+    """Selects the mask whose box has the highest IoU with a box; none below LEAST_IOU."""
     overlaps = box_iou(masks.boxes, np.array([box]))[:, 0]
     if overlaps.max(initial=0.0) < LEAST_IOU:
         return masks[[]]
     return masks[[int(overlaps.argmax())]]
 
 
-def _called(masks: Masks, label: str) -> Masks:
+def _labelled(masks: Masks, label: str) -> Masks:
     return Masks(masks.size, masks.boxes, masks.scores, (label or "box",) * len(masks), masks.rles)

@@ -1,4 +1,4 @@
-"""The baseline `segmenter`: the whole query as one concept phrase, without a planner."""
+"""The solver `segmenter`: the whole query as one concept phrase, without a planner."""
 
 import time
 
@@ -13,7 +13,7 @@ from sam3_agent.usage import Usage
 
 
 class SegmenterSolver:
-    """Answers with all that the segmenter finds; a query too long for it ends `unable`."""
+    """Answers with all masks that the segmenter finds; a query too long for it ends `unable`."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter

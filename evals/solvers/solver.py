@@ -1,4 +1,4 @@
-"""The seam to whatever answers a sample: an agent, or something to compare it with."""
+"""The interface of solvers, which answer samples: the agent, and what it is compared with."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from sam3_agent.usage import TokenUsage, Usage
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a solver made of a sample; the fields are those of `benchmark.Row`."""
+    """The result of a solver for a sample; the fields are those of `benchmark.Row`."""
 
     pred: Masks
     found: Masks
@@ -30,18 +30,18 @@ class Outcome:
 
 
 class Solver(Protocol):
-    """Answers samples; from several threads at once."""
+    """Answers samples, from several threads at once."""
 
     def solve(self, image: Pixels, sample: Sample) -> Outcome:
-        """The answer to `sample.query` about (H, W, 3) uint8 pixels.
+        """Answers `sample.query` about (H, W, 3) uint8 pixels.
 
-        Only the oracle may look at `sample.truth`. Raises UnfinishedError when it cannot, or any
-        other error when nothing was spent.
+        Only the oracle may use `sample.truth`. Raises UnfinishedError on failure, or any other
+        error when nothing was spent.
         """
 
 
 class UnfinishedError(Exception):
-    """A sample that could not be answered, and what it had cost; its cause is what went wrong."""
+    """A sample that could not be answered, with its usage; its cause is the error."""
 
     def __init__(self, usage: Usage) -> None:
         super().__init__("a sample could not be answered")
@@ -50,7 +50,7 @@ class UnfinishedError(Exception):
 
 @contextmanager
 def accounted(usage: Callable[[], Usage]) -> Iterator[None]:
-    """Whatever is raised inside comes out as UnfinishedError with the usage of that moment."""
+    """Turns every error raised inside into UnfinishedError with the usage of that moment."""
     try:
         yield
     except Exception as error:
@@ -58,8 +58,8 @@ def accounted(usage: Callable[[], Usage]) -> Iterator[None]:
         raise UnfinishedError(known or usage()) from error
 
 
-class Account:
-    """A planner whose replies are counted: what one sample costs."""
+class CountingPlanner:
+    """Wraps a planner and counts the usage of one sample."""
 
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
@@ -69,7 +69,7 @@ class Account:
         self.planner_seconds = self.segmenter_seconds = 0.0
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Message:
-        """The planner's reply."""
+        """Returns the planner's reply."""
         began = time.monotonic()
         try:
             reply = self._planner.reply(tuple(messages), tuple(tools))
@@ -83,7 +83,7 @@ class Account:
         return reply
 
     def usage(self) -> Usage:
-        """All that was spent so far."""
+        """Returns the usage so far."""
         return Usage(
             turns=self.turns,
             tool_calls=self.tool_calls,

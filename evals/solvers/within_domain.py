@@ -1,4 +1,4 @@
-"""The segmenter's domain, for strategies that do not go through an Agent."""
+"""Checks the segmenter's domain for solvers that do not use an Agent."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from sam3_agent.usage import Usage
 
 @dataclass(frozen=True)
 class WithinDomain:
-    """A solver that answers `unable` for images of a kind that its segmenter does not know."""
+    """Wraps a solver to answer `unable` for images outside the domain of its segmenter."""
 
     solver: Solver
     segmenter: Segmenter

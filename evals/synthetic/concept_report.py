@@ -1,4 +1,4 @@
-"""The segmenter alone on held-out scenes: concept phrases that are there and that are not."""
+"""Evaluates a segmenter alone, on present and absent concept phrases of held-out scenes."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def concept_report(
     styles: tuple[str, ...] = TRAIN_STYLES,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """The metrics over `limit` held-out scenes with 2 present and 2 absent phrases each."""
+    """Computes the metrics over `limit` scenes with 2 present and 2 absent phrases each."""
     require("scipy", purpose="the metric of concepts")
     samples: list[ConceptSample] = []
     presence_right, count_right, seconds = [], [], []
@@ -35,13 +35,13 @@ def concept_report(
         features = segmenter.encode(scene.image)
         detections = segmenter.detect(features, [phrase for phrase, _ in asked])
         seconds.append(time.perf_counter() - began)
-        for (_, things), found in zip(asked, detections, strict=True):
+        for (_, targets), found in zip(asked, detections, strict=True):
             masks = found.masks[found.masks.scores >= 0.5]
-            there = np.array([scene.mask(index) for index in things])
-            truth = Masks.from_dense(there) if things else Masks.empty(scene.labels.shape)
+            there = np.array([scene.mask(index) for index in targets])
+            truth = Masks.from_dense(there) if targets else Masks.empty(scene.size)
             samples.append(ConceptSample(masks.overlap(truth)))
-            presence_right.append((found.presence >= 0.5) == bool(things))
-            count_right.append(len(masks) == len(things))
+            presence_right.append((found.presence >= 0.5) == bool(targets))
+            count_right.append(len(masks) == len(targets))
         advance()
     return {
         "metrics": {

@@ -1,4 +1,4 @@
-"""Compose the demo scenes under evals/demo (run once, by hand; the scenes are committed).
+"""Composes the demo scenes under evals/demo; run once, the scenes are committed.
 
 python -m sam3_agent.evals.synthetic.render_demo
 """
@@ -25,11 +25,11 @@ SEEDS = {
     "backpacks": 507,
     "trees": 609,
 }
-"""Held-out scenes that look good, by the name of their picture."""
+"""The seeds of the demo scenes, by the name of their image."""
 
 
 def demo_scenes() -> list[AnnotatedScene]:
-    """The demo scenes with 3 queries each; the README asks the first for "the leftmost red car"."""
+    """Composes the demo scenes, 3 queries each; the README asks for "the leftmost red car"."""
     named = [
         replace(annotated_scene(seed, queries=3), file_name=f"{name}.png")
         for name, seed in SEEDS.items()

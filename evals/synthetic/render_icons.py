@@ -1,4 +1,4 @@
-"""Render the vocabulary's icons into the sprite sheets under evals/icons (run once, by hand).
+"""Renders the vocabulary's icons into the sprite sheets under evals/icons; run once.
 
 The icons come from npm, in the versions named in evals/icons/LICENSES.md:
 
@@ -33,11 +33,11 @@ ICON_NAMES = {
     "clock": "alarm-clock",
     "tree": "deciduous-tree",
 }
-"""Where the icon is not called like the noun."""
+"""The names of icons that differ from the noun."""
 
 
 def icon_svg(icon_set: dict[str, Any], name: str) -> str:
-    """The SVG of one icon of an iconify set."""
+    """Returns the SVG of one icon of an iconify set."""
     while name not in icon_set["icons"]:
         name = icon_set["aliases"][name]["parent"]
     icon = icon_set["icons"][name]
@@ -50,7 +50,7 @@ def icon_svg(icon_set: dict[str, Any], name: str) -> str:
 
 
 def render_cell(svg: str) -> Image.Image:
-    """One icon as a CELL x CELL RGBA picture, its drawn part filling the cell."""
+    """Renders one icon as a CELL x CELL RGBA image that its drawn part fills."""
     require("resvg_py", purpose="rendering icons")
     import resvg_py
 
@@ -65,7 +65,7 @@ def render_cell(svg: str) -> Image.Image:
 
 
 def render_sheet(icon_set: dict[str, Any]) -> Image.Image:
-    """All NOUNS of one icon set, row by row in COLUMNS columns."""
+    """Renders all NOUNS of one icon set, row by row in COLUMNS columns."""
     rows = -(-len(NOUNS) // COLUMNS)
     sheet = Image.new("RGBA", (COLUMNS * CELL, rows * CELL))
     for index, noun in enumerate(NOUNS):

@@ -25,10 +25,13 @@ PAINTS = {
     "blue": (34, 100, 232),
     "purple": (138, 58, 196),
 }
-"""The paint of each colour of the vocabulary: what the body of a recoloured sprite becomes."""
+"""The RGB of each colour of the vocabulary, with which the body of a sprite is painted."""
 
 HUE_REACH = 45.0
+"""Degrees around the dominant hue that belong to the body."""
+
 LEAST_CHROMA = 0.13
+"""The chroma (0..1) from which a pixel belongs to the body."""
 
 ODD_BODIES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("noto", "bus"): (30.0, 40.0, 0.05, 1.0),
@@ -39,15 +42,15 @@ ODD_BODIES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("fluent-emoji", "shirt"): (100.0, 75.0, 0.1, 1.0),
     ("fluent-emoji", "bus"): (25.0, 70.0, 0.13, 1.0),
 }
-"""Bodies that the dominant hue misses: hue and its reach (degrees), least chroma, most value."""
+"""Bodies of another than the dominant hue: hue and reach (degrees), least chroma, most value."""
 
 
 @cache
 def sprite(style: str, noun: str, color: str | None = None) -> Image.Image:
-    """The icon of a noun, trimmed to its drawn part: RGBA, its longer side CELL pixels.
+    """Returns the icon of a noun, cropped to its drawn part: RGBA, the longer side CELL pixels.
 
-    `color` is one of PAINTS for a COLORABLE noun, and None for every other noun. The picture is
-    shared between callers: do not draw on it.
+    color: one of PAINTS for a COLORABLE noun, None for every other noun. The image is cached and
+    shared: do not draw on it.
     """
     if (color is None) == (noun in COLORABLE):
         raise ValueError(f"{noun!r} cannot be drawn in colour {color!r}")
@@ -70,11 +73,11 @@ def _recolored(
     paint: tuple[int, int, int],
     odd_body: tuple[float, float, float, float] | None,
 ) -> Image.Image:
-    """The icon with its body painted, keeping the light and shade and every other part.
+    """Paints the body of an icon, keeping light and shade and every other part.
 
-    The body is what has the dominant hue. Its pixels go onto a ramp black - paint - white, by
-    their luminance relative to the body's median, so that pale and dark bodies alike take on the
-    full paint (turning the hue alone would leave a pale shirt pale and make yellow look olive).
+    The body is what has the dominant hue. Its pixels are mapped to a ramp black - paint - white by
+    their luminance relative to the body's median, so that pale and dark bodies both get the full
+    paint (rotating the hue alone would leave a pale shirt pale and turn yellow into olive).
     """
     pixels = np.asarray(icon, dtype=np.float32) / 255
     rgb, alpha = pixels[..., :3], pixels[..., 3]
@@ -106,7 +109,7 @@ def _recolored(
 
 
 def _dominant_hue(hue: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> float:
-    """The centre (degrees) of the 30-degree span of hues that carries the most weight."""
+    """Returns the centre (degrees) of the 30-degree span of hues with the most weight."""
     histogram, _ = np.histogram(hue, bins=36, range=(0, 360), weights=weight)
     spans = histogram + np.roll(histogram, -1) + np.roll(histogram, 1)
     return float(np.argmax(spans)) * 10 + 5
