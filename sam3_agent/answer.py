@@ -1,14 +1,12 @@
-"""An answer: words, masks, and the conversation that led to them."""
+"""The answer to a question: text, masks, and the conversation that led to them."""
 
 import json
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 from PIL import Image
 
 from sam3_agent.errors import InputError
@@ -18,7 +16,7 @@ from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
 from sam3_agent.overlay import draw_masks
 from sam3_agent.sanitize import one_line
-from sam3_agent.serialization import instance_records
+from sam3_agent.serialization import instance_records, mask_png
 from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
@@ -33,8 +31,8 @@ class Answer:
 
     status: `answered`; `no_target` when what was asked for was looked for and is not there;
         `out_of_budget` when a budget was spent; then the masks are the best so far and the text
-        says why it ended; `unable` when the question could not be read, or names what the models at
-        hand do not know; then there are no masks and the text says what to do.
+        says which; `unable` when the question could not be read, or names what the chosen models
+        do not know; then there are no masks and the text says what to do.
     masks: the N instances that the answer is about; `numbers` are their N numbers in the scene.
     messages: the whole conversation with the planner.
     image: (H, W, 3) uint8, as it was read.
@@ -57,7 +55,7 @@ class Answer:
     context_numbers: tuple[int, ...]
 
     def __str__(self) -> str:
-        """One paragraph: the words, the status, the masks by phrase and number, and the cost."""
+        """One paragraph: the text, the status, the masks by phrase and number, and the usage."""
         words = " ".join(self.text.split())
         return f"{words} [{self.status}; {self._masks_by_phrase()}; {self.usage}]"
 
@@ -112,12 +110,8 @@ class Answer:
             for stale in target.glob("mask_*.png"):
                 stale.unlink()
             Image.fromarray(self.overlay()).save(target / "overlay.png")
-            for index, number in enumerate(self.numbers):
-                pixels = np.zeros(self.masks.size, np.uint8)
-                crop, (x, y) = self.masks.crop(index)
-                pixels[y : y + crop.shape[0], x : x + crop.shape[1]][crop] = 255
-                picture = Image.fromarray(pixels)
-                picture.save(target / f"mask_{number}.png", compress_type=zlib.Z_RLE)
+            for number, mask in zip(self.numbers, self.masks, strict=True):
+                (target / f"mask_{number}.png").write_bytes(mask_png(mask))
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
             (target / "answer.json").write_text(text + "\n", encoding="utf-8")
         except OSError as error:
@@ -126,6 +120,6 @@ class Answer:
 
 
 def _enumerated(parts: Sequence[str]) -> str:
-    """The parts with commas; of many the first."""
+    """The parts with commas between them, at most MAX_SHOWN."""
     more = len(parts) - MAX_SHOWN
     return ", ".join(parts[:MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,7 @@
-"""Samples of any type and range to 8 bits: 10 to 32-bit integers, signed ones, floats.
+"""Scales samples of any type and range to 8 bits: 10 to 32-bit integers, signed ones, floats.
 
-A file says how many bits a sample takes, not how many of them are used: cameras, microscopes and
-satellites write 10, 12 or 14 bits into files of 16. So the range is read off the samples.
+A file states how many bits a sample has, not how many of them are used: cameras, microscopes and
+satellites write 10, 12 or 14 bits into files of 16. So the range is measured.
 """
 
 import logging
@@ -17,27 +17,27 @@ Samples = npt.NDArray[Any]
 """(H, W) or (H, W, C) bool, integers or floats."""
 
 LEVELS = tuple(2.0**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 31, 32))
-"""The white of so many bits."""
+"""The value of white for 8, 10, ... 32 bits."""
 
 UNUSED = 1 / 16
-"""Samples that stay below this share of the white that suits them are scaled by their own range."""
+"""Samples that stay below this share of their level's white are scaled by their own range."""
 
 UNUSED_FLOATS = 1 / 4
 """The same for floats above 1, which have no nominal white."""
 
 OUTLIERS = 1e-4
-"""The share of samples at either end that does not count: hot pixels, fill values."""
+"""The share of samples left out at either end of the range: hot pixels, fill values."""
 
 MEASURED_SIDE = 1000
-"""Of a larger picture only so many rows and columns are measured."""
+"""Rows and columns that are measured at most; of a larger picture every n-th."""
 
 
 def to_uint8(samples: Samples, name: str) -> npt.NDArray[np.uint8]:
     """Samples scaled to 0..255, in the same shape; black for NaN.
 
     White is 1 for floats that stay in 0..1, else the smallest of `LEVELS` that holds the samples.
-    Where they go below 0, or far from reach that white, their own range is used instead. One
-    warning tells of every scale but the nominal one of the type.
+    Where they go below 0, or stay far below that white, their own range is used instead. Logs a
+    warning for every scale but the nominal one of the type.
     """
     if samples.dtype == np.uint8:
         return samples
@@ -58,7 +58,7 @@ def to_uint8(samples: Samples, name: str) -> npt.NDArray[np.uint8]:
 
 
 def opacity_to_uint8(samples: Samples) -> npt.NDArray[np.uint8]:
-    """Opacity scaled to 0..255; never by its own range, since a faint picture is meant faint."""
+    """Opacity scaled to 0..255; never by its own range, so that a faint picture stays faint."""
     if samples.dtype == np.uint8:
         return samples
     return _scaled(samples, 0.0, _white(samples.dtype, _range(samples)[1]))
@@ -93,7 +93,7 @@ def _range(samples: Samples) -> tuple[float, float]:
 
 
 def _scale(kind: np.dtype[Any], low: float, high: float) -> tuple[float, float]:
-    """Which samples are black and white."""
+    """The values of black and white for samples in low..high."""
     if low < 0:
         return low, high
     white = _white(kind, high)
@@ -102,7 +102,7 @@ def _scale(kind: np.dtype[Any], low: float, high: float) -> tuple[float, float]:
 
 
 def _white(kind: np.dtype[Any], high: float) -> float:
-    """The smallest level that holds the samples, and that their type holds."""
+    """The smallest level not below the samples, at most the greatest value of their type."""
     levels = LEVELS if kind.kind in "iu" else (1.0, *LEVELS)
     white = next((level for level in levels if level >= high), high)
     return min(white, float(np.iinfo(kind).max)) if kind.kind in "iu" else white

@@ -79,11 +79,6 @@ def encode_jpeg(
     return _encode(_bounded(picture, max_side), "JPEG", quality=quality)
 
 
-def encode_png(picture: Pixels) -> EncodedImage:
-    """The (H, W, 3) or (H, W) uint8 picture as PNG, in its own size."""
-    return _encode(Image.fromarray(picture), "PNG")
-
-
 def encode_smaller(picture: Pixels, max_side: int = MAX_SIDE) -> EncodedImage:
     """The (H, W, 3) uint8 picture as JPEG or PNG, whichever is smaller, at most `max_side` a side.
 

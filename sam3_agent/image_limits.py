@@ -1,4 +1,4 @@
-"""The limits that a picture must keep before it is decoded."""
+"""Limits the size of pictures before they are decoded."""
 
 from sam3_agent.errors import ImageError
 

@@ -1,4 +1,4 @@
-"""Where a picture comes from: paths, web addresses, file: and data: URLs."""
+"""Reads the bytes of pictures from paths, http(s):, file: and data: URLs."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ MAX_DOWNLOAD_BYTES = 200_000_000
 DOWNLOAD_SECONDS = 60
 
 SHOWN = 80
-"""Characters of a source that an error shows; a data: URL may have millions."""
+"""Characters of a source that an error repeats; a data: URL may have millions."""
 
 _DATA_URL = re.compile(
     r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(?P<base64>;base64)?,", re.IGNORECASE
@@ -24,7 +24,7 @@ _DATA_URL = re.compile(
 _MAGIC = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM....\0{4}|II\*\0|MM\0\*|....ftyp", re.DOTALL
 )
-"""How the files of PNG, JPEG, GIF, WebP, BMP, TIFF and AVIF begin."""
+"""The first bytes of PNG, JPEG, GIF, WebP, BMP, TIFF and AVIF files."""
 
 BARE_BASE64 = (
     "the image looks like base64 without its head: put data:image/png;base64, before it "
@@ -33,7 +33,7 @@ BARE_BASE64 = (
 
 
 def read_source(source: object) -> tuple[bytes, str]:
-    """The content of a path, URL or bytes, and what to call it. Raises ImageError."""
+    """The bytes of a path, URL or bytes, and a name for errors. Raises ImageError."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the image data"
     if not isinstance(source, str | os.PathLike):
@@ -125,7 +125,7 @@ def looks_like_base64(text: str) -> bool:
 
 
 def shown(source: str | os.PathLike[str]) -> str:
-    """A path or URL as an error shows it."""
+    """A path or URL, shortened for an error, as text that any encoding carries."""
     text = os.fspath(source)
     return replace_surrogates(shorten(text, SHOWN, middle=True))
 

@@ -1,4 +1,4 @@
-"""Reading pictures: whatever a caller hands over becomes one (H, W, 3) uint8 array."""
+"""Loads pictures of any source, format and depth as (H, W, 3) uint8 arrays."""
 
 import io
 import logging
@@ -47,13 +47,13 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of EXIF."""
+"""The transposition that undoes each EXIF orientation."""
 
 DARK = 64
-"""A picture whose upper 8 bits stay below this has its contents in the lower ones, or is black."""
+"""A picture whose upper 8 bits stay below this has its content in the lower ones, or is black."""
 
 UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
-"""What Pillow alone makes of deep colors."""
+"""A warning: Pillow alone drops the lower bits of deep colors."""
 
 _PILLOW_LIMIT = threading.Lock()
 
@@ -84,7 +84,7 @@ def load_image(
         picture = _open(data, name, max_megapixels, formats)
     check_size(picture.size, name, max_megapixels)
     try:
-        pixels = np.asarray(_to_rgb(_turned(picture, name), name))
+        pixels = np.asarray(_to_rgb(_upright(picture, name), name))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
     pixels = np.ascontiguousarray(pixels)
@@ -115,8 +115,8 @@ def _open(
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
     if may_be_tiff:
         return without_false_opacity(picture, name)
-    # only what Pillow has found sound: with Python 3.11 each damaged PNG takes a reference from
-    # None in imagecodecs 2026.3, until the interpreter aborts
+    # only what Pillow has decoded without an error: with Python 3.11 each damaged PNG takes a
+    # reference from None in imagecodecs 2026.3, until the interpreter aborts
     if not _is_deep_color_png(data):
         return picture
     if not available("imagecodecs"):
@@ -126,7 +126,7 @@ def _open(
 
 
 def _check_upper_bits(picture: Image.Image, name: str) -> None:
-    """Warn that Pillow has read the upper 8 of 16 bits; ImageError when they are plainly not used.
+    """Warn that Pillow has read the upper 8 of 16 bits; ImageError when these are hardly used.
 
     Samples of 10 to 14 bits stay below a quarter of the range, and would make a black picture.
     """
@@ -189,8 +189,8 @@ def _from_array(array: npt.NDArray[Any], name: str, max_megapixels: float) -> Im
     return eight_bit_image(array, ARRAY_MODES[bands], name)
 
 
-def _turned(picture: Image.Image, name: str) -> Image.Image:
-    """The picture as its EXIF says that it is to be seen; where that is broken, as it is stored."""
+def _upright(picture: Image.Image, name: str) -> Image.Image:
+    """Apply the EXIF orientation; a picture with broken EXIF stays as it is stored."""
     picture.load()
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)

@@ -1,4 +1,4 @@
-"""The conversation with a planner as plain values; the conversation is also the trace."""
+"""Messages: the conversation with a planner as plain values, which is also the trace."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from sam3_agent.usage import TokenUsage
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A planner's wish to run a tool; `arguments` is the raw JSON text, checked where it runs."""
+    """A planner's request to run a tool. arguments: the raw JSON text, checked where it runs."""
 
     id: str
     name: str
@@ -22,10 +22,10 @@ class Message:
     """One turn of the conversation.
 
     role: `system`, `user`, `assistant` (may carry tool calls) or `tool` (answers one call).
-    pictures: (H, W, 3) uint8 arrays that the planner is shown.
-    question, findings: what `text` says, for planners and servers that are programs.
-    spent: what it cost to get this message, as far as the planner knows.
-    provider_state: opaque; a planner finds here what it put there (thought signatures and such).
+    pictures: (H, W, 3) uint8 arrays.
+    question, findings: the content of `text` as values, for planners and servers that are programs.
+    spent: what it cost to get this message, as far as the planner reports it.
+    provider_state: opaque; passed back to the planner that put it there (thought signatures).
     """
 
     role: Literal["system", "user", "assistant", "tool"]

@@ -1,10 +1,13 @@
-"""Masks as JSON values: the one place that rounds their scores and boxes."""
+"""Writes masks as JSON values and PNG files: the one place that rounds their scores and boxes."""
 
+import io
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from sam3_agent.masks import Masks
 from sam3_agent.rle import rle_from_record
@@ -35,6 +38,14 @@ def instance_records(masks: Masks, numbers: Sequence[int]) -> list[dict[str, Any
 def rounded_box(box: Sequence[float] | npt.NDArray[Any]) -> list[float]:
     """A box x0 y0 x1 y1 as JSON values."""
     return [round(float(value), BOX_DIGITS) for value in box]
+
+
+def mask_png(mask: Masks) -> bytes:
+    """One mask as a PNG of the image's size: 8-bit grey, 255 where the mask is."""
+    file = io.BytesIO()
+    pixels = mask.coverage() * np.uint8(255)
+    Image.fromarray(pixels).save(file, "PNG", compress_type=zlib.Z_RLE)
+    return file.getvalue()
 
 
 def masks_record(masks: Masks) -> dict[str, Any]:

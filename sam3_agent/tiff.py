@@ -1,6 +1,6 @@
-"""TIFF files that Pillow cannot read, or only in part: deep samples, many bands, odd layouts.
+"""Reads TIFF files that Pillow cannot, or only in part: deep samples, many bands, odd layouts.
 
-They are decoded by tifffile (the extra `tiff`), after size and compression were checked.
+tifffile (the extra `tiff`) decodes them, once size and compression are checked.
 """
 
 import io
@@ -28,19 +28,19 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5
 """The photometric interpretations that are read here."""
 
 ALPHA = {1: "a", 2: "A"}
-"""The kinds of an extra band that are opacity (premultiplied, not), to the letter in a mode."""
+"""The kinds of an extra band that are opacity, premultiplied and not, with the letter in a mode."""
 
 COMPRESSIONS = {
     *(1, 5, 8, 32946, 32773),  # none, LZW, deflate, deflate, PackBits
     *(34925, 34926, 50000),  # LZMA, Zstandard
 }
-"""Those whose decoders stop at the expected size; a small file cannot fill the memory."""
+"""Compressions whose decoders stop at the expected size: a small file cannot fill the memory."""
 
 MAX_PIXEL_BYTES = 16
-"""Times the pixels that are allowed it is what a page may take in memory: four bands of 32 bits."""
+"""Memory that a page may take for each pixel that is allowed: four bands of 32 bits."""
 
 SEPARATE = 2
-"""The planar configuration in which each band is a plane."""
+"""The value of PlanarConfiguration for bands in planes of their own."""
 
 
 def is_tiff(data: bytes) -> bool:
@@ -55,9 +55,9 @@ def is_deep(picture: Image.Image) -> bool:
 
 
 def without_false_opacity(picture: Image.Image, name: str) -> Image.Image:
-    """A TIFF of 8 bits as Pillow read it, without a fourth band that is no opacity.
+    """A TIFF of 8 bits as Pillow decoded it, without a fourth band that is no opacity.
 
-    Where a file says nothing about it Pillow takes it for opacity, but it may as well be infrared.
+    Pillow reads an unmarked fourth band as opacity, but it may as well be infrared.
     """
     tags = getattr(picture, "tag_v2", {})
     kinds = tags.get(EXTRA_BANDS, ())
@@ -75,8 +75,8 @@ def without_false_opacity(picture: Image.Image, name: str) -> Image.Image:
 def read_tiff(data: bytes, name: str, max_megapixels: float) -> Image.Image:
     """The first page as a Pillow image of 8 bits, with its orientation as EXIF.
 
-    Of three or more bands the first three are red, green and blue, of two the first is grey; a
-    warning tells of those left out, unless they are marked as opacity. Raises ImageError.
+    Of three or more bands the first three are red, green and blue, of two the first is grey. Logs
+    a warning for bands that are left out, unless they are marked as opacity. Raises ImageError.
     """
     require("tifffile", "imagecodecs", purpose=f"reading {name}", error=ImageError)
     import tifffile
@@ -155,7 +155,7 @@ def _bands(count: int, extra: Sequence[int], name: str) -> tuple[list[int], str]
 
 
 def _measured(page: Any, samples: Samples, mode: str) -> Samples:
-    """The samples with NaN where GDAL's tag says that nothing was measured."""
+    """The samples with NaN where they have the value of GDAL's tag for "not measured"."""
     if NO_DATA not in page.tags or mode not in ("L", "RGB"):
         return samples
     wide = samples.astype(np.float64 if samples.dtype.itemsize > 2 else np.float32)
@@ -164,10 +164,10 @@ def _measured(page: Any, samples: Samples, mode: str) -> Samples:
 
 
 def _is_opacity(band: Samples, name: str) -> bool:
-    """Whether a band that is marked as opacity can be that; a warning tells when not.
+    """Whether a band marked as opacity can be that; logs a warning when not.
 
-    Some programs mark every fourth band as opacity. Opacity is mostly all or nothing, and leaves
-    something to see.
+    Some programs mark every fourth band as opacity. Opacity is mostly all or nothing, and not
+    nothing everywhere.
     """
     opacity = opacity_to_uint8(band)
     if opacity.any() and np.isin(opacity, (0, 255)).mean() >= 0.5:

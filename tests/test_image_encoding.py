@@ -11,7 +11,6 @@ from sam3_agent.image_encoding import (
     PictureEncoder,
     bounded_size,
     encode_jpeg,
-    encode_png,
     encode_smaller,
 )
 from sam3_agent.images import Pixels
@@ -43,11 +42,6 @@ def test_a_drawing_becomes_a_png_and_a_photo_a_jpeg() -> None:
     assert encode_smaller(drawing).media_type == "image/png"
     assert encode_smaller(drawing).data_url.startswith("data:image/png;base64,iVBOR")
     assert encode_smaller(noise(200, 300)).media_type == "image/jpeg"
-
-
-def test_a_png_keeps_every_pixel_of_a_picture_or_a_mask() -> None:
-    for pixels in (noise(30, 40), noise(30, 40)[..., 0]):
-        np.testing.assert_array_equal(Image.open(io.BytesIO(encode_png(pixels).data)), pixels)
 
 
 def test_an_encoder_encodes_a_picture_once_for_each_size() -> None:

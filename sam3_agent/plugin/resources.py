@@ -6,10 +6,10 @@ import re
 from sam3_agent.errors import InputError
 from sam3_agent.image_encoding import encode_jpeg
 from sam3_agent.overlay import draw_masks
-from sam3_agent.plugin.result import mask_file
 from sam3_agent.plugin.result_size import compressed
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.sanitize import shorten
+from sam3_agent.serialization import mask_png
 
 KINDS = {
     "overlay.jpg": ("image/jpeg", "The image with the masks of its last result."),
@@ -38,7 +38,7 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
             number, known = int(found[1]), len(scene.masks)
             if number > known:
                 raise InputError(f"there is no mask {number}; the image has {known} masks")
-            return mask_file(scene, number), kind[0]
+            return mask_png(scene.select([number])), kind[0]
         if name == "overlay.jpg":
             picture = draw_masks(scene.image, scene.select(session.shown), session.shown)
             (file,) = compressed([picture]) or (encode_jpeg(picture).data,)

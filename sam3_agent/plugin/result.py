@@ -11,10 +11,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from sam3_agent.answer import Status
-from sam3_agent.image_encoding import encode_png
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
-from sam3_agent.scene import Scene
 from sam3_agent.serialization import instance_records, rounded_box
 from sam3_agent.tool_schema import compact
 
@@ -158,9 +156,3 @@ def marks(masks: Masks, numbers: Sequence[int]) -> tuple[Mark, ...]:
         )
         for i, record in enumerate(instance_records(masks, numbers))
     )
-
-
-def mask_file(scene: Scene, number: int) -> bytes:
-    """One mask as a PNG of the image's size: 8-bit grey, 255 where the mask is."""
-    dense = scene.select([number]).dense()[0].astype(np.uint8) * 255
-    return encode_png(dense).data
