@@ -13,6 +13,7 @@ from transformers import Sam3Model, Sam3Processor
 
 from sam3_agent import InputError
 from sam3_agent.model.offline.inflection import plural
+from sam3_agent.model.sam3 import MASKED_BOX_LABEL
 from sam3_agent.model.training.architecture import (
     CONTEXT,
     build_model,
@@ -21,9 +22,10 @@ from sam3_agent.model.training.architecture import (
     export_checkpoint,
     tiny_config,
 )
-from sam3_agent.model.training.batch import MASKED, Sample, build_batch, image_pixels
-from sam3_agent.model.training.supervision import forward
-from sam3_agent.model.training.trainer import Settings, Trainer, train
+from sam3_agent.model.training.batch import TrainingScene, build_batch, image_pixels
+from sam3_agent.model.training.forward import forward
+from sam3_agent.model.training.settings import Settings
+from sam3_agent.model.training.trainer import Trainer, train
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 SHIPPED = Path(__file__).parent.parent / "model" / "tiny"
@@ -52,7 +54,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def blocks(seed: int) -> Sample:
+def blocks(seed: int) -> TrainingScene:
     """Two coloured rectangles, a car on the left and a bus on the right."""
     rng = np.random.default_rng(seed)
     image = np.full((36, 48, 3), 200, dtype=np.uint8)
@@ -66,10 +68,10 @@ def blocks(seed: int) -> Sample:
         things.append((noun, color))
     name = f"{things[1][1]} bus"
     prompts = (("car", (0,)), (name, (1,)), ("dog", ()), ("yellow car", ()))
-    return Sample(image, labels, tuple(things), prompts)
+    return TrainingScene(image, labels, tuple(things), prompts)
 
 
-def three(seed: int) -> Sample:
+def three(seed: int) -> TrainingScene:
     """One of three fixed scenes."""
     return blocks(seed % 3)
 
@@ -131,7 +133,7 @@ def test_the_training_forward_ends_in_what_the_plain_model_says(
     assert not any(report.values())
     assert not caplog.records
     batch = build_batch(blocks, range(40), build_tokenizer(), 32)
-    assert {0, 1, MASKED} == set(batch.box_labels.flatten().tolist())
+    assert {0, 1, MASKED_BOX_LABEL} == set(batch.box_labels.flatten().tolist())
     model.eval()
     with torch.no_grad():
         ours, _ = forward(model, trainer.head, batch)

@@ -1,4 +1,4 @@
-"""A throw-away head that teaches image tokens and words to meet, used in training only."""
+"""A head for training only, which aligns the features of images and of words."""
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class AlignmentHead(nn.Module):
         words = model.get_text_features(self.input_ids, self.attention_mask).pooler_output
         weight = self.attention_mask[..., None].to(words.dtype)
         words = (words * weight).sum(1) / weight.sum(1)
-        # What all phrases share is several times larger than what tells them apart.
+        # what all phrases have in common is several times larger than what distinguishes them
         words = words - words.mean(0)
         cells = features.flatten(2).transpose(1, 2).flatten(0, 1)
         logits = cells @ words.T * self.scale

@@ -151,7 +151,7 @@ def build_processor(image_size: int = 96) -> Sam3Processor:
 
 
 def build_model(config: Sam3Config, seed: int = 0) -> Sam3Model:
-    """A model with fresh weights that trains well at this width (transformers' own do not)."""
+    """A model with new weights that trains well at this width (transformers' own do not)."""
     torch.manual_seed(seed)
     model = Sam3Model(config)
     for module in model.modules():
@@ -182,7 +182,8 @@ def _set_priors(model: Sam3Model) -> None:
     decoder.reference_points.weight.copy_(boxes.logit())
     nn.init.zeros_(decoder.box_head.layer3.weight)
     for embed in (decoder.box_rpb_embed_x, decoder.box_rpb_embed_y):
-        # Units 0 and 1 measure how far a place is outside either edge; heads differ in strictness.
+        # units 0 and 1 measure how far a position is outside either edge; heads differ in how
+        # strict they are
         nn.init.normal_(embed.layer2.weight, std=0.02)
         embed.layer1.weight[:2] = torch.tensor([[-1.0, 0.0], [0.0, 1.0]])
         strictness = torch.tensor([10.0, 6.0, 3.0, 1.0])

@@ -1,4 +1,4 @@
-"""Training scenes turned into tensors: pixels, phrases, exemplar boxes and their targets."""
+"""Turns training scenes into tensors: pixels, phrases, exemplar boxes and their targets."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -12,19 +12,20 @@ from torchvision.transforms.v2 import functional as tvf
 from transformers import CLIPTokenizer
 
 from sam3_agent.model.offline.inflection import plural
+from sam3_agent.model.sam3 import MASKED_BOX_LABEL
 from sam3_agent.model.vocabulary import COLORS, NOUNS
 
 EXEMPLARS = 0.22
 """Part of the prompts that carry exemplar boxes."""
 
-MASKED = -10
-"""Label of a padding box; only the geometry encoder's CLS token is left then."""
-
 
 @dataclass(frozen=True)
-class Sample:
-    """One scene: `image` (H, W, 3) uint8, `labels` (H, W) uint8 with 0 for the ground and i for
-    `things[i - 1]`, `things` as (noun, colour or None), `prompts` as (phrase, thing indexes)."""
+class TrainingScene:
+    """One scene and its truth.
+
+    image: (H, W, 3) uint8. labels: (H, W) uint8, 0 for the ground and i for `things[i - 1]`.
+    things: (noun, colour or None) each. prompts: (phrase, indices of the things it means) each.
+    """
 
     image: np.ndarray
     labels: np.ndarray
@@ -32,7 +33,7 @@ class Sample:
     prompts: tuple[tuple[str, tuple[int, ...]], ...]
 
 
-Source = Callable[[int], Sample]
+Source = Callable[[int], TrainingScene]
 """Makes the scene of a seed; a top-level function, so that worker processes can import it."""
 
 
@@ -41,9 +42,9 @@ class Batch:
     """B images and N prompts (N / B each, image by image), with T targets in all.
 
     pixels (B, 3, S, S); input_ids, attention_mask (N, L); image (N,) index of each prompt's image;
-    boxes (N, K, 4) normalised cxcywh and box_labels (N, K): 1, 0 or MASKED; present (N,) bool;
-    target_row (T,) sorted prompt index, target_boxes (T, 4) cxcywh, target_masks (T, S, S) in 0..1;
-    cell_noun, cell_color (B, S / 8, S / 8): index, len(NOUNS) for the ground, -1 for unclear.
+    boxes (N, K, 4) normalised cxcywh and box_labels (N, K): 1, 0 or MASKED_BOX_LABEL; present (N,)
+    bool; target_row (T,) sorted prompt index, target_boxes (T, 4) cxcywh, target_masks (T, S, S) in
+    0..1; cell_noun, cell_color (B, S / 8, S / 8): index, len(NOUNS) for the ground, -1 for unclear.
     """
 
     pixels: Tensor
@@ -61,7 +62,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class TrainingPrompt:
     """A phrase, the things it means, and exemplars as (thing index, positive)."""
 
     phrase: str
@@ -98,13 +99,13 @@ def build_batch(
         nouns.append(noun)
         colors.append(color)
         for phrase, targets in sample.prompts:
-            prompt = Prompt(phrase, targets)
+            prompt = TrainingPrompt(phrase, targets)
             prompts.append(_varied(prompt, sample, rng) if vary else prompt)
             owners.append(index)
     rows, target_boxes, target_masks = [], [], []
     most = max(1, *(len(prompt.exemplars) for prompt in prompts))
     boxes = torch.full((len(prompts), most, 4), 0.5)
-    labels = torch.full((len(prompts), most), MASKED)
+    labels = torch.full((len(prompts), most), MASKED_BOX_LABEL)
     for row, (prompt, owner) in enumerate(zip(prompts, owners, strict=True)):
         for thing in prompt.targets:
             rows.append(row)
@@ -133,7 +134,7 @@ def build_batch(
     )
 
 
-def _thing_masks(sample: Sample, size: int) -> Tensor:
+def _thing_masks(sample: TrainingScene, size: int) -> Tensor:
     """Part of each of size x size pixels that a thing covers, (things, size, size) in 0..1."""
     numbers = torch.arange(1, len(sample.things) + 1, dtype=torch.uint8)
     labels = torch.from_numpy(np.ascontiguousarray(sample.labels))
@@ -142,7 +143,7 @@ def _thing_masks(sample: Sample, size: int) -> Tensor:
     return squashed.clamp(0, 1)  # float error goes a little over
 
 
-def _thing_boxes(sample: Sample) -> Tensor:
+def _thing_boxes(sample: TrainingScene) -> Tensor:
     """Boxes of the visible pixels, (things, 4) normalised cxcywh; zeros for a hidden thing."""
     height, width = sample.labels.shape
     boxes = torch.zeros(len(sample.things), 4)
@@ -156,7 +157,7 @@ def _thing_boxes(sample: Sample) -> Tensor:
     return boxes
 
 
-def _cells(sample: Sample, masks: Tensor, grid: int) -> tuple[Tensor, Tensor]:
+def _cells(sample: TrainingScene, masks: Tensor, grid: int) -> tuple[Tensor, Tensor]:
     """What each of grid x grid cells shows: noun and colour indexes, (grid, grid) each."""
     cover = F.adaptive_avg_pool2d(masks, grid)
     best, thing = cover.max(0)
@@ -168,14 +169,14 @@ def _cells(sample: Sample, masks: Tensor, grid: int) -> tuple[Tensor, Tensor]:
 
 
 def _jittered(box: Tensor, rng: random.Random) -> Tensor:
-    """The box as a hand would draw it: every side moved by a few percent."""
+    """The box with every side moved by a few percent, as if drawn by a person."""
     center, size = box[:2].clone(), box[2:]
     for axis in range(2):
         center[axis] += rng.uniform(-0.04, 0.04) * float(size[axis])
     return torch.cat([center, size * rng.uniform(0.95, 1.1)])
 
 
-def _varied(prompt: Prompt, sample: Sample, rng: random.Random) -> Prompt:
+def _varied(prompt: TrainingPrompt, sample: TrainingScene, rng: random.Random) -> TrainingPrompt:
     """The prompt, or now and then one with exemplars or another wording."""
     if rng.random() < EXEMPLARS:
         return _with_exemplars(prompt, sample, rng)
@@ -185,11 +186,13 @@ def _varied(prompt: Prompt, sample: Sample, rng: random.Random) -> Prompt:
         words = [*before, plural(noun) if rng.random() < 0.6 else noun]
         if rng.random() < 0.5:
             words = [article, *words]
-        return Prompt(" ".join(words), prompt.targets)
+        return TrainingPrompt(" ".join(words), prompt.targets)
     return prompt
 
 
-def _with_exemplars(prompt: Prompt, sample: Sample, rng: random.Random) -> Prompt:
+def _with_exemplars(
+    prompt: TrainingPrompt, sample: TrainingScene, rng: random.Random
+) -> TrainingPrompt:
     """Exemplar boxes beside the phrase or, for "visual", in its place.
 
     A positive box names its noun; a negative box takes away the things that share its noun and
@@ -199,11 +202,13 @@ def _with_exemplars(prompt: Prompt, sample: Sample, rng: random.Random) -> Promp
     everything = range(len(things))
     if not prompt.targets:
         chosen = rng.sample(everything, k=min(len(things), rng.choice((1, 1, 2))))
-        return Prompt(prompt.phrase, (), tuple((thing, False) for thing in chosen))
+        return TrainingPrompt(prompt.phrase, (), tuple((thing, False) for thing in chosen))
     draw = rng.random()
     if draw < 0.35:
         shown = rng.sample(prompt.targets, k=min(len(prompt.targets), rng.choice((1, 1, 2))))
-        return Prompt(prompt.phrase, prompt.targets, tuple((thing, True) for thing in shown))
+        return TrainingPrompt(
+            prompt.phrase, prompt.targets, tuple((thing, True) for thing in shown)
+        )
     if draw < 0.8:
         noun = things[rng.choice(prompt.targets)][0]
         phrase, targets = "visual", tuple(i for i in everything if things[i][0] == noun)
@@ -223,4 +228,4 @@ def _with_exemplars(prompt: Prompt, sample: Sample, rng: random.Random) -> Promp
     elif others and (not shown or rng.random() < 0.3):
         exemplars.append((rng.choice(others), False))
     rng.shuffle(exemplars)
-    return Prompt(phrase, targets, tuple(exemplars))
+    return TrainingPrompt(phrase, targets, tuple(exemplars))

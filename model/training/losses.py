@@ -23,11 +23,11 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """What every decoder layer says, for D layers, N prompts, Q queries and R present prompts.
+    """What every decoder layer predicts, for D layers, N prompts, Q queries and R present prompts.
 
     boxes (D, N, Q, 4) cxcywh; scores (D, N, Q) and presence (D, N) logits; masks (D, R, Q, h, w)
     and semantic (R, h, w) logits in the order of `rows` (R,); dense (layers, N, cells) logits of
-    the throw-away heads on the encoder.
+    the training heads on the encoder.
     """
 
     boxes: Tensor
@@ -58,7 +58,10 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
 
 @torch.no_grad()
 def match(outputs: Outputs, batch: Batch) -> Tensor:
-    """The query that every decoder layer is taught for every target, (D, T), Hungarian."""
+    """The index of the query that each decoder layer is trained on for each target, (D, T).
+
+    Hungarian matching on boxes and scores, for each prompt on its own.
+    """
     require("scipy", purpose="training the tiny SAM 3")
     from scipy.optimize import linear_sum_assignment
 

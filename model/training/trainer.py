@@ -1,7 +1,7 @@
-"""The trainer of the tiny SAM 3: three stages on a fixed budget, resumable, one process a core.
+"""Trains the tiny SAM 3 in three stages on a fixed budget, resumable, with one process a core.
 
-First image tokens and words are aligned, then the scales of both are set to one, then everything
-is trained together. The learning rate falls to zero exactly when the budget ends.
+First the features of images and words are aligned, then both are scaled to a spread of one, then
+everything is trained jointly. The learning rate falls to zero exactly when the budget ends.
 """
 
 import json
@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import torch.multiprocessing as processes
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
-from sam3_agent.errors import InputError
 from sam3_agent.extras import require
 from sam3_agent.model.training.alignment import AlignmentHead
 from sam3_agent.model.training.architecture import (
@@ -32,40 +31,16 @@ from sam3_agent.model.training.architecture import (
     tiny_config,
 )
 from sam3_agent.model.training.batch import Batch, Source, build_batch
-from sam3_agent.model.training.losses import WEIGHTS, detection_losses, match
+from sam3_agent.model.training.forward import forward, image_features
+from sam3_agent.model.training.losses import WEIGHTS, detection_losses
 from sam3_agent.model.training.optimizer import build_optimizers
-from sam3_agent.model.training.supervision import forward, image_features
+from sam3_agent.model.training.settings import Settings, check_same_run
+from sam3_agent.model.training.validation import measures
 
 logger = logging.getLogger(__name__)
 
 HELD_OUT = 2**40
-"""First seed of the scenes that only held-out checks see."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A training run. The budget is `steps` if given (for tests), else `minutes` of wall time.
-
-    `batch` is images a worker and step; `align` the part of the budget for the first stage;
-    `slowdown` the rate of the already aligned parts after it.
-    """
-
-    minutes: float = 100.0
-    steps: int | None = None
-    workers: int = 2
-    seed: int = 0
-    image_size: int = 112
-    width: int = 128
-    depth: int = 6
-    batch: int = 6
-    rate: float = 2.5e-3
-    align: float = 0.11
-    slowdown: float = 0.5
-    warmup: int = 50
-    clip: float = 2.0
-    save_minutes: float = 4.0
-    check_minutes: float = 8.0
-    check_images: int = 40
+"""First seed of the scenes that are used for validation only."""
 
 
 def train(
@@ -78,9 +53,8 @@ def train(
 ) -> None:
     """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
 
-    With `resume` a run that was cut off goes on where its last save left it: same step, same
-    scenes, same schedule; InputError if its settings were others. `source` must be importable by
-    worker processes.
+    source: must be importable by worker processes. resume: continue a run that was cut off from its
+    last save: same step, same scenes, same schedule. Raises InputError if its settings were others.
     """
     require("scipy", purpose="training the tiny SAM 3")
     settings = settings or Settings()
@@ -88,27 +62,14 @@ def train(
     if not resume:
         for name in ("state.pt", "log.jsonl"):
             (folder / name).unlink(missing_ok=True)
-    _check_same_run(folder, settings)
-    with tempfile.TemporaryDirectory() as meeting:
-        job = (settings, source, folder, export, f"file://{meeting}/workers")
+    check_same_run(folder, settings)
+    with tempfile.TemporaryDirectory() as rendezvous:
+        job = (settings, source, folder, export, f"file://{rendezvous}/workers")
         if settings.workers == 1:
             _work(0, *job)
         else:
             processes.spawn(  # type: ignore[attr-defined, no-untyped-call]
                 _work, args=job, nprocs=settings.workers
-            )
-
-
-def _check_same_run(folder: Path, settings: Settings) -> None:
-    """Refuse to go on with a run that has other weights or sees other scenes."""
-    if not (folder / "state.pt").exists():
-        return
-    before = torch.load(folder / "state.pt", weights_only=True)["settings"]
-    for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
-        if before[name] != getattr(settings, name):
-            raise InputError(
-                f"{folder} holds a run with {name} {before[name]}, not {getattr(settings, name)}: "
-                "resume with the same settings or train in another folder"
             )
 
 
@@ -118,7 +79,7 @@ def _work(
     source: Source,
     folder: Path,
     export: Path | None,
-    meeting: str,
+    rendezvous: str,
 ) -> None:
     if settings.workers == 1:
         Trainer(rank, settings, source, folder, export).run()
@@ -127,7 +88,7 @@ def _work(
     # torch interrupts workers whose parent died; a shell's background job would ignore that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("gloo", meeting, rank=rank, world_size=settings.workers)
+    dist.init_process_group("gloo", rendezvous, rank=rank, world_size=settings.workers)
     try:
         Trainer(rank, settings, source, folder, export).run()
     finally:
@@ -135,7 +96,7 @@ def _work(
 
 
 class Trainer:
-    """One worker of a run; rank 0 also writes the state, the log and the export."""
+    """One worker process of a run; that of rank 0 also writes the state, the log and the export."""
 
     def __init__(
         self, rank: int, settings: Settings, source: Source, folder: Path, export: Path | None
@@ -158,7 +119,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Part of the budget that is spent, 0..1."""
+        """The part of the budget that is spent, in 0..1."""
         settings = self.settings
         spent = self.step / settings.steps if settings.steps else self.elapsed / settings.minutes
         return min(spent, 1.0)
@@ -240,7 +201,10 @@ class Trainer:
         ]
 
     def _share_gradients(self) -> float:
-        """Average gradients over the workers, agree on the clock, clip; returns the norm."""
+        """Average gradients over the workers and clip them; returns their norm before that.
+
+        The time of rank 0 is sent along, so that all workers end in the same step.
+        """
         used = [p for p in self._parameters() if p.grad is not None or self.joint]
         if self.settings.workers > 1:
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
@@ -259,10 +223,10 @@ class Trainer:
 
     @torch.no_grad()
     def _start_joint(self) -> None:
-        """Divide the last projections by the spread of what they give, and start afresh.
+        """Divide the last projections by the spread of their outputs, and begin the joint stage.
 
-        No norm follows the ViT or the FPN: alignment drives the 1x map to a spread of 26 beside
-        position encodings of 0.7, and the detector would never see a place.
+        No norm follows the ViT or the FPN: alignment drives the 1x map to a spread of 26, while
+        position encodings have 0.7 and would have no effect in the detector.
         """
         if self._sums:
             self._log_losses()
@@ -281,41 +245,27 @@ class Trainer:
         self._log({"event": "joint", "spread": [level.std().item() for level in maps]})
         self.optimizers = build_optimizers(self.model, self.head, self.settings.rate)
 
-    @torch.no_grad()
     def check(self) -> dict[str, float]:
-        """Loss, presence accuracy and box and mask IoU on held-out scenes; logged and returned."""
+        """The measures of `validation` on held-out scenes, averaged; logged and returned."""
+        settings = self.settings
         sums: dict[str, float] = defaultdict(float)
         self.model.eval()
-        rounds = max(1, self.settings.check_images // (self.settings.batch * self.settings.workers))
+        rounds = max(1, settings.check_images // (settings.batch * settings.workers))
         for index in range(rounds):
-            worker = index * self.settings.workers + self.rank
-            batch = self.batch(HELD_OUT + worker * self.settings.batch, vary=False)
-            outputs, _ = forward(self.model, self.head, batch)
-            for name, loss in detection_losses(outputs, batch).items():
-                sums["loss"] += WEIGHTS[name] * loss.item() / rounds
-            right = (outputs.presence[-1] > 0) == batch.present
-            sums["presence"] += right.float().mean().item() / rounds
-            chosen = match(outputs, batch)[-1]
-            place = torch.zeros(len(batch.present), dtype=torch.long)
-            place[outputs.rows] = torch.arange(len(outputs.rows))
-            guess = outputs.masks[-1, place[batch.target_row], chosen].sigmoid()[:, None]
-            size = batch.target_masks.shape[-2:]
-            guess = nn.functional.interpolate(guess, size=size, mode="bilinear")[:, 0] > 0.5
-            truth = batch.target_masks > 0.5
-            iou = (guess & truth).sum((1, 2)) / (guess | truth).sum((1, 2)).clamp(min=1)
-            sums["mask_iou"] += iou.mean().item() / rounds
-            found = outputs.scores[-1, batch.target_row, chosen] > 0
-            sums["found"] += found.float().mean().item() / rounds
+            worker = index * settings.workers + self.rank
+            batch = self.batch(HELD_OUT + worker * settings.batch, vary=False)
+            for name, value in measures(self.model, self.head, batch).items():
+                sums[name] += value / rounds
         self.model.train()
-        if self.settings.workers > 1:
+        if settings.workers > 1:
             values = torch.tensor(list(sums.values()))
             dist.all_reduce(values)
-            sums.update(zip(sums, (values / self.settings.workers).tolist(), strict=True))
+            sums.update(zip(sums, (values / settings.workers).tolist(), strict=True))
         self._log({"event": "check", **sums})
         return dict(sums)
 
     def save(self) -> None:
-        """Write the state and the export; a cut-off write leaves the old ones."""
+        """Write the state and the export, each atomically."""
         if self.rank:
             return
         state = {
@@ -328,9 +278,9 @@ class Trainer:
             "elapsed": self.elapsed,
             "joint": self.joint,
         }
-        staged = self.folder / "state.pt.part"
-        torch.save(state, staged)
-        os.replace(staged, self.folder / "state.pt")
+        unfinished = self.folder / "state.pt.part"
+        torch.save(state, unfinished)
+        os.replace(unfinished, self.folder / "state.pt")
         if self.export is not None:
             export_checkpoint(self.model, self.export)
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from transformers import Sam3Model
 
+from sam3_agent.model.sam3 import MASKED_BOX_LABEL
 from sam3_agent.model.training.alignment import AlignmentHead
-from sam3_agent.model.training.batch import MASKED, Batch
+from sam3_agent.model.training.batch import Batch
 from sam3_agent.model.training.losses import Outputs
 
 
@@ -35,15 +36,15 @@ def image_features(model: Sam3Model, pixels: Tensor) -> tuple[list[Tensor], Tens
 def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Outputs, Tensor]:
     """Outputs of all layers for all prompts, and the 1x feature map (B, hidden, g, g).
 
-    The last layer equals `Sam3Model.forward` with the batch's boxes; where a prompt has none, all
-    of its boxes are MASKED and the geometry encoder's CLS token stays, as in Meta's original.
+    The last layer equals `Sam3Model.forward` with the batch's boxes. Where a prompt has none, all
+    of its boxes are masked and the geometry encoder's CLS token stays, as in Meta's original.
     """
     features, position = image_features(model, batch.pixels)
     coarse, place = features[-1][batch.image], position.expand(len(batch.image), -1, -1, -1)
     text = model.get_text_features(batch.input_ids, batch.attention_mask).pooler_output
     geometry = model.geometry_encoder(
         box_embeddings=batch.boxes,
-        box_mask=batch.box_labels != MASKED,
+        box_mask=batch.box_labels != MASKED_BOX_LABEL,
         box_labels=batch.box_labels.clamp(min=0),
         img_feats=(coarse,),
         img_pos_embeds=(place,),
@@ -74,19 +75,19 @@ def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Output
     boxes = (inverse_sigmoid(decoded.reference_boxes) + offsets).sigmoid()
     scores = model.dot_product_scoring(queries, prompt, valid).squeeze(-1)
 
-    # Masks are learned on present prompts only: the pixel decoder is half of a step's cost.
+    # masks are trained on prompts with targets only: the pixel decoder is half of a step's cost
     rows = batch.present.nonzero().squeeze(1)
     decoder = model.mask_decoder
-    seen = tokens[rows]
+    present = tokens[rows]
     attention, _ = decoder.prompt_cross_attn(
-        query=decoder.prompt_cross_attn_norm(seen),
+        query=decoder.prompt_cross_attn_norm(present),
         key=prompt[rows],
         value=prompt[rows],
         attention_mask=attended[rows],
     )
     fine = [level[batch.image[rows]] for level in features[:-1]]
-    seen = (seen + attention).transpose(1, 2).reshape(len(rows), -1, *coarse.shape[-2:])
-    pixels = decoder.pixel_decoder([*fine, seen])
+    present = (present + attention).transpose(1, 2).reshape(len(rows), -1, *coarse.shape[-2:])
+    pixels = decoder.pixel_decoder([*fine, present])
     instance = decoder.instance_projection(pixels)
     embedded = decoder.mask_embedder(queries[:, rows])
     masks = torch.einsum("drqc,rchw->drqhw", embedded, instance)
