@@ -15,6 +15,7 @@ MAX_TEXT = 4000
 MAX_RANGE = 100
 """Numbers that "masks 1-40" may stand for; a longer range is no list of masks."""
 
+# Models that write channels have a header before the text of the last one.
 _HEADER = re.compile(r"\A.*<\|message\|>", re.DOTALL)
 _MARKUP = re.compile(r"<\|[^<>|\n]{0,40}\|?>|</?(?:answer|response)>", re.IGNORECASE)
 
@@ -24,6 +25,7 @@ _BROKEN_CALL = re.compile(r"[A-Z]+(?:_[A-Z]+)+(?:\n|\Z)")
 
 _WORD = re.compile(r"(?<!\w)[^\W\d_]{1,40}(?!\w)")
 
+# "mask 3", "masks 1, 2 and 5-7", "Mask #2": not "3%", "mask 2.5" or "masked 2".
 _LIST = r"\d{1,6}(?:\s*(?:,\s*and|,|and|&|-|\u2013|to)\s*\d{1,6})*"
 _NAMED = re.compile(
     r"\b(?:mask(?:s|e|en)?|masques?|máscaras?)\b(?:\s*(?:numbers?|nos?\.|nr\.))?[\s:#*_`(\[]*"
@@ -64,17 +66,17 @@ def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] |
     chosen = named[-1] if named else readings[-1]
     numbers = chosen.numbers
     if named:
-        whence = "with the masks that it names"
+        source = "with the masks that it names"
     elif _DENIAL.match(chosen.text) or not scene.last_found:
-        whence = "and it names no masks"
+        source = "and it names no masks"
     else:
-        numbers, whence = scene.last_found, "with the masks that were found last"
-    note = f"(The planner did not call `answer`: this is its text, {whence}.)"
+        numbers, source = scene.last_found, "with the masks that were found last"
+    note = f"(The planner did not call `answer`: this is its text, {source}.)"
     return Conclusion(f"{chosen.text}\n{note}", numbers, chosen.mentions), bool(named)
 
 
 def _read(text: str, scene: Scene) -> Conclusion:
-    """A reply's plain text, the masks that it names, and which words point to which."""
+    """A reply's plain text, the masks that it names, and which words name which."""
     plain, marks = read_mentions(text)
     known = range(1, len(scene.masks) + 1)
     mentions = [

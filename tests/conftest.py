@@ -2,15 +2,17 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
+from sam3_agent import Agent, Answer, Message
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.model.scripted_planner import ScriptedPlanner
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data of the development machines; tests that read it skip where it is absent."""
@@ -65,3 +67,16 @@ def segmenter() -> FakeSegmenter:
         {"dog": [(10, 20, 60, 70), (120, 40, 150, 70)], "leash": [(50, 40, 90, 50)]},
         {"dog": [0.9, 0.8], "leash": [0.7]},
     )
+
+
+Ask: TypeAlias = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(image: Pixels, segmenter: FakeSegmenter) -> Ask:
+    """`ask(*replies, **options)`: the answer of an agent whose planner gives these replies."""
+
+    def ask(*replies: Message, query: str = "which dog?", **options: Any) -> Answer:
+        return Agent(ScriptedPlanner(replies), segmenter, **options).ask(image, query)
+
+    return ask

@@ -1,8 +1,9 @@
-"""Chats, mentions, and questions back to the person."""
+"""Chats, mentions, and questions to the person."""
 
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sam3_agent import (
@@ -20,6 +21,7 @@ from sam3_agent.loop import LAST_TURN
 from sam3_agent.mentions import read_mentions
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from tests.scripted_verifier import ScriptedVerifier
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 
@@ -70,8 +72,6 @@ def test_a_chat_answers_one_question_at_a_time(image: Pixels, segmenter: FakeSeg
 
 
 def test_the_offline_planner_follows_up_on_its_last_answer() -> None:
-    import numpy as np
-
     things = {"dog": [(10, 10, 30, 30), (60, 10, 80, 30), (150, 10, 190, 60)]}
     chat = Agent("offline", FakeSegmenter(things)).chat(np.zeros((100, 200, 3), np.uint8))
     assert len(chat.ask("all dogs").numbers) == 3
@@ -90,7 +90,7 @@ def test_the_offline_planner_turns_to_another_concept_in_a_chat(
     assert chat.ask("all cats").status == "no_target"
 
 
-def test_a_follow_up_knows_what_a_straight_answer_found(
+def test_a_follow_up_question_finds_the_masks_of_the_fast_path(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     chat = Agent("offline", segmenter, effort="fast").chat(image)
@@ -99,7 +99,7 @@ def test_a_follow_up_knows_what_a_straight_answer_found(
     assert chat.ask("now only those on the left").numbers == (1,)
 
 
-def test_the_last_turn_of_one_question_is_not_told_to_the_next(
+def test_the_next_question_does_not_show_the_note_on_the_last_turn(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner([SEGMENT, answer("Two.", 1, 2), answer("The left one.", 1)])
@@ -164,16 +164,10 @@ def test_a_chat_goes_on_with_the_masks_of_the_better_reading(
 ) -> None:
     leash_first = calling(("segment", {"phrases": ["leash"]}), ("segment", {"phrases": ["dog"]}))
 
-    class Toolkit:
-        name = "eyes"
-
-        def reply(self, messages: Any, tools: Any) -> Message:
-            better = "A" if "Answer A: Its leash" in messages[-1].text else "B"
-            return calling(("prefer", {"better": better, "reason": "seen"}))
-
+    verifier = ScriptedVerifier(better=lambda text: "A" if "Answer A: Its leash" in text else "B")
     script = [SEGMENT, answer("A dog.", 1), leash_first, answer("Its leash.", 1), answer("It.", 1)]
     effort = Effort("two", readings=2)
-    chat = Agent(ScriptedPlanner(script), segmenter, verifier=Toolkit(), effort=effort).chat(image)
+    chat = Agent(ScriptedPlanner(script), segmenter, verifier=verifier, effort=effort).chat(image)
     first = chat.ask("what is it held by?")
     assert (first.text, first.masks.phrases) == ("Its leash.", ("leash",))
     again = chat.ask("show it again")
@@ -190,12 +184,12 @@ def test_words_point_to_masks(image: Pixels, segmenter: FakeSegmenter) -> None:
     assert out.numbers == (1,)
     assert out.context_numbers == (3,)
     assert out.context_masks.phrases == ("leash",)
-    told = out.to_dict()
-    assert told["mentions"][1] == {"start": 23, "end": 28, "numbers": [3]}
-    assert told["beside"][0]["number"] == 3
+    values = out.to_dict()
+    assert values["mentions"][1] == {"start": 23, "end": 28, "numbers": [3]}
+    assert values["beside"][0]["number"] == 3
 
 
-def test_a_mention_of_a_mask_that_does_not_exist_is_told(
+def test_a_mention_of_a_mask_that_does_not_exist_is_an_error(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     words = answer("A [cat](7).", 1)
@@ -238,14 +232,14 @@ def test_the_planner_may_ask_the_person_once(image: Pixels, segmenter: FakeSegme
     assert asked == ["With or without the arm?"]
 
 
-@pytest.mark.parametrize(("reply", "said"), [("  ", "No reply"), ("yes", "The person says: yes")])
+@pytest.mark.parametrize(("reply", "result"), [("  ", "No reply"), ("yes", "The person says: yes")])
 def test_no_reply_means_the_likeliest_reading(
-    image: Pixels, segmenter: FakeSegmenter, reply: str, said: str
+    image: Pixels, segmenter: FakeSegmenter, reply: str, result: str
 ) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
     planner = ScriptedPlanner([ask, answer("Nothing.")])
     out = Agent(planner, segmenter, ask_person=lambda question: reply).ask(image, "the hand")
-    assert out.messages[3].text.startswith(said)
+    assert out.messages[3].text.startswith(result)
 
 
 def test_without_a_person_the_tool_is_not_offered(image: Pixels, segmenter: FakeSegmenter) -> None:
@@ -260,7 +254,7 @@ def test_without_a_person_the_tool_is_not_offered(image: Pixels, segmenter: Fake
     assert "ask_person" not in offered
 
 
-def test_what_the_person_says_can_always_be_sent_on(
+def test_a_reply_of_the_person_is_sent_on_as_bounded_text(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     ask = calling(("ask_person", {"question": "Which?"}))
@@ -268,9 +262,9 @@ def test_what_the_person_says_can_always_be_sent_on(
     out = Agent(planner, segmenter, ask_person=lambda _: "a \udce4" + "x" * 100_000).ask(
         image, "the hand"
     )
-    said = out.messages[3].text
-    assert len(said.encode()) < 10_000
-    assert said.startswith("The person says: a ?")
+    result = out.messages[3].text
+    assert len(result.encode()) < 10_000
+    assert result.startswith("The person says: a ?")
 
 
 def test_two_readings_ask_the_person_once(image: Pixels, segmenter: FakeSegmenter) -> None:
@@ -286,11 +280,10 @@ def test_two_readings_ask_the_person_once(image: Pixels, segmenter: FakeSegmente
     script = [ask("With arm?"), SEGMENT, answer("A.", 1), ask("Hand only?"), SEGMENT]
     planner = ScriptedPlanner([*script, answer("A.", 1)])
     effort = Effort("two", readings=2)
-    toolkit = ScriptedPlanner([])
-    out = Agent(planner, segmenter, verifier=toolkit, effort=effort, ask_person=person).ask(
-        image, "hand"
-    )
+    out = Agent(
+        planner, segmenter, verifier=ScriptedVerifier(), effort=effort, ask_person=person
+    ).ask(image, "hand")
     assert out.status == "answered"
     assert asked == ["With arm?"]
-    heard = [m.text for m in planner.seen[-1] if m.role == "tool"]
-    assert heard[0] == 'The person was asked before: "With arm?" and said: with the arm'
+    results = [m.text for m in planner.seen[-1] if m.role == "tool"]
+    assert results[0] == 'The person was asked before: "With arm?" and said: with the arm'

@@ -1,15 +1,16 @@
 """A planner that answers in plain text and never calls `answer`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from sam3_agent import Agent, Answer, Budget, ChecksFinished, Message, TokenUsage, Tool
+from sam3_agent import Agent, Budget, ChecksFinished, Message, TokenUsage
 from sam3_agent.images import Pixels
 from sam3_agent.loop import NO_CALL
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from tests.conftest import Ask
+from tests.scripted_verifier import ScriptedVerifier
 
 SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 NO_CAT = calling(("segment", {"phrases": ["cat"]}))
@@ -19,12 +20,8 @@ def text(words: str, **more: Any) -> Message:
     return Message("assistant", words, **more)
 
 
-def ask(image: Pixels, segmenter: FakeSegmenter, *replies: Message, **more: Any) -> Answer:
-    return Agent(ScriptedPlanner(replies), segmenter, **more).ask(image, "which dog?")
-
-
-def note(whence: str) -> str:
-    return f"\n(The planner did not call `answer`: this is its text, {whence}.)"
+def note(source: str) -> str:
+    return f"\n(The planner did not call `answer`: this is its text, {source}.)"
 
 
 NAMED = note("with the masks that it names")
@@ -33,10 +30,10 @@ NO_MASKS = note("and it names no masks")
 
 
 def test_text_after_one_reminder_is_the_answer_with_the_masks_that_were_found_last(
-    image: Pixels, segmenter: FakeSegmenter
+    ask: Ask,
 ) -> None:
     words = text("Two dogs and a leash.")
-    answer = ask(image, segmenter, SEGMENT, words, words)
+    answer = ask(SEGMENT, words, words)
     assert (answer.status, answer.numbers) == ("answered", (1, 2, 3))
     assert answer.text == "Two dogs and a leash." + LATEST
     assert answer.masks.phrases == ("dog", "dog", "leash")
@@ -44,11 +41,9 @@ def test_text_after_one_reminder_is_the_answer_with_the_masks_that_were_found_la
     assert (answer.usage.turns, answer.usage.tool_calls, answer.usage.tool_errors) == (3, 1, 0)
 
 
-def test_its_mentions_are_its_masks_and_point_to_words(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
+def test_mentions_in_text_are_its_masks(ask: Ask) -> None:
     words = text("The [small dog](2) has a [leash](3, 77) and a [tail](12).")
-    answer = ask(image, segmenter, SEGMENT, words, words)
+    answer = ask(SEGMENT, words, words)
     assert (answer.status, answer.numbers) == ("answered", (2, 3))
     assert answer.text == "The small dog has a leash and a tail." + NAMED
     pointed = [(answer.text[m.start : m.end], m.numbers) for m in answer.mentions]
@@ -72,10 +67,8 @@ def test_its_mentions_are_its_masks_and_point_to_words(
         ("The mask 2.5 times as large.", (1, 2, 3)),
     ],
 )
-def test_masks_may_be_named_in_words(
-    image: Pixels, segmenter: FakeSegmenter, words: str, numbers: tuple[int, ...]
-) -> None:
-    answer = ask(image, segmenter, SEGMENT, text(words), text(words))
+def test_masks_may_be_named_in_words(ask: Ask, words: str, numbers: tuple[int, ...]) -> None:
+    answer = ask(SEGMENT, text(words), text(words))
     assert (answer.status, answer.numbers) == ("answered", numbers)
     assert answer.text.endswith(LATEST if numbers == (1, 2, 3) and "1" not in words else NAMED)
 
@@ -83,33 +76,27 @@ def test_masks_may_be_named_in_words(
 @pytest.mark.parametrize(
     "words", ["There is no cat here.", "No cat.", "I don't see a cat.", "There are none."]
 )
-def test_text_that_says_that_nothing_is_there_has_no_masks(
-    image: Pixels, segmenter: FakeSegmenter, words: str
-) -> None:
-    answer = ask(image, segmenter, SEGMENT, NO_CAT, text(words), text(words))
+def test_text_that_denies_that_there_is_anything_has_no_masks(ask: Ask, words: str) -> None:
+    answer = ask(SEGMENT, NO_CAT, text(words), text(words))
     assert (answer.status, answer.numbers, answer.text) == ("no_target", (), words + NO_MASKS)
 
 
-def test_text_without_any_finding_has_no_masks(image: Pixels, segmenter: FakeSegmenter) -> None:
-    answer = ask(image, segmenter, text("It is a dog."), text("It is a dog."))
+def test_text_without_any_finding_has_no_masks(ask: Ask) -> None:
+    answer = ask(text("It is a dog."), text("It is a dog."))
     assert (answer.status, answer.text) == ("no_target", "It is a dog." + NO_MASKS)
 
 
-def test_the_reply_that_names_masks_counts_and_not_the_apology_after_it(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
-    answer = ask(image, segmenter, SEGMENT, text("The [dog](2)."), text("Sorry, I said it above."))
+def test_the_reply_that_names_masks_counts_and_not_the_apology_after_it(ask: Ask) -> None:
+    answer = ask(SEGMENT, text("The [dog](2)."), text("Sorry, see above."))
     assert (answer.numbers, answer.text) == ((2,), "The dog." + NAMED)
-    answer = ask(image, segmenter, SEGMENT, text("The dog."), text(""))
+    answer = ask(SEGMENT, text("The dog."), text(""))
     assert (answer.numbers, answer.text) == ((1, 2, 3), "The dog." + LATEST)
 
 
-def test_a_planner_that_calls_a_tool_after_the_reminder_goes_on(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
+def test_a_planner_that_calls_a_tool_after_the_reminder_goes_on(ask: Ask) -> None:
     first = calling(("answer", {"text": "The first.", "numbers": [1]}))
     looking = text("Let me look for the dog.")
-    answer = ask(image, segmenter, looking, SEGMENT, looking, NO_CAT, looking, first)
+    answer = ask(looking, SEGMENT, looking, NO_CAT, looking, first)
     assert (answer.status, answer.numbers, answer.text) == ("answered", (1,), "The first.")
     assert [m.text for m in answer.messages].count(NO_CALL) == 3
 
@@ -128,16 +115,14 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("words", EMPTY)
-def test_what_is_no_prose_is_no_answer(image: Pixels, segmenter: FakeSegmenter, words: str) -> None:
-    answer = ask(image, segmenter, SEGMENT, *[text(words)] * 4)
+def test_what_is_no_prose_is_no_answer(ask: Ask, words: str) -> None:
+    answer = ask(SEGMENT, *[text(words)] * 4)
     assert answer.status == "out_of_budget"
     assert "4 mistakes in a row" in answer.text
 
 
-def test_the_first_prose_after_empty_replies_is_reminded_once_too(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
-    answer = ask(image, segmenter, SEGMENT, text(""), text("Well"), text("The [dog](1)."))
+def test_the_first_prose_after_empty_replies_is_reminded_once_too(ask: Ask) -> None:
+    answer = ask(SEGMENT, text(""), text("Well"), text("The [dog](1)."))
     assert (answer.status, answer.numbers, answer.usage.turns) == ("answered", (1,), 4)
 
 
@@ -155,88 +140,62 @@ def test_the_first_prose_after_empty_replies_is_reminded_once_too(
         "<think>Mask 2? No.</think><answer>The [dog](1).</answer>",
     ],
 )
-def test_reasoning_is_kept_out(image: Pixels, segmenter: FakeSegmenter, words: str) -> None:
-    answer = ask(image, segmenter, SEGMENT, text(words), text(words))
+def test_reasoning_is_kept_out(ask: Ask, words: str) -> None:
+    answer = ask(SEGMENT, text(words), text(words))
     assert (answer.numbers, answer.text) == ((1,), "The dog." + NAMED)
 
 
-def test_text_in_the_last_turn_of_a_budget_is_kept_beside_what_was_used_up(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
-    answer = ask(image, segmenter, SEGMENT, text("The [dog](2)."), budget=Budget(turns=2))
+def test_text_in_the_last_turn_of_a_budget_is_kept_beside_what_was_used_up(ask: Ask) -> None:
+    answer = ask(SEGMENT, text("The [dog](2)."), budget=Budget(turns=2))
     assert (answer.status, answer.numbers) == ("out_of_budget", (2,))
     assert answer.text == "The dog." + NAMED + "\n(It used up its 2 turns.)"
     spent = text("The [dog](2).", spent=TokenUsage(calls=1, input_tokens=900))
-    answer = ask(image, segmenter, SEGMENT, spent, budget=Budget(tokens=500))
+    answer = ask(SEGMENT, spent, budget=Budget(tokens=500))
     assert (answer.status, answer.numbers) == ("out_of_budget", (2,))
     assert answer.text.startswith("The dog." + NAMED + "\n(It used up its 500 tokens")
 
 
-def test_a_reminded_planner_may_answer_in_text_in_the_last_turn(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
+def test_a_reminded_planner_may_answer_in_text_in_the_last_turn(ask: Ask) -> None:
     words = text("The [dog](2).")
-    answer = ask(image, segmenter, SEGMENT, words, words, budget=Budget(turns=3))
+    answer = ask(SEGMENT, words, words, budget=Budget(turns=3))
     assert (answer.status, answer.numbers) == ("answered", (2,))
 
 
-class Judge:
-    """A verifier that finds these masks wrong, and takes answer B for better."""
-
-    name = "judge"
-
-    def __init__(self, *wrong: int) -> None:
-        self.wrong = wrong
-        self.asked: list[str] = []
-
-    def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        self.asked.append(tools[0].name)
-        verdicts = [
-            {"number": n, "right": n not in self.wrong, "confidence": 1, "reason": "seen"}
-            for n in range(1, 4)
-        ]
-        forms: dict[str, Any] = {
-            "judge": {"verdicts": verdicts},
-            "report": {"complete": True, "missing": "", "regions": []},
-            "prefer": {"better": "B" if len(self.asked) % 2 else "A", "reason": "seen"},
-        }
-        return calling((tools[0].name, forms[tools[0].name]))
-
-
-def test_it_is_verified_and_doubted_as_any_other_answer(
+def test_a_text_answer_is_verified_and_doubted_as_any_other(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     wrong, right = text("The [dog](1)."), text("The [dog](2).")
-    agent = Agent(ScriptedPlanner([SEGMENT, wrong, wrong, right]), segmenter, verifier=Judge(1))
+    agent = Agent(
+        ScriptedPlanner([SEGMENT, wrong, wrong, right]),
+        segmenter,
+        verifier=ScriptedVerifier(wrong=[1]),
+    )
     events = list(agent.stream(image, "which dog?"))
     checks = [event.text for event in events if isinstance(event, ChecksFinished)]
-    assert checks == ["mask 1: WRONG (1.00): seen"]
+    assert checks == ["mask 1: WRONG (0.90): seen"]
     answer = events[-1].answer  # type: ignore[union-attr]
     assert (answer.status, answer.numbers, answer.text) == ("answered", (2,), "The dog." + NAMED)
     assert "Not sent yet" in answer.messages[-2].text
 
 
-def test_a_doubted_answer_is_sent_when_the_planner_only_talks_from_then_on(
-    image: Pixels, segmenter: FakeSegmenter
-) -> None:
+def test_a_doubted_answer_is_sent_when_the_planner_calls_no_tool_from_then_on(ask: Ask) -> None:
     first = calling(("answer", {"text": "The first.", "numbers": [1]}))
     sure = text("I am sure of it.")
-    planner = ScriptedPlanner([SEGMENT, first, sure, sure])
-    answer = Agent(planner, segmenter, verifier=Judge(1)).ask(image, "which dog?")
+    answer = ask(SEGMENT, first, sure, sure, verifier=ScriptedVerifier(wrong=[1]))
     assert (answer.status, answer.numbers, answer.text) == ("answered", (1,), "The first.")
 
 
-def test_a_second_reading_is_compared_with_it(image: Pixels, segmenter: FakeSegmenter) -> None:
+def test_a_second_reading_is_compared_with_a_text_answer(ask: Ask) -> None:
     first, second = text("The [dog](1)."), text("The [dog](2).")
-    planner = ScriptedPlanner([SEGMENT, first, first, SEGMENT, second, second])
-    judge = Judge()
-    answer = Agent(planner, segmenter, verifier=judge, effort="thorough").ask(image, "which dog?")
-    assert judge.asked[-2:] == ["prefer", "prefer"]
+    verifier = ScriptedVerifier()
+    script = (SEGMENT, first, first, SEGMENT, second, second)
+    answer = ask(*script, verifier=verifier, effort="thorough")
+    assert ["Answer A" in question.text for question in verifier.asked[-2:]] == [True, True]
     assert (answer.status, len(answer.masks)) == ("answered", 1)
     assert answer.text == "The dog." + NAMED
 
 
-def test_a_chat_goes_on_after_it(image: Pixels, segmenter: FakeSegmenter) -> None:
+def test_a_chat_goes_on_after_a_text_answer(image: Pixels, segmenter: FakeSegmenter) -> None:
     words = text("The [dog](2).")
     left = calling(("answer", {"text": "The left one.", "numbers": [1]}))
     planner = ScriptedPlanner([SEGMENT, words, words, left])
