@@ -67,7 +67,7 @@ def test_the_schemas_are_what_the_sdks_types_accept() -> None:
     assert {one.name for one in tool.function_declarations} == NAMES  # type: ignore[union-attr]
 
 
-def test_a_call_finds_the_things_and_the_handle_goes_on(
+def test_a_call_finds_masks_and_its_handle_serves_the_next(
     segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     toolkit = toolkit_of(
@@ -91,7 +91,7 @@ def test_a_call_finds_the_things_and_the_handle_goes_on(
     assert again.image == first.image
 
 
-def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_begins_anew(
+def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_starts_a_new_chat(
     segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     found, done = (
@@ -137,7 +137,7 @@ def test_examples_places_closeups_and_measures_work_on_the_same_masks(
     assert run("segment", phrases=["leash"], region=[0, 0, 100, 100]).masks
 
 
-def test_what_the_segmenter_cannot_take_is_said() -> None:
+def test_what_the_segmenter_does_not_accept_is_reported() -> None:
     toolkit = plugin.Toolkit.of(Agent("offline", "tiny"))
     click = {"image": "photo", "points": [[50, 50]]}
     result = plugin.call("refine", click, {"photo": RED_CARS}, toolkit)
@@ -145,7 +145,7 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "reason"),
     [
         ("refine", {"image": "photo"}, "either examples (like) or a place"),
         ("refine", {"image": "photo", "like": [1], "points": [[1, 1]]}, "either examples"),
@@ -164,22 +164,20 @@ def test_what_the_segmenter_cannot_take_is_said() -> None:
         ("ask_image", {"image": "photo", "query": " "}, "the question is empty"),
     ],
 )
-def test_what_a_model_does_wrong_comes_back_as_words(
-    name: str, arguments: Any, told: str, segmenter: FakeSegmenter, image: Pixels
+def test_what_a_model_does_wrong_comes_back_as_text(
+    name: str, arguments: Any, reason: str, segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     result = plugin.call(name, arguments, {"photo": image}, toolkit_of(segmenter))
     assert (result.status, result.masks) == ("failed", ())
-    assert told in result.text
+    assert reason in result.text
 
 
-def test_a_planner_that_fails_is_the_callers_to_know(
-    segmenter: FakeSegmenter, image: Pixels
-) -> None:
+def test_a_planner_that_fails_raises(segmenter: FakeSegmenter, image: Pixels) -> None:
     with pytest.raises(PlannerError):
         plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, toolkit_of(segmenter))
 
 
-def test_the_functions_tell_a_framework_all_it_needs(
+def test_the_functions_have_names_signatures_and_docstrings(
     segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     functions = {
@@ -209,7 +207,7 @@ def test_a_result_has_its_words_and_where_possible_its_picture(
 
 
 @pytest.fixture
-def at_the_stub(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def stub_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Keys for every SDK, and nothing of this machine's own settings."""
     for name in os.environ:
         ours = ("OPENAI_", "GEMINI_", "GOOGLE_", "ANTHROPIC_")
@@ -220,29 +218,29 @@ def at_the_stub(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def say_the_box(request: Request) -> Step:
+def answer_with_the_box(request: Request) -> Step:
     """Read the first box in the tool's result, as a model would."""
-    said = json.dumps(request.body)
-    found = re.search(r'red car\\*" score [\d.]+ box ([\d.,]+)', said)
-    assert found, said[:2000]
+    body = json.dumps(request.body)
+    found = re.search(r'red car\\*" score [\d.]+ box ([\d.,]+)', body)
+    assert found, body[:2000]
     return Step(text=f"The car is at {found[1]}.")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_finds_the_car_and_is_short(name: str, at_the_stub: pytest.MonkeyPatch) -> None:
+def test_an_example_finds_the_car_and_is_short(name: str, stub_keys: pytest.MonkeyPatch) -> None:
     source = ROOT / "sam3_agent/plugin/examples" / f"{name}.py"
     assert len(source.read_text("utf-8").splitlines()) <= 30
     example = importlib.import_module(f"sam3_agent.plugin.examples.{name}")
     steps: list[AnyStep] = [
         call(("segment", {"image": "photo", "phrases": ["red car"]})),
-        say_the_box,
+        answer_with_the_box,
     ]
     with StubServer(steps) as server:
-        at_the_stub.setenv("OPENAI_BASE_URL", server.openai_url)
-        at_the_stub.setenv("GOOGLE_GEMINI_BASE_URL", server.gemini_url)
-        at_the_stub.setenv("ANTHROPIC_BASE_URL", server.gemini_url)
-        said = example.ask(RED_CARS, "Where is a red car?")
-    assert re.fullmatch(r"The car is at 43\.\d,78\.\d,65\.\d,96(\.\d)?\.", said)
+        stub_keys.setenv("OPENAI_BASE_URL", server.openai_url)
+        stub_keys.setenv("GOOGLE_GEMINI_BASE_URL", server.gemini_url)
+        stub_keys.setenv("ANTHROPIC_BASE_URL", server.gemini_url)
+        answer = example.ask(RED_CARS, "Where is a red car?")
+    assert re.fullmatch(r"The car is at 43\.\d,78\.\d,65\.\d,96(\.\d)?\.", answer)
 
 
 def test_there_is_an_example_for_every_format() -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from prometheus_client.parser import text_string_to_metric_families
 from pycocotools import mask as coco
 
 from sam3_agent import Agent
@@ -112,45 +113,55 @@ def test_progress_comes_as_events_when_asked_for(client: httpx2.Client) -> None:
     assert refused.status_code == 422
 
 
-def test_health_and_metrics_tell_how_it_goes(client: httpx2.Client) -> None:
+def test_health_names_the_models_and_metrics_count_by_route(client: httpx2.Client) -> None:
     health = client.get("/health").json()
     assert health == {"status": "ok", "planner": "offline", "segmenter": "tiny"}
     client.post("/segment", json={"image": "red_cars.png", "phrases": ["bus"]})
-    text = client.get("/metrics").text
-    assert 'sam3_agent_requests_total{route="/segment",status="200"}' in text
-    for name in ("running", "waiting", "images", "image_bytes"):
-        assert f"sam3_agent_{name} " in text
+    client.get(f"/images/img_{'0' * 24}/overlay.jpg")
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {one.name: one for one in text_string_to_metric_families(response.text)}
+    requests = {tuple(one.labels.values()) for one in families["sam3_agent_requests"].samples}
+    assert {("/segment", "200"), ("/images/{handle}", "404")} <= requests
+    assert not {"/health", "/metrics"} & {route for route, *_ in requests}
+    buckets = families["sam3_agent_request_seconds"].samples
+    assert {"0.05", "300.0", "+Inf"} <= {one.labels.get("le") for one in buckets}
+    assert families["sam3_agent_images"].samples[0].value >= 1
+    assert families["sam3_agent_image_bytes"].samples[0].value > 0
+    assert {"sam3_agent_running", "sam3_agent_waiting"} <= set(families)
 
 
 @pytest.fixture(scope="module")
-def narrow() -> Iterator[Server]:
-    """A server with a token and room for one call at a time, and one that waits."""
+def small_server() -> Iterator[Server]:
+    """A server with a token that runs one call at a time, while one waits."""
     options = ("--running", "1", "--waiting", "1")
     with running("serve", *options, env={"SAM3_AGENT_TOKEN": TOKEN}) as started:
         yield started
 
 
-def test_a_token_is_asked_for_everywhere_but_at_health(narrow: Server) -> None:
-    with httpx2.Client(base_url=narrow.url, trust_env=False, timeout=60) as client:
+def test_a_token_is_needed_everywhere_but_at_health(small_server: Server) -> None:
+    with httpx2.Client(base_url=small_server.url, trust_env=False, timeout=60) as client:
         assert client.get("/health").status_code == 200
         for path in ("/metrics", "/openapi.json", "/images/img_0/overlay.jpg"):
             refused = client.get(path)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"] == "Bearer"
         body = {"image": data_uri(png()), "phrases": ["dog"]}
-        for shown in (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é"):
-            headers = [(b"Authorization", shown.encode("latin-1"))]
+        for wrong in (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é"):
+            headers = [(b"Authorization", wrong.encode("latin-1"))]
             assert client.post("/segment", json=body, headers=headers).status_code == 401
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post("/segment", json=body, headers=right).status_code == 200
-        assert TOKEN not in "".join(narrow.stderr)
+        assert TOKEN not in "".join(small_server.stderr)
 
 
-def test_a_server_without_room_answers_429_and_when_to_come_back(narrow: Server) -> None:
+def test_a_full_queue_answers_429_and_when_to_retry(small_server: Server) -> None:
     phrases = ["dog", "red car", "bus", "horse"]
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with (
-        httpx2.Client(base_url=narrow.url, trust_env=False, timeout=60, headers=headers) as client,
+        httpx2.Client(
+            base_url=small_server.url, trust_env=False, timeout=60, headers=headers
+        ) as client,
         ThreadPoolExecutor(12) as pool,
     ):
 
@@ -166,13 +177,13 @@ def test_a_server_without_room_answers_429_and_when_to_come_back(narrow: Server)
         assert busy.json()["error"]["kind"] == "busy"
 
 
-async def refused(made: AccessMiddleware, arrivals: Sequence[dict[str, Any]]) -> Any:
-    """The first thing that is sent to a caller from whom this arrives, and then nothing."""
+async def first_response(made: AccessMiddleware, *parts: dict[str, Any]) -> Any:
+    """The head of the response to a request whose body stops after these parts."""
     sent: list[Any] = []
-    coming = iter(arrivals)
+    left = iter(parts)
 
     async def receive() -> Any:
-        for message in coming:
+        for message in left:
             return message
         return await asyncio.Event().wait()
 
@@ -197,32 +208,28 @@ async def refused(made: AccessMiddleware, arrivals: Sequence[dict[str, Any]]) ->
     return sent[0]
 
 
-def test_a_slow_body_is_cut_off(segmenter: FakeSegmenter) -> None:
-    made = app(
-        Toolkit.of(Agent(ScriptedPlanner([]), segmenter)),
-        WorkQueue(),
-        AccessRules(body_seconds=0.1),
-    )
-    assert asyncio.run(refused(made, []))["status"] == 408
+def limited_app(segmenter: FakeSegmenter, **limits: Any) -> AccessMiddleware:
+    toolkit = Toolkit.of(Agent(ScriptedPlanner([]), segmenter))
+    return app(toolkit, WorkQueue(), AccessRules(**limits))
 
 
-def test_many_bodies_that_never_end_do_not_fill_the_memory(segmenter: FakeSegmenter) -> None:
-    rules = AccessRules(max_bytes=1_000, body_seconds=0.5)
-    made = app(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue(), rules)
+async def test_a_slow_body_is_cut_off(segmenter: FakeSegmenter) -> None:
+    made = limited_app(segmenter, body_seconds=0.1)
+    assert (await first_response(made))["status"] == 408
+
+
+async def test_many_bodies_that_never_end_do_not_fill_the_memory(segmenter: FakeSegmenter) -> None:
+    made = limited_app(segmenter, max_bytes=1_000, body_seconds=0.5)
     part = {"type": "http.request", "body": bytes(900), "more_body": True}
-
-    async def work() -> list[Any]:
-        return await asyncio.gather(*(refused(made, [part]) for _ in range(20)))
-
-    for _ in range(2):  # what is refused or given up is let go
-        answers = asyncio.run(work())
+    for _ in range(2):  # the memory of refused bodies is free again
+        answers = await asyncio.gather(*(first_response(made, part) for _ in range(20)))
         assert [answer["status"] for answer in answers].count(429) == 12
         assert [answer["status"] for answer in answers].count(408) == 8
         busy = next(answer for answer in answers if answer["status"] == 429)
         assert dict(busy["headers"])[b"retry-after"] == b"5"
 
 
-def test_sigterm_finishes_what_runs_and_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_sigterm_finishes_what_runs_and_a_kill_leaves_no_file(tmp_path: Path) -> None:
     """The planner takes a second a turn; in the middle of it the server is ended."""
     port, body = free_port(), {"image": data_uri(png()), "query": "the dog"}
     script = [call(("answer", {"text": "No dog.", "numbers": []}), delay=1.0)] * 3
@@ -256,7 +263,7 @@ def test_sigterm_finishes_what_runs_and_a_kill_leaves_nothing_behind(tmp_path: P
         assert (done["status"], done["text"]) == ("no_target", "No dog.")
         lost, code = ask_then(signal.SIGKILL)
         assert (isinstance(lost, httpx2.TransportError), code) == (True, -signal.SIGKILL)
-        done, _ = ask_then(signal.SIGTERM)  # the same port, as if nothing had been
+        done, _ = ask_then(signal.SIGTERM)  # on the same port
         assert done["text"] == "No dog."
 
 
@@ -296,7 +303,7 @@ def test_two_hundred_requests_sixteen_at_a_time(
 
 
 ANY_IMAGE = "positive_data_acceptance"
-"""A check that cannot hold: text that fits the schema need not be an image that is there."""
+"""A check that cannot hold: text that fits the schema need not name an image."""
 
 
 def test_made_up_requests_are_answered_as_the_openapi_says(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Servers with limits: what they refuse is learned from their words, and the run goes on."""
+"""Limits of providers' servers are learned from the text of their refusals; the run goes on."""
 
 import json
 import logging
@@ -113,7 +113,7 @@ ONE_PICTURE = [
 
 
 @pytest.mark.parametrize(("status", "words"), ONE_PICTURE)
-def test_a_server_that_takes_one_picture_gets_the_latest_and_it_is_said_once(
+def test_a_server_that_takes_one_picture_gets_the_latest_and_one_warning_is_logged(
     image: Pixels,
     segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
@@ -280,7 +280,7 @@ MORE_NO_TOOLS = [
 
 
 @pytest.mark.parametrize(("status", "words"), MORE_NO_TOOLS)
-def test_tools_that_are_refused_in_other_words_are_asked_for_as_text(
+def test_tools_that_are_refused_are_described_in_text(
     image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
     done = says('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
@@ -349,7 +349,7 @@ NO_PICTURES = [
 
 
 @pytest.mark.parametrize(("status", "words"), NO_PICTURES)
-def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
+def test_a_model_that_takes_no_pictures_goes_on_with_text_and_one_warning_is_logged(
     image: Pixels,
     segmenter: FakeSegmenter,
     caplog: pytest.LogCaptureFixture,
@@ -381,7 +381,7 @@ def test_a_model_that_takes_no_pictures_goes_on_by_words_and_it_is_said_once(
     assert Agent(model, segmenter).verifier is None
 
 
-NOT_ABOUT_PICTURES_AS_SUCH = [
+OTHER_REFUSALS = [
     "You uploaded an unsupported image. Please make sure your image has of one the following "
     "formats: ['png', 'jpeg', 'gif', 'webp'].",
     "The provided image format is not supported",
@@ -393,8 +393,8 @@ NOT_ABOUT_PICTURES_AS_SUCH = [
 ]
 
 
-@pytest.mark.parametrize("words", NOT_ABOUT_PICTURES_AS_SUCH)
-def test_a_refusal_of_one_picture_or_another_thing_blinds_no_planner(
+@pytest.mark.parametrize("words", OTHER_REFUSALS)
+def test_a_refusal_of_one_picture_or_another_thing_leaves_pictures_on(
     image: Pixels, segmenter: FakeSegmenter, words: str
 ) -> None:
     model = planner(server := Server(fails(400, words)), model="gpt-4-vision")
@@ -403,7 +403,7 @@ def test_a_refusal_of_one_picture_or_another_thing_blinds_no_planner(
     assert (len(server.requests), model.sees) == (1, True)
 
 
-def test_a_passing_fault_that_speaks_of_pictures_is_tried_again(
+def test_a_temporary_fault_that_mentions_pictures_is_retried(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     busy = fails(503, "image input is not available now: the vision service is overloaded")
@@ -439,7 +439,7 @@ def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
     assert (last.answer.status, last.answer.numbers) == ("answered", (1,))
 
 
-def test_a_recorded_ask_of_such_a_model_plays_again(
+def test_a_recorded_ask_of_such_a_model_is_replayed(
     image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
     refused = fails(500, "image input is not supported by this server")
@@ -478,7 +478,7 @@ def test_a_size_of_pictures_that_is_refused_is_made_smaller_step_by_step(words: 
 # What one thread learns
 
 
-def test_what_several_threads_learn_at_once_is_one_step_and_not_two() -> None:
+def test_a_limit_that_several_threads_meet_at_once_is_learned_once() -> None:
     together = threading.Barrier(4, timeout=20)
     lock = threading.Lock()
     bodies: list[Wire] = []
