@@ -22,37 +22,36 @@ _MODULE_AND_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w
 
 
 @functools.cache
-def installed(group: str) -> Mapping[str, metadata.EntryPoint]:
-    """The entry points of installed packages in `sam3_agent.GROUP`, by name.
-
-    Raises InputError when two packages use one name.
-    """
-    found: dict[str, metadata.EntryPoint] = {}
-    for point in metadata.entry_points(group=f"sam3_agent.{group}"):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise InputError(
-                f"two installed packages have {group} of the name {point.name!r}: "
-                f"{_package(other)} and {_package(point)}; uninstall one of them"
-            )
+def installed(group: str) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
+    """The entry points of installed packages in `sam3_agent.GROUP`, by name."""
+    found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    for point in dict.fromkeys(metadata.entry_points(group=f"sam3_agent.{group}")):
+        found[point.name] = (*found.get(point.name, ()), point)
     return found
 
 
 def packages(groups: Iterable[str]) -> list[str]:
     """The names of the installed packages that have entry points in these groups."""
-    points = (point for group in groups for point in installed(group).values())
-    return sorted({point.dist.name for point in points if point.dist})
+    points = [point for group in groups for own in installed(group).values() for point in own]
+    return sorted({_package(point) for point in points})
 
 
 def find(group: str, name: str, built_in: Mapping[str, str]) -> Any:
     """What a name stands for: built-in first, then an entry point, then `package.module:Class`.
 
     built_in: names to `package.module:Class`. Returns None for a name that is none of these, and
-    for a module that does not exist. Raises InputError for what cannot be imported.
+    for a module that does not exist. Raises InputError for what cannot be imported, and for a name
+    that two packages use.
     """
     if name in built_in:
         return load(built_in[name])
-    point = installed(group).get(name)
+    points = installed(group).get(name, ())
+    if len(points) > 1:
+        raise InputError(
+            f"several packages have {group} of the name {name!r}: "
+            f"{', '.join(map(_package, points))}; uninstall all but one of them"
+        )
+    point = points[0] if points else None
     if point is None and not (_MODULE_AND_NAME.fullmatch(name) and _module_exists(name)):
         return None
     try:

@@ -18,7 +18,13 @@ from sam3_agent.planner import Planner, Provider, checked_planner, provider_of, 
 from sam3_agent.prompts import fill as prompt
 from sam3_agent.prompts import texts as prompt_texts
 from sam3_agent.review import Reviewer
-from sam3_agent.segmenter import Segmenter, checked_segmenter, prompts_of
+from sam3_agent.segmenter import (
+    Segmenter,
+    SegmenterDefaults,
+    checked_segmenter,
+    prompts_of,
+    threshold_of,
+)
 from sam3_agent.tool import Tool, checked_tool, tools_by_name
 from sam3_agent.tools import concepts, crops, editing, final_answer, measurement
 from sam3_agent.tools.ask_user import ask_person_tool
@@ -111,12 +117,23 @@ def segmenter(name: str | None = None) -> Segmenter:
     name = chosen("segmenter", name).value or ""
     if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
         name = str(Path(name).expanduser())
-    folder = ":" in name and Path(name).is_dir()
-    factory, arguments = (None, ()) if folder else _found("segmenters", name, SEGMENTERS)
+    factory, arguments = _segmenter_class(name)
     if factory is None:
         return _checkpoint(name)
     made = entry_points.make(f"the segmenter {name!r}", factory, *arguments)
     return checked_segmenter(made)
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a segmenter's name stands for weights, and not for a class of a plug-in."""
+    return name.partition(":")[0] in ("tiny", "open") or _segmenter_class(name)[0] is None
+
+
+def _segmenter_class(name: str) -> tuple[Any, tuple[str, ...]]:
+    """The class that a segmenter's name stands for, None for a checkpoint, and its argument."""
+    if ":" in name and Path(name).is_dir():
+        return None, ()
+    return _found("segmenters", name, SEGMENTERS)
 
 
 def _checkpoint(name: str) -> Segmenter:
@@ -150,7 +167,7 @@ def tools(segmenter: Segmenter | None = None) -> list[Tool]:
     Those of installed packages come after the built-in ones.
     """
     built_in = [
-        _tool(concepts.segment, concepts.segment_together),
+        _segment_tool(threshold_of(segmenter) if segmenter else SegmenterDefaults.threshold),
         _tool(concepts.segment_like, needs="exemplars"),
         _tool(concepts.segment_at, needs="clicks"),
         _tool(crops.look),
@@ -167,6 +184,7 @@ def tools(segmenter: Segmenter | None = None) -> list[Tool]:
 
 # a model of arguments takes a millisecond to make, and the functions are the same for every agent
 _tool = functools.cache(Tool.from_function)
+_segment_tool = functools.cache(concepts.segment_tool)
 
 
 def providers() -> list[Provider]:

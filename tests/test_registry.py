@@ -1,13 +1,25 @@
 """Names: built-in, `package.module:Class`, wrong ones, and what may not be chosen from outside."""
 
+import importlib.util
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from sam3_agent import Agent, registry
-from sam3_agent.errors import InputError, SegmenterError
+from sam3_agent.cli import app
+from sam3_agent.errors import InputError, SegmenterError, ToolError
 from sam3_agent.evals.benchmarks import read
+from sam3_agent.model.fake_segmenter import FakeSegmenter
+from sam3_agent.planner import Provider, price_of
+from sam3_agent.plugin.rest import ImageToOpen
+from sam3_agent.plugin.sessions import Sessions
+from sam3_agent.plugin.tool_calls import TOOLS, run_tool
+from sam3_agent.plugin.toolkit import Toolkit
 
 MODULE = """
 from sam3_agent import Masks, Message
@@ -134,3 +146,48 @@ def test_a_benchmark_is_checked_when_it_is_read(module: str) -> None:
         read(f"{module}:read")
     with pytest.raises(InputError, match="unexpected keyword argument 'seed'"):
         read(f"{module}:read", seed=1)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3, 0.25])
+def test_the_tool_states_the_default_threshold_of_the_segmenter(threshold: float) -> None:
+    (segment, *_) = registry.tools(FakeSegmenter({}, threshold=threshold))
+    assert f"least score, default {threshold:g};" in " ".join(segment.description.split())
+
+
+def test_help_lists_how_planners_are_named() -> None:
+    shown = CliRunner().invoke(app, ["ask", "--help"], env={"COLUMNS": "200"}).output
+    assert "offline, openai:MODEL, gemini:MODEL or package.module:Class" in " ".join(shown.split())
+
+
+def test_the_table_of_the_readme_has_what_providers_declare() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("|") and ":MODEL`" in line]
+    for provider in registry.providers():
+        own = " ".join(row for row in rows if f"`{provider.name}:MODEL`" in row)
+        assert f"pip install 'sam3-agent[{provider.extra}]'" in own, provider
+        assert provider.key_variables[0] in own, provider
+    named = {name for row in rows for name in re.findall(r"`(\w+):MODEL`", row)}
+    assert named == {provider.name for provider in registry.providers()}
+
+
+@pytest.mark.parametrize("provider", registry.providers(), ids=lambda one: one.name)
+def test_what_a_provider_declares_is_true(provider: Provider) -> None:
+    settings = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    needs = settings["project"]["optional-dependencies"][provider.extra]
+    assert any(re.match(rf"{provider.package}\b", need) for need in needs)
+    assert importlib.util.find_spec(provider.module) is not None
+    example = registry.planner(f"{provider.name}:{provider.example_model}", api_key="sk-one")
+    assert price_of(example) is not None
+    assert provider.price_source
+
+
+@pytest.mark.parametrize("field", ["planner", "segmenter", "verifier", "tools", "model"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_no_caller_of_rest_or_mcp_can_name_a_class(module: str, tool: str, field: str) -> None:
+    agent = Agent("offline", FakeSegmenter({}))
+    toolkit = Toolkit(agent, Sessions(agent.segmenter))
+    with pytest.raises(ToolError, match=f"has no argument '{field}'"):
+        run_tool(toolkit, tool, {"image": "x.png", field: f"{module}:Echo"})
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        ImageToOpen.model_validate({"image": "x.png", field: f"{module}:Echo"})
+    assert module not in sys.modules

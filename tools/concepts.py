@@ -9,7 +9,7 @@ from sam3_agent.findings import Finding
 from sam3_agent.geometry import Box
 from sam3_agent.scene import Scene
 from sam3_agent.segmenter import COUNTING, STANDARD, ConceptPrompt, ObjectPrompt, Selection
-from sam3_agent.tool import Observation
+from sam3_agent.tool import Observation, Tool
 from sam3_agent.tools.coordinates import pixel_box, pixel_point
 from sam3_agent.tools.observation_text import checked_numbers, observation
 from sam3_agent.vocabulary import nearest_words, unknown_part
@@ -31,8 +31,8 @@ def segment(
     """Find every instance of each concept: numbered masks, a table, a picture.
 
     phrases: short singular noun phrases ("red car"), all that you need at once. threshold: least
-    score, default 0.5; moving it is free. region: look only in x0,y0,x1,y1 (percent of the image),
-    at full resolution. counting: recipe to count many alike things.
+    score, default {threshold}; moving it is free. region: look only in x0,y0,x1,y1 (percent of the
+    image), at full resolution. counting: recipe to count many alike things.
     """
     if not 1 <= len(phrases) <= MAX_PHRASES:
         raise ToolError(f"segment takes 1 to {MAX_PHRASES} phrases, not {len(phrases)}")
@@ -45,6 +45,12 @@ def segment(
         for phrase in phrases
     ]
     return observation(scene, findings, scene.window(box))
+
+
+def segment_tool(threshold: float) -> Tool:
+    """The tool `segment` of a segmenter with this default threshold."""
+    tool = Tool.from_function(segment, segment_together)
+    return replace(tool, description=tool.description.replace("{threshold}", f"{threshold:g}"))
 
 
 def segment_together(scene: Scene, calls: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`sam3-agent doctor`: what would run, and what is missing for it."""
+"""`sam3-agent doctor`: checks the environment, and that planner and segmenter run."""
 
 import importlib.metadata
 import os
@@ -31,7 +31,7 @@ TINY = (
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `ok` None means that it is only told."""
+    """One fact that was checked; `ok` None means that it is neither right nor wrong."""
 
     what: str
     said: str
@@ -46,11 +46,11 @@ def doctor(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which planner and segmenter would run, and whether all that they need is there."""
+    """Report which planner and segmenter would run, and whether all that they need is there."""
     checks = [Check("python", platform.python_version())]
     checks += [Check(name, version(name)) for name in registry.recorded_packages()]
     checks += _variable_checks()
-    checks += _choices(planner, segmenter)
+    checks += _settings_checks(planner, segmenter)
     checks += _segmenter_checks(segmenter)
     checks += _planner_checks(planner, live)
     fine = all(check.ok is not False for check in checks)
@@ -69,8 +69,8 @@ def print_checks(checks: Sequence[Check]) -> None:
         typer.echo(f"{marks[check.ok]} {check.what:16} {check.said}")
 
 
-def _choices(planner: str | None, segmenter: str | None) -> list[Check]:
-    """Who has chosen the models: an option, the environment, the configuration, nobody."""
+def _settings_checks(planner: str | None, segmenter: str | None) -> list[Check]:
+    """Where the choice of the models comes from: option, environment, configuration or default."""
     path = config_path()
     there = path is not None and path.exists()
     checks = [Check("configuration", f"{path}{'' if there else ' (no such file)'}")]
@@ -86,13 +86,15 @@ def _choices(planner: str | None, segmenter: str | None) -> list[Check]:
 
 
 def _segmenter_checks(name: str | None) -> list[Check]:
-    """Load the segmenter and let it look at a small picture."""
+    """Load the segmenter and run it on a small picture."""
     try:
         began = time.perf_counter()
         segmenter = registry.segmenter(name)
         loaded = time.perf_counter()
         segmenter.detect(segmenter.encode(np.full((64, 64, 3), 128, np.uint8)), ["dog"])
-        seconds = f"loaded in {loaded - began:.1f} s, one look {time.perf_counter() - loaded:.1f} s"
+        seconds = (
+            f"loaded in {loaded - began:.1f} s, one image {time.perf_counter() - loaded:.1f} s"
+        )
     except Sam3AgentError as error:
         return [Check("segmenter", str(error), False)]
     ran = f"{segmenter.name} on {device_of(segmenter)}: {seconds}"

@@ -28,7 +28,7 @@ ImageArgument = Annotated[
 PlannerOption = Annotated[
     str | None,
     typer.Option(
-        help="offline, openai:MODEL or gemini:MODEL. Default: $SAM3_AGENT_PLANNER, the choice of "
+        help=f"{registry.planner_forms()}. Default: $SAM3_AGENT_PLANNER, the choice of "
         "`sam3-agent setup`, or offline."
     ),
 ]

@@ -1,4 +1,4 @@
-"""`sam3-agent setup`: choose planner and segmenter once, with a look at what they need."""
+"""`sam3-agent setup`: writes the choice of planner and segmenter to the configuration file."""
 
 import sys
 from collections.abc import Callable
@@ -22,18 +22,13 @@ from sam3_agent.config import (
 from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.model.hub import Repository, download, free_bytes, look_up, repositories
 
-PLANNERS = """Which planner reads the questions?
-  offline        a small English grammar; needs nothing
-  openai:MODEL   OpenAI, or a server that speaks its API (vLLM, Ollama, llama.cpp, OpenRouter)
-  gemini:MODEL   Google Gemini"""
-
 SEGMENTERS = """Which segmenter finds things in the image?
   tiny           shipped; knows drawn icons only
   open:tiny      photos; open weights, no licence (0.9 GB); open:base is larger (1.9 GB)
   facebook/sam3  photos; SAM 3, its licence must be accepted (3.5 GB)
   or a folder with a checkpoint"""
 
-PLACE = """Where does the model run?
+BASE_URL = """Where does the model run?
   The base URL of your server, such as http://localhost:8000/v1; a dash for OpenAI itself."""
 
 OPENAI = "-"
@@ -55,7 +50,7 @@ def setup(
         bool, typer.Option("--no-download", help="Download nothing and do not ask.")
     ] = False,
 ) -> None:
-    """Choose planner and segmenter, see what they lack, and keep the choice in a file.
+    """Choose planner and segmenter, check what they need, and write the choice to a file.
 
     Environment variables and options overrule the file; keys are never written to it. Exits with 3
     when something that was chosen is still missing.
@@ -69,8 +64,8 @@ def setup(
     path = config_path()
     if path is None:
         raise InputError("there is no home folder; name a file in $SAM3_AGENT_CONFIG")
-    values = _answers(planner, segmenter, base_url, _before(path), yes)
-    found = [look_up(one) for one in repositories(values["segmenter"])]
+    values = _settings(planner, segmenter, base_url, _settings_before(path), yes)
+    found = [look_up(one) for one in _downloads(values["segmenter"])]
     checks = _checks(values, found)
     print_checks(checks)
     if not yes and not typer.confirm(f"Write this choice to {path}?", default=True, err=True):
@@ -93,30 +88,42 @@ def setup(
         raise typer.Exit(3)
 
 
-def _answers(
+def _settings(
     planner: str | None,
     segmenter: str | None,
     base_url: str | None,
     before: dict[Setting, str],
     yes: bool,
 ) -> dict[Setting, str]:
-    """The settings: what was given, else what the person says; checked."""
+    """The settings as given, else as the user answers; InputError for one that cannot be used."""
     values: dict[Setting, str] = {}
     was = {**DEFAULTS, **before}
-    values["planner"] = _answer(planner, PLANNERS, was["planner"], _check_planner)
+    values["planner"] = _answer(planner, _planner_question(), was["planner"], _check_planner)
     if values["planner"].startswith("openai:"):
-        place = base_url or (OPENAI if yes else None)
-        place = _answer(place, PLACE, was.get("base_url", OPENAI), _check_url)
-        if place != OPENAI:
-            values["base_url"] = place
+        url = base_url or (OPENAI if yes else None)
+        url = _answer(url, BASE_URL, was.get("base_url", OPENAI), _check_url)
+        if url != OPENAI:
+            values["base_url"] = url
     elif base_url:
         raise InputError(f"--base-url is for an openai: planner, not for {values['planner']}")
-    values["segmenter"] = _answer(segmenter, SEGMENTERS, was["segmenter"], repositories)
+    values["segmenter"] = _answer(segmenter, SEGMENTERS, was["segmenter"], _downloads)
     return values
 
 
+def _planner_question() -> str:
+    lines = ["Which planner reads the questions?"]
+    lines.append("  offline        a small English grammar; needs nothing")
+    lines += [f"  {one.name + ':MODEL':14} {one.title}" for one in registry.providers()]
+    return "\n".join(lines)
+
+
+def _downloads(segmenter: str) -> tuple[str, ...]:
+    """The hub ids of a segmenter's weights; InputError for a name that is none."""
+    return repositories(segmenter) if registry.is_checkpoint(segmenter) else ()
+
+
 def _answer(given: str | None, question: str, default: str, check: Callable[[str], object]) -> str:
-    """What was given, or what the person answers; asked again until it can be used."""
+    """The given value, or the user's answer; asks again until it can be used."""
     if given is not None:
         check(given.strip())
         return given.strip()
@@ -136,7 +143,7 @@ def _check_planner(name: str) -> None:
     try:
         registry.planner(name)
     except PlannerError:
-        return  # a key or package is missing; that is told later
+        return  # a missing key or package is reported with the other checks
 
 
 def _check_url(text: str) -> None:
@@ -146,7 +153,7 @@ def _check_url(text: str) -> None:
         raise InputError("the URL holds a password, which must not be written down; leave it out")
 
 
-def _before(path: Path) -> dict[Setting, str]:
+def _settings_before(path: Path) -> dict[Setting, str]:
     """The settings so far; none when the file is broken, since it will be replaced."""
     try:
         return read_config(path)
@@ -156,18 +163,18 @@ def _before(path: Path) -> dict[Setting, str]:
 
 
 def _checks(values: dict[Setting, str], found: list[Repository]) -> list[Check]:
-    """What the choice needs, and whether it is there."""
+    """Whether what the settings need is there."""
     checks = [_planner_check(values)]
     for name in ("torch", "torchvision", "transformers"):
         checks.append(Check(name, version(name), version(name) != "not installed"))
     for one in found:
-        told = "in the local cache" if one.cached else f"may be downloaded ({_size(one.bytes)})"
-        checks.append(Check("weights", f"{one.id}: {one.problem or told}", not one.problem))
+        state = "in the local cache" if one.cached else f"may be downloaded ({_size(one.bytes)})"
+        checks.append(Check("weights", f"{one.id}: {one.problem or state}", not one.problem))
     wanted = sum(one.bytes or 0 for one in found if not one.cached)
     if wanted:
         folder, free = free_bytes()
-        told = f"{_size(free)} free for {_size(wanted)} in {folder}"
-        checks.append(Check("disk", told, free > SPARE * wanted))
+        space = f"{_size(free)} free for {_size(wanted)} in {folder}"
+        checks.append(Check("disk", space, free > SPARE * wanted))
     return checks
 
 
