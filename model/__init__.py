@@ -1,1 +1,1 @@
-"""The models behind the seams: SAM 3 segmenters and planners."""
+"""Segmenters and planners behind the two protocols, and the training of the tiny SAM 3."""

@@ -1,4 +1,4 @@
-"""Loading SAM 3: checkpoint names and folders to models, and what to do when that fails."""
+"""Loads SAM 3 checkpoints by name, folder or hub id; errors say what to do."""
 
 import hashlib
 import json
@@ -96,7 +96,7 @@ def loading(name: str, what: str = "SAM 3 checkpoint") -> Iterator[None]:
 
 
 def reachable(place: str) -> str:
-    """The folder or hub id to load from; an id's folder in the local cache when the hub is away.
+    """The folder or hub id to load from; an id's folder in the local cache when the hub is offline.
 
     The hub is asked once. Its client and transformers would ask for each file of a checkpoint and
     try each five times over, half a minute for a network that is not there. Raises SegmenterError
@@ -173,7 +173,7 @@ def weights_digest(*models: Any) -> str:
 
 
 def read_vocabulary(place: str) -> Vocabulary | None:
-    """The vocabulary.json of a checkpoint's folder; None without one: every word is welcome."""
+    """The vocabulary.json of a checkpoint's folder; None without one, for an open vocabulary."""
     file = Path(place) / "vocabulary.json"
     if not file.exists():
         return None

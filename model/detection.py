@@ -13,6 +13,7 @@ from typing import Generic, TypeAlias, TypeVar
 import numpy as np
 
 from sam3_agent.errors import PromptError
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.lru import WeighedLRU
@@ -55,7 +56,7 @@ class Features(Generic[F]):
     """
 
     encoded: F
-    size: tuple[int, int]
+    size: Size
     candidates: WeighedLRU[Candidates]
 
 
@@ -68,8 +69,8 @@ Find: TypeAlias = Callable[
 class ImageCache(Generic[F]):
     """Keeps the features of the images used last, by the content of the image.
 
-    max_bytes: memory that they may take together. nbytes: the memory of one. Its user brings the
-    lock.
+    max_bytes: memory that they may take together. nbytes: the memory of one. Not thread-safe: its
+    user locks.
     """
 
     def __init__(self, max_bytes: float, nbytes: Callable[[F], float]) -> None:
@@ -94,7 +95,7 @@ class ImageCache(Generic[F]):
         return features
 
 
-def checked_concepts(prompts: Sequence[Prompt], size: tuple[int, int]) -> list[ConceptPrompt]:
+def checked_concepts(prompts: Sequence[Prompt], size: Size) -> list[ConceptPrompt]:
     """Each prompt as `checked_concept` returns it for a (height, width) image.
 
     Raises PromptError for one that cannot be used, and for more than MAX_PROMPTS.
@@ -132,7 +133,7 @@ def detect(
 def _select(
     prompt: ConceptPrompt,
     candidates: Candidates,
-    size: tuple[int, int],
+    size: Size,
     selection: Selection,
     threshold: float,
 ) -> Detection:
@@ -159,7 +160,7 @@ def _select(
     return Detection(prompt, candidates.presence, kept)
 
 
-def object_masks(logits: FloatGrid, score: float, size: tuple[int, int]) -> Masks:
+def object_masks(logits: FloatGrid, score: float, size: Size) -> Masks:
     """The mask of one object from its (h, w) logits, at image size; empty when it has no pixels."""
     rle = decode_mask(logits, size)
     if rle is None:

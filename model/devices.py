@@ -1,4 +1,4 @@
-"""Where a model runs: the device, its precision, and what to say when its memory is too small."""
+"""The device that a model runs on: its precision, threads, and errors of too little memory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ def precision(device: str) -> str:
 
 @contextlib.contextmanager
 def inference(device: str, parameters: int) -> Iterator[None]:
-    """How SAM 3 is run: no gradients, bfloat16 on CUDA as Meta runs it, else float32.
+    """Runs SAM 3 in the block without gradients, in bfloat16 on CUDA as Meta does, else float32.
 
-    A small model on the CPU has one thread. Inside the block only: nothing of it stays on.
+    A small model on the CPU has one thread. All settings are restored afterwards.
     """
     import torch
 
@@ -46,7 +46,7 @@ def inference(device: str, parameters: int) -> Iterator[None]:
 
 
 def memory_error(error: Exception, device: str, model: str = "SAM 3") -> SegmenterError:
-    """A lack of memory as SegmenterError; any other RuntimeError is a bug and flies."""
+    """A lack of memory as SegmenterError; any other RuntimeError is a bug and raised as it is."""
     import torch
 
     words = str(error).lower()

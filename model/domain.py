@@ -1,6 +1,6 @@
-"""The domain of the tiny SAM 3: tells a photo from a scene of drawn icons by the image's pixels.
+"""The domain of the tiny SAM 3: tells photos from scenes of drawn icons by the image's pixels.
 
-A composed scene is a quiet background of few colours with icons on it, so that nearly all of its
+A composed scene is a plain background of few colours with icons on it, so that nearly all of its
 contrast lies on few pixels; a photo has some contrast almost everywhere. Such measures of two small
 copies of the image go into a classifier with one hidden layer, whose weights lie beside the
 checkpoint (`domain.json`, fitted by `sam3_agent.evals.synthetic.fit_domain`).
@@ -88,7 +88,7 @@ class Domain:
 
 
 def measures(image: Pixels) -> Floats:
-    """What tells photos from composed scenes: (MEASURES,) of an (H, W, 3) uint8 image."""
+    """(MEASURES,) numbers that separate photos from scenes, of an (H, W, 3) uint8 image."""
     # skipping pixels first keeps this at milliseconds for images of any size
     step = max(1, max(image.shape[:2]) // FINE_SIDE)
     fine = _copy(Image.fromarray(np.ascontiguousarray(image[::step, ::step])), FINE_SIDE)
@@ -108,9 +108,9 @@ def measures(image: Pixels) -> Floats:
 def _copy(picture: Image.Image, side: int) -> Image.Image:
     """The picture with a longer side of at most, and a shorter one of at least 16 pixels."""
     scale = min(1.0, side / max(picture.size))
-    size = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
-    box = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
-    return picture.resize(size, box)
+    width_height = (max(round(picture.width * scale), 16), max(round(picture.height * scale), 16))
+    resampling = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
+    return picture.resize(width_height, resampling)
 
 
 def _contrast(small: Floats) -> list[float]:
@@ -124,7 +124,7 @@ def _contrast(small: Floats) -> list[float]:
 
 
 def _colours(small: Floats) -> list[float]:
-    """How many colours there are, how quiet and how vivid; of 16 levels to a channel."""
+    """How many colours there are, how dull and how vivid; of 16 levels to a channel."""
     levels = (small / 16).astype(np.int64)
     keys = (levels * (256, 16, 1)).sum(2)
     shares = np.sort(np.bincount(keys.ravel(), minlength=4096) / keys.size)[::-1]

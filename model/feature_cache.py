@@ -14,7 +14,7 @@ class FeatureCache:
     """Keeps feature pyramids in a folder, in the precision they were made in.
 
     One takes 0.13 GB at full size in float32. Files of another checkpoint are never read: their
-    names carry a fingerprint of the image encoder. A file that cannot be read is made anew.
+    names carry a fingerprint of the image encoder. A file that cannot be read is written again.
     """
 
     def __init__(self, folder: Path, model: Any) -> None:
@@ -49,7 +49,7 @@ class FeatureCache:
         )
 
     def write(self, key: str, pyramid: Any) -> None:
-        """Keep a pyramid; a folder that cannot be written to is only warned about."""
+        """Keep a pyramid; logs a warning for a folder that cannot be written to."""
         from safetensors.torch import save_file
 
         tensors = {f"level_{i}": level for i, level in enumerate(pyramid.fpn_hidden_states)}

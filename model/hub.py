@@ -1,6 +1,6 @@
-"""The Hugging Face hub, before anything is downloaded: what a segmenter needs of it, and may have.
+"""Looks up and downloads the weights of segmenters on the Hugging Face hub, for `sam3-agent setup`.
 
-`sam3-agent setup` asks here; the models themselves are loaded by transformers, from the same cache.
+The models themselves are loaded by transformers, from the same cache.
 """
 
 import os

@@ -11,7 +11,7 @@ class WeighedLRU(Generic[V]):
     """Keeps the values used last, as long as together they weigh at most `limit`.
 
     weigh: what a value weighs, such as its bytes; by default each weighs 1. A value that is too
-    heavy alone is not kept. Its user brings the lock.
+    heavy alone is not kept. It is not thread-safe: its user locks.
     """
 
     def __init__(self, limit: float, weigh: Callable[[V], float] = lambda _: 1) -> None:

@@ -10,12 +10,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sam3_agent.geometry import Size
 from sam3_agent.rle import RLE, BoolArray, encode_crop
 
 FloatGrid: TypeAlias = npt.NDArray[np.float32]
 
 
-def decode_mask(logits: FloatGrid, size: tuple[int, int]) -> RLE | None:
+def decode_mask(logits: FloatGrid, size: Size) -> RLE | None:
     """The RLE at image size (H, W) of one mask given as (h, w) logits; None when it is empty."""
     above = logits > 0
     if not above.any():

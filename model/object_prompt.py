@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from sam3_agent.geometry import Size
 from sam3_agent.model.mask_decoding import FloatGrid
 from sam3_agent.segmenter import ObjectPrompt
 
@@ -12,7 +13,7 @@ INSIDE, OUTSIDE = 1, 0
 
 
 def object_logits(
-    model: Any, maps: list[Any], size: tuple[int, int], prompt: ObjectPrompt, device: str
+    model: Any, maps: list[Any], size: Size, prompt: ObjectPrompt, device: str
 ) -> tuple[FloatGrid, float]:
     """The best (h, w) mask logits for the object at a place, and its score in 0..1.
 
@@ -47,7 +48,7 @@ def object_logits(
     return np.asarray(logits), float(scores[best].clamp(0, 1)) * present
 
 
-def frame_scale(model: Any, size: tuple[int, int]) -> Any:
+def frame_scale(model: Any, size: Size) -> Any:
     """(2,) tensor: what turns x y in pixels of a (height, width) image into those of the model's
     square frame.
     """

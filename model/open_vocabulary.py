@@ -1,7 +1,6 @@
 """A segmenter with open weights: Grounding DINO finds what a phrase names, SAM 2 draws the masks.
 
-For people who are refused SAM 3's licence. All weights in `NAMED` are on the Hugging Face hub
-without a gate.
+For people who do not get SAM 3's weights: those in `NAMED` can be downloaded without a licence.
 """
 
 import threading
@@ -103,7 +102,7 @@ class OpenVocabularySegmenter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides its masks; see `segmenter.settings_of`."""
+        """What decides its masks; see `SegmenterDefaults`."""
         return {
             "weights": weights_digest(self.detector.model, self.sam2.model),
             "device": self.device,

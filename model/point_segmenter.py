@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from sam3_agent.errors import SegmenterError
+from sam3_agent.geometry import Size
 from sam3_agent.model.checkpoints import Checkpoint, read_config, weight_files
 from sam3_agent.model.mask_decoding import FloatGrid
 from sam3_agent.model.object_prompt import object_logits
@@ -30,9 +31,7 @@ class PointSegmenter:
             )
         self._model = _tracker_model(checkpoint, config).to(device).eval()
 
-    def logits(
-        self, hidden: Any, size: tuple[int, int], prompt: ObjectPrompt
-    ) -> tuple[FloatGrid, float]:
+    def logits(self, hidden: Any, size: Size, prompt: ObjectPrompt) -> tuple[FloatGrid, float]:
         """The (h, w) mask logits for the object, and its score in 0..1; see `object_logits`.
 
         hidden: (1, L, C) output of the image encoder's backbone. size: (height, width) in pixels.

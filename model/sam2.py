@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import SegmenterError
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
 from sam3_agent.model.mask_decoding import FloatGrid
@@ -55,9 +56,7 @@ class Sam2:
         ).to(self._device)
         return list(self.model.get_image_embeddings(inputs["pixel_values"]))
 
-    def boxes_to_masks(
-        self, maps: list[Any], size: tuple[int, int], boxes: FloatArray
-    ) -> FloatGrid:
+    def boxes_to_masks(self, maps: list[Any], size: Size, boxes: FloatArray) -> FloatGrid:
         """(N, h, w) mask logits of the objects in N boxes (N, 4), x0 y0 x1 y1 in pixels.
 
         size: (height, width) of the image in pixels.
@@ -77,7 +76,7 @@ class Sam2:
         return logits
 
     def object_to_mask(
-        self, maps: list[Any], size: tuple[int, int], prompt: ObjectPrompt
+        self, maps: list[Any], size: Size, prompt: ObjectPrompt
     ) -> tuple[FloatGrid, float]:
         """The (h, w) mask logits for one object, and its score in 0..1; see `object_logits`."""
         return object_logits(self.model, maps, size, prompt, self._device)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.checkpoints import (
@@ -117,7 +118,7 @@ class Sam3Segmenter:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides its masks; see `segmenter.settings_of`."""
+        """What decides its masks; see `SegmenterDefaults`."""
         return {
             "weights": weights_digest(self.model),
             "device": self.device,
@@ -126,7 +127,7 @@ class Sam3Segmenter:
         }
 
     def outside_domain(self, image: Pixels) -> str | None:
-        """See `Segmenter.outside_domain`; None for a checkpoint without a file of its domain."""
+        """See `SegmenterDefaults`; None for a checkpoint without a file of its domain."""
         return self._domain.reason(image, Path(self.name).name) if self._domain else None
 
     def encode(self, image: Pixels) -> Features[Any]:
@@ -188,7 +189,7 @@ class Sam3Segmenter:
             yield from zip(batch, self._run(features, batch), strict=True)
 
     def _run(self, features: Features[Any], prompts: list[ConceptPrompt]) -> list[Candidates]:
-        """`_forward`, in halves when the memory does not do for all."""
+        """`_forward`, in halves when the memory is too small for all."""
         import torch
 
         try:
@@ -240,7 +241,7 @@ def _candidates(
     return Candidates(presence, scores, boxes, mask_logits, logits.nbytes)
 
 
-def _exemplars(prompts: list[ConceptPrompt], size: tuple[int, int]) -> tuple[Any, Any]:
+def _exemplars(prompts: list[ConceptPrompt], size: Size) -> tuple[Any, Any]:
     """Boxes (N, K, 4), cx cy w h in 0..1, and labels (N, K): 1, 0, or the one of padding.
 
     Meta's model always attends to the geometry encoder's CLS token, also without exemplars;

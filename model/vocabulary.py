@@ -1,8 +1,7 @@
 """The words that the shipped tiny SAM 3 was trained on: nouns, colours, categories.
 
-The scene generator draws them, the trainer teaches them, and the offline planner expands
-category words with them. The real SAM 3 knows hundreds of thousands of concepts and needs none
-of this.
+Used by the scene generator, the trainer, and the offline planner, which expands category words.
+The real SAM 3 knows hundreds of thousands of concepts and needs none of this.
 """
 
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple")

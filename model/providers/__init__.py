@@ -1,1 +1,1 @@
-"""Planners that are multimodal LLMs behind an API: wire formats, faults, context, prices."""
+"""Planners that are multimodal LLMs behind an API: formats, retries, history, prices."""

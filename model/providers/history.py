@@ -73,14 +73,14 @@ def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
     for i in sorted(having, key=lambda i: (i not in latest, out[i].role != "user", -i)):
         # the image itself keeps its place beside the latest pictures, if there is more than one
         place_for_image = i in latest and left > 1 and len(having) > 1
-        room = left - place_for_image
+        free = left - place_for_image
         pictures = out[i].pictures
-        if len(pictures) > room and i in latest:
+        if len(pictures) > free and i in latest:
             note = f"({len(pictures)} pictures, here in one, in their order)"
             out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(_joined(pictures),))
-        elif len(pictures) > room:
+        elif len(pictures) > free:
             what = "not shown: the server takes too few in one request; see the latest"
-            out[i] = _showing(out[i], pictures[len(pictures) - room :], what)
+            out[i] = _showing(out[i], pictures[len(pictures) - free :], what)
         left -= len(out[i].pictures)
     return out
 
