@@ -1,8 +1,10 @@
-"""Answers in words: what was found, how many, and why nothing was."""
+"""Answers as text: what was found, how many, and why nothing was."""
+
+from collections.abc import Mapping
 
 from sam3_agent.model.offline.color_text import ColorText
 from sam3_agent.model.offline.inflection import indefinite, plural
-from sam3_agent.model.offline.naming import PLACES, are, capital, listed, rank_word, superlative
+from sam3_agent.model.offline.naming import PLACE_TEXT, are, capital, listed, rank_word, superlative
 from sam3_agent.model.offline.query_tree import (
     THING,
     AnyOf,
@@ -30,30 +32,32 @@ from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
 
 
 class AnswerText(YesNoText, ColorText):
-    """Says in words what a query comes to; see `Naming`."""
+    """Words the answer to any query."""
 
     def answer(self, query: Query) -> str:
         """One to three plain sentences."""
+        what: Node = query.what
         match query:
-            case Refer(what):
-                sentences = [self._reference(what), *self._kinds(what), *self._notes(what)]
-            case Count(what):
-                sentences = [self._count(what), *self._kinds(what), *self._notes(what)]
-            case CountKinds(what):
-                sentences = [self._kind_count(what), *self._notes(what)]
-            case Exists(what):
-                sentences = [self._existence(query), *self._notes(what)]
-            case Check(what):
-                sentences = [self._check(query), *self._notes(what)]
-            case Compare(what, other):
-                sentences = [self._comparison(query), *self._notes(AnyOf((what, other)))]
-            case AskColor(what):
-                sentences = [self._coloring(what), *self._notes(what)]
-            case CountColors(what):
-                sentences = [self._color_counts(what), *self._notes(what)]
-            case SameColor(what):
-                sentences = [self._same_color(query), *self._notes(what)]
-        return " ".join(sentences)
+            case Refer():
+                sentences = [self._reference(what), *self._kinds(what)]
+            case Count():
+                sentences = [self._count(what), *self._kinds(what)]
+            case CountKinds():
+                sentences = [self._kind_count(what)]
+            case Exists():
+                sentences = [self._existence(query)]
+            case Check():
+                sentences = [self._check(query)]
+            case Compare(_, other):
+                sentences = [self._comparison(query)]
+                what = AnyOf((what, other))
+            case AskColor():
+                sentences = [self._coloring(what)]
+            case CountColors():
+                sentences = [self._color_counts(what)]
+            case SameColor():
+                sentences = [self._same_color(query)]
+        return " ".join((*sentences, *self._notes(what)))
 
     def _reference(self, node: Node) -> str:
         objects = self._executor.execute(node)
@@ -97,7 +101,7 @@ class AnswerText(YesNoText, ColorText):
             some = self._marked(f"The {number}{superlative(node.order)}", node)
             return f"{some} {of_all}."
         rank = rank_word(node.first)
-        if node.order in PLACES and node.order != "middle":
+        if node.order in PLACE_TEXT and node.order != "middle":
             return f"{self._marked(f'The {rank}', node)} {of_all} from the {node.order}."
         return f"{self._marked(f'The {rank} {superlative(node.order)}', node)} {of_all}."
 
@@ -149,15 +153,12 @@ class AnswerText(YesNoText, ColorText):
         kinds = self._executor.kinds(objects, heads(node)[0])
         if not objects:
             return self._nothing(node)
-        if not kinds:
-            return f"{self._there(node)}, of which it is not clear what kinds they are."
-        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
         number = f"{len(kinds)} kind{'s' if len(kinds) > 1 else ''}"
         some = self._marked(f"{number} of {self._name(node)}", node)
-        return f"There {are(len(kinds))} {some}: {listed(amounts)}."
+        return f"There {are(len(kinds))} {some}: {_amounts(kinds)}."
 
     def _kinds(self, node: Node) -> list[str]:
-        """What things of a category are."""
+        """Names the kinds of objects of a category."""
         concept, *others = heads(node)
         if others or (concept.noun != THING and concept.noun not in CATEGORIES):
             return []
@@ -167,11 +168,10 @@ class AnswerText(YesNoText, ColorText):
             return []
         if len(objects) == 1:
             return [f"It is {indefinite(next(iter(kinds)))}."]
-        amounts = [f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()]
-        return [f"They are {listed(amounts)}."]
+        return [f"They are {_amounts(kinds)}."]
 
     def _notes(self, node: Node) -> list[str]:
-        """What was taken for granted on the way."""
+        """States the choices that were made for an unclear question."""
         notes = []
         if not any(self._executor.execute(head) for head in heads(node)):
             return []
@@ -185,8 +185,12 @@ class AnswerText(YesNoText, ColorText):
         return notes
 
 
+def _amounts(kinds: Mapping[str, int]) -> str:
+    return listed([f"{n} {kind if n == 1 else plural(kind)}" for kind, n in kinds.items()])
+
+
 def _anchors(node: Node) -> list[Chosen]:
-    """What was chosen on the way to what is meant."""
+    """Anchors and exceptions that were chosen among several objects."""
     match node:
         case Concept():
             return []

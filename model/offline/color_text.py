@@ -1,16 +1,12 @@
-"""Answers to questions about colours, in words."""
+"""Answers to questions about colours as text."""
 
 from sam3_agent.model.offline.geometry import SceneObject
 from sam3_agent.model.offline.naming import Naming, are, listed
-from sam3_agent.model.offline.query_tree import (
-    Chosen,
-    Node,
-    SameColor,
-)
+from sam3_agent.model.offline.query_tree import Chosen, Node, SameColor
 
 
 class ColorText(Naming):
-    """Says what colours things have."""
+    """Words answers about colours."""
 
     def _color_counts(self, node: Node) -> str:
         objects = self._executor.execute(node)

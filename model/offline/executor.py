@@ -1,10 +1,11 @@
-"""What a query tree means among the things that were found."""
+"""Executes query trees on the objects that were found."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from sam3_agent.geometry import Size
 from sam3_agent.model.offline import geometry
-from sam3_agent.model.offline.geometry import SceneObject, Size
+from sam3_agent.model.offline.geometry import SceneObject
 from sam3_agent.model.offline.query_tree import (
     THING,
     AnyOf,
@@ -23,10 +24,9 @@ from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 
 def phrases(concept: Concept) -> tuple[str, ...]:
-    """The concept phrases that find a concept: its own, and those of known kinds of a category.
+    """The phrases to segment for a concept: its own and those of the known kinds of a category.
 
-    A category alone is less sure to be found than "dog" or "car"; and that everything is a thing
-    tells a segmenter nothing.
+    A segmenter finds "dog" more reliably than "animal", and cannot use "thing".
     """
     color = " ".join(concept.attributes)
     if concept.noun == THING:
@@ -40,17 +40,30 @@ def phrases(concept: Concept) -> tuple[str, ...]:
 
 
 class Executor:
-    """What every concept phrase found, best first, in a picture of `size`.
+    """Selects objects for query trees.
 
-    Of the phrases that find a concept only those are used that were asked.
+    found: the objects of every segmented phrase, best first. size: of the picture.
     """
 
     def __init__(self, found: Mapping[str, Sequence[SceneObject]], size: Size) -> None:
         self._found = found
         self._size = size
 
+    def marked(self, query: Query) -> tuple[SceneObject, ...]:
+        """The objects that the answer to a query marks."""
+        objects = self.execute(query.what)
+        match query:
+            case Exists(least=least) if len(objects) < least:
+                return ()
+            case Exists(AnyOf(parts), every=True) if not all(map(self.execute, parts)):
+                return ()
+            case Compare(_, other):
+                return geometry.distinct((*objects, *self.execute(other)))
+            case _:
+                return objects
+
     def execute(self, node: Node) -> tuple[SceneObject, ...]:
-        """What a query tree means, the likeliest or first in order first."""
+        """The objects that a node selects, the likeliest or first in its order first."""
         match node:
             case Concept():
                 return self._concept(node)
@@ -74,7 +87,7 @@ class Executor:
                 return geometry.distinct(obj for part in parts for obj in self.execute(part))
 
     def candidates(self, node: Node) -> tuple[SceneObject, ...]:
-        """What is chosen from: for what is near something, all others, however far."""
+        """What `Chosen` chooses from: for "near", all but the anchors, the nearest first."""
         if not (isinstance(node, Related) and node.relation == "near"):
             return self.execute(node)
         anchors = self.execute(node.anchor)
@@ -83,7 +96,7 @@ class Executor:
         return geometry.nearest(self.execute(node.of), anchors, every=node.every)
 
     def kinds(self, objects: Sequence[SceneObject], concept: Concept) -> Counter[str]:
-        """What things of a category are: how many of each kind; empty when that is not clear."""
+        """How many objects of a category are of each kind; empty when one is of none or several."""
         own = concept.phrase
         kinds: Counter[str] = Counter()
         for obj in objects:
@@ -98,12 +111,15 @@ class Executor:
         return kinds
 
     def fitting(self, objects: Sequence[SceneObject], node: Node) -> tuple[SceneObject, ...]:
-        """Those of the things that a query tree means too."""
+        """Those of the objects that a node selects too."""
         described = self.execute(node)
         return tuple(t for t in objects if any(geometry.same(t, one) for one in described))
 
     def colors(self, objects: Sequence[SceneObject], phrases: Mapping[str, str]) -> dict[int, str]:
-        """The colours of things, by number, that one of these phrases ("red car": "red") found."""
+        """The colours, by number, of objects that a phrase such as "red car" found.
+
+        phrases: each with its colour.
+        """
         named = {}
         for obj in objects:
             likely = [
@@ -122,17 +138,3 @@ class Executor:
             return tuple(self._found[asked[0]])
         objects = {obj for phrase in asked for obj in self._found[phrase]}
         return geometry.distinct(sorted(objects, key=lambda obj: (-obj.score, obj.number)))
-
-
-def selected(query: Query, executor: Executor) -> tuple[SceneObject, ...]:
-    """The things that an answer to a query marks."""
-    objects = executor.execute(query.what)
-    match query:
-        case Exists(least=least) if len(objects) < least:
-            return ()
-        case Exists(AnyOf(parts), every=True) if not all(map(executor.execute, parts)):
-            return ()
-        case Compare(_, other):
-            return geometry.distinct((*objects, *executor.execute(other)))
-        case _:
-            return objects

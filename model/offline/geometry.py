@@ -1,7 +1,7 @@
-"""Spatial choices on boxes and areas: what is leftmost, largest, next to, between.
+"""Orders and spatial relations of boxes: leftmost, largest, next to, between.
 
-Left, right, above and below go by the centres of boxes, size by mask area, nearness by the gap
-between boxes. Lengths are pixels, x to the right and y down.
+Left, right, above and below compare box centres, sizes mask areas, nearness the gap between boxes.
+Lengths are pixels, x to the right and y down.
 """
 
 import itertools
@@ -10,24 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sam3_agent.geometry import Size
 from sam3_agent.model.offline.query_tree import Order, Place, Relation
 
 SAME_BOX_IOU = 0.7
-"""Two masks whose boxes overlap at least this much are of one thing."""
+"""Masks whose boxes have at least this IoU are of the same object."""
 
 NEAR_SHARE = 0.15
-"""Things are near each other up to a gap of this share of the picture's diagonal."""
+"""Objects are near each other up to a gap of this share of the picture's diagonal."""
 
 REST_SHARE = 0.05
-"""How far above a thing, as a share of the picture's height, the foot of what is on it may be."""
-
-Size: TypeAlias = tuple[int, int]
-"""(width, height) of the picture."""
+"""What is on an object may end so far above it, as a share of the picture's height."""
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A mask in numbers: its box (x0, y0, x1, y1), its area in pixels, its score in 0..1."""
+    """A mask: its number, box (x0, y0, x1, y1), area in pixels and score in 0..1."""
 
     number: int
     box: tuple[float, float, float, float]
@@ -36,22 +34,22 @@ class SceneObject:
 
     @property
     def x(self) -> float:
-        """The centre of its box from the left."""
+        """The centre of the box."""
         return (self.box[0] + self.box[2]) / 2
 
     @property
     def y(self) -> float:
-        """The centre of its box from the top."""
+        """The centre of the box."""
         return (self.box[1] + self.box[3]) / 2
 
     @property
     def width(self) -> float:
-        """From side to side."""
+        """The width of the box."""
         return self.box[2] - self.box[0]
 
     @property
     def height(self) -> float:
-        """From top to bottom."""
+        """The height of the box."""
         return self.box[3] - self.box[1]
 
 
@@ -66,7 +64,7 @@ def gap(one: SceneObject, other: SceneObject) -> float:
 
 
 def same(one: SceneObject, other: SceneObject) -> bool:
-    """Whether two masks are of one thing."""
+    """Whether two masks are of the same object."""
     if one.number == other.number:
         return True
     shared = _shared(one, other)
@@ -75,7 +73,7 @@ def same(one: SceneObject, other: SceneObject) -> bool:
 
 
 def distinct(objects: Iterable[SceneObject]) -> tuple[SceneObject, ...]:
-    """Every thing once: of masks of one thing the first is kept."""
+    """Removes duplicates: of several masks of an object the first is kept."""
     kept: list[SceneObject] = []
     for obj in objects:
         if not any(same(obj, other) for other in kept):
@@ -84,17 +82,17 @@ def distinct(objects: Iterable[SceneObject]) -> tuple[SceneObject, ...]:
 
 
 def without(objects: Objects, others: Objects) -> tuple[SceneObject, ...]:
-    """The things that are none of the others."""
+    """The objects that are the `same` as none of the others."""
     return tuple(obj for obj in objects if not any(same(obj, other) for other in others))
 
 
 def ranked(objects: Objects, order: Order, size: Size) -> tuple[SceneObject, ...]:
-    """The things in an order, the first of it first."""
+    """The objects sorted by an order."""
     return tuple(sorted(objects, key=lambda obj: _ORDERS[order](obj, size)))
 
 
 def placed(objects: Objects, place: Place, size: Size) -> tuple[SceneObject, ...]:
-    """The things whose centre is in a half or quarter of the picture, or its middle third."""
+    """The objects whose centre is in a half or quarter of the picture, or its middle third."""
     return tuple(obj for obj in objects if _is_placed(obj, place, size))
 
 
@@ -106,9 +104,9 @@ def related(
     *,
     every: bool = True,
 ) -> tuple[SceneObject, ...]:
-    """The things that stand in a relation to every anchor, or to any, the nearest to it first.
+    """The objects in a relation to every anchor, or to any, the nearest first.
 
-    An anchor is not related to itself. "between" takes the anchors together.
+    An anchor is not related to itself. "between" takes the anchors in pairs.
     """
     others = without(objects, anchors)
     if relation == "between":
@@ -121,7 +119,7 @@ def related(
 
 
 def nearest(objects: Objects, anchors: Objects, *, every: bool) -> tuple[SceneObject, ...]:
-    """The things that are no anchors by their gap to the nearest anchor, or to the farthest if
+    """The objects that are no anchors, by their gap to the nearest anchor, or to the farthest if
     `every`; equal gaps by the distance of centres."""
     chosen = max if every else min
 
@@ -143,7 +141,7 @@ def _shared(one: SceneObject, other: SceneObject) -> float:
 
 def _corner(right: int, bottom: int) -> Callable[[SceneObject, Size], float]:
     """The distance to a corner, which is (0, 0) for the upper left."""
-    return lambda obj, size: math.hypot(obj.x - right * size[0], obj.y - bottom * size[1])
+    return lambda obj, size: math.hypot(obj.x - right * size[1], obj.y - bottom * size[0])
 
 
 _ORDERS: dict[Order, Callable[[SceneObject, Size], float]] = {
@@ -151,7 +149,7 @@ _ORDERS: dict[Order, Callable[[SceneObject, Size], float]] = {
     "right": lambda obj, size: -obj.x,
     "top": lambda obj, size: obj.y,
     "bottom": lambda obj, size: -obj.y,
-    "middle": lambda obj, size: math.hypot(obj.x - size[0] / 2, obj.y - size[1] / 2),
+    "middle": lambda obj, size: math.hypot(obj.x - size[1] / 2, obj.y - size[0] / 2),
     "top left": _corner(0, 0),
     "top right": _corner(1, 0),
     "bottom left": _corner(0, 1),
@@ -166,7 +164,7 @@ _ORDERS: dict[Order, Callable[[SceneObject, Size], float]] = {
 
 
 def _is_placed(obj: SceneObject, place: Place, size: Size) -> bool:
-    width, height = size
+    height, width = size
     tests = {
         "left": obj.x < width / 2,
         "right": obj.x > width / 2,
@@ -190,19 +188,19 @@ def _is_inside(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
 
 
 def _is_on(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
-    """The middle of its foot is on the anchor's box, or just above it."""
+    """The middle of its lower edge is in the anchor's box, or just above it."""
     x0, y0, x1, y1 = anchor.box
-    foot = obj.box[3]
-    return x0 <= obj.x <= x1 and y0 - REST_SHARE * size[1] <= foot <= y1 and obj.y < anchor.y
+    bottom = obj.box[3]
+    return x0 <= obj.x <= x1 and y0 - REST_SHARE * size[0] <= bottom <= y1 and obj.y < anchor.y
 
 
 def _is_over(obj: SceneObject, anchor: SceneObject, size: Size) -> bool:
-    """It is above, and some of it right above."""
+    """Its centre is higher, and the two overlap horizontally."""
     return obj.y < anchor.y and obj.box[0] < anchor.box[2] and anchor.box[0] < obj.box[2]
 
 
 def _is_between(obj: SceneObject, anchors: Objects) -> bool:
-    """Its centre is in the strip that leads from one anchor to another, hardly wider than these."""
+    """Its centre is in the strip from one anchor to another."""
     return any(_is_in_strip(obj, *pair) for pair in itertools.combinations(anchors, 2))
 
 
@@ -211,9 +209,10 @@ def _is_in_strip(obj: SceneObject, one: SceneObject, other: SceneObject) -> bool
     length = math.hypot(*way)
     if not length:
         return False
+    # the centre in coordinates of the line between the anchors: along it, and off it to a side
     along = (way[0] * to[0] + way[1] * to[1]) / length
     beside = abs(way[0] * to[1] - way[1] * to[0]) / length
-    # what stands on an anchor, or leans on it, is beside it and not between
+    # an object that touches or overlaps an anchor is beside it, not between
     first, last = (min(each.width, each.height, length / 2) / 2 for each in (one, other))
     widest = max(max(each.width, each.height) for each in (one, other))
     near = beside <= widest / 2 + max(obj.width, obj.height) / 4

@@ -1,4 +1,4 @@
-"""Names of what query trees mean, and the parts that answers are made of."""
+"""Noun phrases and sentences for query trees, of which answers are composed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ from sam3_agent.model.offline.query_tree import (
     heads,
 )
 
-PLACES: dict[Place, str] = {
+PLACE_TEXT: dict[Place, str] = {
     "left": "on the left",
     "right": "on the right",
     "top": "at the top",
@@ -30,35 +30,37 @@ PLACES: dict[Place, str] = {
     "bottom left": "in the bottom left",
     "bottom right": "in the bottom right",
 }
-_ORDERS: dict[Order, str] = {
+_ORDER_TEXT: dict[Order, str] = {
     "left": "leftmost",
     "right": "rightmost",
     "top": "topmost",
     "bottom": "bottommost",
     "middle": "most central",
 }
-_RELATIONS: dict[Relation, str] = {
+_RELATION_TEXT: dict[Relation, str] = {
     "left": "to the left of",
     "right": "to the right of",
     "near": "next to",
     "larger": "larger than",
     "smaller": "smaller than",
 }
-_RANKS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_RANK_TEXT = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+)
 
 
 class Naming:
-    """Names what query trees mean among findings; colors: those of things, by number.
+    """Names query trees; colors: those of objects, by number.
 
-    The words that name what is meant point to it: "[The leftmost](3) of 4 cars."
+    Words that name selected objects link to their masks: "[The leftmost](3) of 4 cars."
     """
 
-    def __init__(self, executor: Executor, colors: Mapping[int, str] | None = None) -> None:
+    def __init__(self, executor: Executor, colors: Mapping[int, str]) -> None:
         self._executor = executor
-        self._colors = colors or {}
+        self._colors = colors
 
     def _nothing(self, node: Node) -> str:
-        """Why nothing is meant."""
+        """Why a node selects nothing."""
         match node:
             case Concept():
                 return f"No {self._name(node, several=False)} here."
@@ -89,7 +91,7 @@ class Naming:
         return self._marked(f"{number or 'no'} {self._name(node, several=number != 1)}", node)
 
     def _marked(self, words: str, node: Node) -> str:
-        """Words that point to what they mean: "[3 red cars](1, 2, 4)"."""
+        """The words with a link to the masks of the node: "[3 red cars](1, 2, 4)"."""
         numbers = ", ".join(str(obj.number) for obj in self._executor.execute(node))
         return f"[{words}]({numbers})" if numbers else words
 
@@ -99,7 +101,7 @@ class Naming:
         return self._marked(self._the(node), node) if one else self._amount(node)
 
     def _the(self, node: Node, *, every: bool = True) -> str:
-        """What is meant, with the article that fits how many there are."""
+        """The name with the article that fits the number of objects."""
         number = len(self._executor.execute(node))
         if isinstance(node, AnyOf):
             return listed([self._the(part) for part in node.parts], "and" if every else "or")
@@ -115,7 +117,7 @@ class Naming:
         return self._the(node)
 
     def _name(self, node: Node, *, several: bool = True) -> str:
-        """What is meant, without article."""
+        """The name without an article."""
         match node:
             case Concept():
                 return plural(node.phrase) if several else node.phrase
@@ -123,7 +125,7 @@ class Naming:
                 return f"{self._name(of, several=several)} {self._where(node)}"
             case Ranked(of, order, first, count):
                 name = self._name(of, several=count > 1)
-                if first > 1 and order in PLACES:
+                if first > 1 and order in PLACE_TEXT:
                     return f"{rank_word(first)} {name} from the {order}"
                 number = f"{count} " if count > 1 else ""
                 if " " in order:
@@ -139,17 +141,17 @@ class Naming:
 
     def _where(self, node: Placed | Related) -> str:
         if isinstance(node, Placed):
-            return PLACES[node.place]
-        words = _RELATIONS.get(node.relation, node.relation)
+            return PLACE_TEXT[node.place]
+        words = _RELATION_TEXT.get(node.relation, node.relation)
         return f"{words} {self._the(node.anchor, every=node.every)}"
 
 
 def superlative(order: Order) -> str:
-    return _ORDERS.get(order, order)
+    return _ORDER_TEXT.get(order, order)
 
 
 def rank_word(number: int) -> str:
-    return _RANKS[number - 1] if number <= len(_RANKS) else f"{number}th"
+    return _RANK_TEXT[number - 1] if number <= len(_RANK_TEXT) else f"{number}th"
 
 
 def are(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The planner of a bare machine: it reads simple referring expressions, without any model."""
+"""A planner that parses simple referring expressions and needs no model."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sam3_agent.errors import PlannerError
+from sam3_agent.geometry import Size
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.model.offline.answer_text import AnswerText
 from sam3_agent.model.offline.closed_vocabulary import (
@@ -15,22 +16,19 @@ from sam3_agent.model.offline.closed_vocabulary import (
     in_vocabulary,
     known_phrases,
 )
-from sam3_agent.model.offline.executor import Executor, phrases, selected
+from sam3_agent.model.offline.executor import Executor, phrases
 from sam3_agent.model.offline.follow_ups import parse_follow_up
 from sam3_agent.model.offline.geometry import SceneObject
 from sam3_agent.model.offline.parser import parse
 from sam3_agent.model.offline.query_tree import (
-    AskColor,
     Check,
     Chosen,
-    CountColors,
+    ColorQuery,
     CountKinds,
     ParseFailure,
     Query,
-    SameColor,
     concepts,
     heads,
-    nodes,
 )
 from sam3_agent.observations import Measurements, SegmentFindings, UserQuestion
 from sam3_agent.tool import Tool
@@ -59,34 +57,31 @@ UNKNOWN = (
 
 
 class OfflinePlanner:
-    """A stand-in for a multimodal LLM that needs no network, no key and no weights.
+    """Replaces a multimodal LLM where there is no network, key or GPU.
 
-    It reads English referring expressions with the explicit grammar of `grammar`, asks `segment`
-    for all concepts in them at once, and chooses among the masks by geometry. It never sees the
-    picture, so that it cannot check a mask or tell what somebody does. A question beyond its
-    grammar, and one with a word that the segmenter does not know and that has no sure synonym, it
-    refuses in its answer (`unable`).
-
-    It keeps nothing: every reply is made from the conversation alone.
+    Parses an English referring expression into a query tree, segments all its concepts at once,
+    executes the tree on the masks by geometry and words the answer. It takes no pictures, so it
+    can neither check a mask nor recognize what somebody does. Answers `unable` to a question beyond
+    its grammar or the segmenter's vocabulary. Stateless: a reply depends on the conversation alone.
     """
 
     name = "offline"
     sees = False
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """Calls of `segment` for all concepts of the question, of `measure` if it is about
-        colours, then one of `answer`.
+        """Calls `segment` for all concepts, `measure` if colours are asked for, then `answer`.
 
-        Raises PlannerError when there is no question or one of these tools is missing, and when an
-        answer was refused.
+        Raises PlannerError when there is no question, when `segment` or `answer` is missing, and
+        when an answer was refused.
         """
         for name in ("segment", "answer"):
             if name not in {tool.name for tool in tools}:
                 raise PlannerError(f"the offline planner needs the tool {name!r}")
-        at = _last_question(messages)
-        question = messages[at]
+        questions = _questions(messages)
+        question = questions[-1]
+        at = max(i for i, message in enumerate(messages) if message is question)
         _check_no_refusal(messages[at:])
-        query = _query([one.text for one in _questions(messages[: at + 1])])
+        query = _query([one.text for one in questions])
         if isinstance(query, ParseFailure):
             return _answer(UNREADABLE.format(reason=query.reason), (), unable=True)
         asked = question.question
@@ -119,21 +114,15 @@ class OfflinePlanner:
 
 
 def _questions(messages: Sequence[Message]) -> list[Message]:
-    """The questions of a conversation: the user messages that are marked as such, or the first."""
+    """The user messages that are marked as questions, or the first one."""
     asked = [message for message in messages if message.role == "user"]
+    if not asked:
+        raise PlannerError("there is no question: the conversation has no user message")
     return [one for one in asked if one.question is not None] or asked[:1]
 
 
-def _last_question(messages: Sequence[Message]) -> int:
-    """Where the question is that is to be answered."""
-    questions = _questions(messages)
-    if not questions:
-        raise PlannerError("there is no question: the conversation has no user message")
-    return max(i for i, message in enumerate(messages) if message is questions[-1])
-
-
 def _query(questions: Sequence[str]) -> Query | ParseFailure:
-    """The last question, read in the light of those before it."""
+    """Parses the last question in the context of those before it."""
     query = parse(questions[0])
     for text in questions[1:]:
         query = parse_follow_up(text, query)
@@ -141,8 +130,8 @@ def _query(questions: Sequence[str]) -> Query | ParseFailure:
 
 
 def _phrases(query: Query, vocabulary: Vocabulary | None) -> list[str]:
-    """The concept phrases that must be found to answer."""
-    wanted = [concept for node in nodes(query) for concept in concepts(node)]
+    """The phrases that must be segmented to answer."""
+    wanted = concepts(query)
     return [
         *(phrase for concept in wanted for phrase in known_phrases(concept, vocabulary)),
         *(kind for concept in wanted for kind in colorless_kinds(concept, vocabulary)),
@@ -150,11 +139,11 @@ def _phrases(query: Query, vocabulary: Vocabulary | None) -> list[str]:
 
 
 def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str]:
-    """Concept phrases with the colour that each tells, for a question about colours.
+    """Phrases ("red car") with the colour that each finds ("red"), for a question about colours.
 
-    A segmenter that knows the colours of a noun tells them better than the pixels of a mask.
+    A segmenter that knows the colours of a noun is more reliable than the pixels of a mask.
     """
-    if vocabulary is None or not isinstance(query, AskColor | CountColors | SameColor):
+    if vocabulary is None or not isinstance(query, ColorQuery):
         return {}
     kinds = {noun for head in heads(query.what) for noun in (head.noun, *phrases(head))}
     return {
@@ -168,10 +157,10 @@ def _color_phrases(query: Query, vocabulary: Vocabulary | None) -> dict[str, str
 def _colorless(
     query: Query, vocabulary: Vocabulary | None, found: Mapping[str, Sequence[SceneObject]]
 ) -> str:
-    """Why it cannot be told which things of all kinds have a colour; "" when it can."""
-    if isinstance(query.what, Chosen):  # one that has the colour is meant, not all
+    """Why some objects of the asked colour may have been missed; "" when none can be."""
+    if isinstance(query.what, Chosen):  # one that has the colour is enough
         return ""
-    wanted = {concept for node in nodes(query) for concept in concepts(node)}
+    wanted = concepts(query)
     kinds = [kind for one in wanted for kind in colorless_kinds(one, vocabulary) if found[kind]]
     if not kinds:
         return ""
@@ -179,7 +168,7 @@ def _colorless(
 
 
 def _doubt(known: KnownQuery, executor: Executor) -> str:
-    """Why what was found does not answer the question; "" when it does."""
+    """Why the objects found do not answer the question; "" when they do."""
     query = known.query
     objects = executor.execute(query.what)
     if any(not executor.execute(node) for node in known.wider):
@@ -204,17 +193,17 @@ def _conclude(
     messages: Sequence[Message],
     tools: Sequence[Tool],
 ) -> Message:
-    """The answer; a call of `measure` when it needs colours that are not known yet."""
+    """A call of `answer`, or of `measure` when it needs colours that are not known yet."""
     query = known.query
-    numbers = [obj.number for obj in selected(query, executor)]
-    if isinstance(query, AskColor | CountColors | SameColor) and not colors.keys() >= set(numbers):
+    numbers = [obj.number for obj in executor.marked(query)]
+    if isinstance(query, ColorQuery) and not colors.keys() >= set(numbers):
         return _measure(numbers, messages, tools)
     text = " ".join((AnswerText(executor, colors).answer(query), *known.notes))
     return _answer(text, numbers)
 
 
 def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-    """A call of `measure`; an answer without it when it was called in vain or is not there."""
+    """A call of `measure`; `unable` when it is not offered or was called already."""
     if "measure" not in {tool.name for tool in tools} or _results(messages, "measure"):
         return _answer("I could not measure the colours.", (), unable=True)
     arguments = json.dumps({"numbers": list(numbers)})
@@ -222,7 +211,7 @@ def _measure(numbers: Sequence[int], messages: Sequence[Message], tools: Sequenc
 
 
 def _colors(results: Sequence[Message]) -> dict[int, str]:
-    """The main colours of masks by number, as `measure` told them: "red", or "red and white"."""
+    """The main colours of masks by number, from `measure`: "red", or "red and white"."""
     out = {}
     for result in results:
         found = result.findings
@@ -252,7 +241,7 @@ def _answer(text: str, numbers: Sequence[int], *, unable: bool = False) -> Messa
 
 
 def _results(messages: Sequence[Message], tool: str) -> list[Message]:
-    """What the calls of one tool gave, in order."""
+    """The results of one tool, in order."""
     calls = {call.id: call.name for message in messages for call in message.tool_calls}
     return [m for m in messages if m.role == "tool" and calls.get(m.tool_call_id or "") == tool]
 
@@ -263,10 +252,8 @@ def _check_no_refusal(messages: Sequence[Message]) -> None:
         raise PlannerError(f"the offline planner's answer was refused: {refused[-1].text}")
 
 
-def _found(
-    results: Sequence[Message],
-) -> tuple[dict[str, tuple[SceneObject, ...]], tuple[int, int]]:
-    """What each phrase found, best first, and the (width, height) of the picture."""
+def _found(results: Sequence[Message]) -> tuple[dict[str, tuple[SceneObject, ...]], Size]:
+    """The objects that each phrase found, best first, and the size of the picture."""
     objects: dict[int, SceneObject] = {}
     found: dict[str, tuple[SceneObject, ...]] = {}
     size = (1, 1)
@@ -279,15 +266,15 @@ def _found(
                 "the offline planner cannot read what the tool 'segment' gave: its findings are "
                 f"{given!r:.80}, not SegmentFindings"
             )
-        size = given.masks.size[1], given.masks.size[0]
-        objects.update(_things(given))
+        size = given.masks.size
+        objects.update(_objects(given))
         for finding in given.findings:
             found[finding.phrase] = tuple(objects[number] for number in finding.numbers)
     return found, size
 
 
-def _things(given: SegmentFindings) -> dict[int, SceneObject]:
-    """The masks by number; differences below a tenth of a pixel and 0.001 of a score are none."""
+def _objects(given: SegmentFindings) -> dict[int, SceneObject]:
+    """The masks by number, rounded so that equal masks of two phrases compare equal."""
     boxes = given.masks.boxes.astype(np.float64).round(1).tolist()
     scores = given.masks.scores.astype(np.float64).round(3).tolist()
     areas = given.masks.areas().tolist()

@@ -1,6 +1,6 @@
-"""What a referring expression means, as a small typed tree.
+"""The query tree: a parsed question as typed values. The root is a Query, the others are Nodes.
 
-"all red cars left of the tree except the largest one"
+"all red cars left of the tree except the largest one" is
 
 Refer(Excluded(
     Related(Concept("car", ("red",)), "left", Chosen(Concept("tree"), 1)),
@@ -21,24 +21,24 @@ Place: TypeAlias = Literal[
 Order: TypeAlias = Place | Literal[
     "largest", "smallest", "tallest", "shortest", "widest", "narrowest"
 ]  # fmt: skip
-"""What things are ranked by; a place ranks by nearness to that side, corner or the middle."""
+"""What objects are ranked by; a place ranks by nearness to that side, corner or the middle."""
 
 Relation: TypeAlias = Literal[
     "left", "right", "above", "below", "over", "under", "near", "between", "inside", "on",
     "touching", "larger", "smaller",
 ]  # fmt: skip
-"""How a thing stands to an anchor."""
+"""How an object lies to an anchor."""
 
 Share: TypeAlias = Literal["all", "most", "none"]
-"""How many of the things that are meant."""
+"""How many of the selected objects."""
 
 THING = "thing"
-"""The noun of a concept that everything is: "the one on the left", "everything except the dog"."""
+"""The noun of a concept that matches every object: "the one on the left", "everything"."""
 
 
 @dataclass(frozen=True)
 class Concept:
-    """Everything that a noun, singular, with its attributes names."""
+    """All objects that a singular noun with its attributes names."""
 
     noun: str
     attributes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class Placed:
-    """Those in one part of the picture."""
+    """The objects in one part of the picture."""
 
     of: "Node"
     place: Place
@@ -59,7 +59,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Ranked:
-    """`count` in a row, the first of which is number `first` in the order, counted from 1."""
+    """`count` objects in a row from number `first`, counted from 1, of the order."""
 
     of: "Node"
     order: Order
@@ -69,7 +69,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Related:
-    """Those that stand in a relation to the anchor: to `every` thing of it, or to any."""
+    """The objects in a relation to `every` object of the anchor, or to any."""
 
     of: "Node"
     relation: Relation
@@ -79,7 +79,7 @@ class Related:
 
 @dataclass(frozen=True)
 class Excluded:
-    """All but those left out."""
+    """All objects but those left out."""
 
     of: "Node"
     left_out: "Node"
@@ -87,7 +87,7 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The `count` most probably meant: nearest to the anchor, else with the best scores."""
+    """The `count` likeliest objects: nearest to the anchor, else with the best scores."""
 
     of: "Node"
     count: int
@@ -95,7 +95,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class AnyOf:
-    """Everything in any of the parts."""
+    """The objects of all parts."""
 
     parts: tuple["Node", ...]
 
@@ -105,7 +105,7 @@ Node: TypeAlias = Concept | Placed | Ranked | Related | Excluded | Chosen | AnyO
 
 @dataclass(frozen=True)
 class Refer:
-    """Point at what is meant."""
+    """Which objects are these?"""
 
     what: Node
 
@@ -119,8 +119,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Exists:
-    """Are there at least so many, and at most? `every`: of each part of a union ("a dog and a
-    cat")."""
+    """Are there at least so many, and at most? `every`: of each part ("a dog and a cat")."""
 
     what: Node
     every: bool = False
@@ -130,7 +129,7 @@ class Exists:
 
 @dataclass(frozen=True)
 class Check:
-    """Do all, most, or none of what is meant fit a description?"""
+    """Do all, most, or none of the objects fit a description?"""
 
     what: Node
     fitting: Node
@@ -175,34 +174,35 @@ class SameColor:
     different: bool = False
 
 
-Query: TypeAlias = (
-    Refer | Count | CountKinds | Exists | Check | Compare | AskColor | CountColors | SameColor
-)
+ColorQuery: TypeAlias = AskColor | CountColors | SameColor
+Query: TypeAlias = Refer | Count | CountKinds | Exists | Check | Compare | ColorQuery
 
 
 @dataclass(frozen=True)
 class ParseFailure:
-    """A question that the grammar does not cover; `reason` is a sentence that says why."""
+    """A question that the grammar does not cover; `reason` is a sentence."""
 
     reason: str
 
 
-def concepts(node: Node) -> tuple[Concept, ...]:
-    """Every concept that must be found to know what is meant, in order, each once."""
-    match node:
-        case Concept():
-            found: tuple[Concept, ...] = (node,)
-        case Placed(of) | Ranked(of) | Chosen(of):
-            found = concepts(of)
-        case Related(of, _, other) | Excluded(of, other):
-            found = (*concepts(of), *concepts(other))
-        case AnyOf(parts):
-            found = tuple(concept for part in parts for concept in concepts(part))
-    return tuple(dict.fromkeys(found))
+def children(value: Query | Node) -> tuple[Node, ...]:
+    """The nodes right below a query or node, in the order of its fields."""
+    if isinstance(value, AnyOf):
+        return value.parts
+    below = (getattr(value, field.name) for field in fields(value))
+    return tuple(node for node in below if isinstance(node, Node))
+
+
+def concepts(value: Query | Node) -> tuple[Concept, ...]:
+    """Every concept below a query or node, in order, each once: what must be segmented."""
+    if isinstance(value, Concept):
+        return (value,)
+    below = (concept for child in children(value) for concept in concepts(child))
+    return tuple(dict.fromkeys(below))
 
 
 def heads(node: Node) -> tuple[Concept, ...]:
-    """The concepts that what is meant belongs to, without those of anchors and exceptions."""
+    """The concepts that the selected objects belong to, without those of anchors and exceptions."""
     match node:
         case Concept():
             return (node,)
@@ -212,39 +212,13 @@ def heads(node: Node) -> tuple[Concept, ...]:
             return heads(node.of)
 
 
-def nodes(query: Query) -> tuple[Node, ...]:
-    """The trees of a query: what it is about first."""
-    values = (getattr(query, one.name) for one in fields(query))
-    return tuple(value for value in values if isinstance(value, Node))
-
-
 def map_query(query: Query, change: Callable[[Concept], Node]) -> Query:
     """The query with every concept changed."""
-    changed: dict[str, Any] = {
-        one.name: map_node(getattr(query, one.name), change)
-        for one in fields(query)
-        if isinstance(getattr(query, one.name), Node)
-    }
-    return replace(query, **changed)
-
-
-def map_node(node: Node, change: Callable[[Concept], Node]) -> Node:
-    """The tree with every concept changed."""
-    match node:
-        case Concept():
-            return change(node)
-        case AnyOf(parts):
-            return AnyOf(tuple(map_node(part, change) for part in parts))
-        case Related(of, _, anchor):
-            return replace(node, of=map_node(of, change), anchor=map_node(anchor, change))
-        case Excluded(of, left_out):
-            return Excluded(map_node(of, change), map_node(left_out, change))
-        case _:
-            return replace(node, of=map_node(node.of, change))
+    return replace(query, **_changed(query, change))
 
 
 def map_heads(node: Node, change: Callable[[Concept], Node]) -> Node:
-    """The tree with the concepts changed that what is meant belongs to; see `heads`."""
+    """The node with its `heads` changed."""
     match node:
         case Concept():
             return change(node)
@@ -252,3 +226,18 @@ def map_heads(node: Node, change: Callable[[Concept], Node]) -> Node:
             return AnyOf(tuple(map_heads(part, change) for part in parts))
         case _:
             return replace(node, of=map_heads(node.of, change))
+
+
+def _map_node(node: Node, change: Callable[[Concept], Node]) -> Node:
+    match node:
+        case Concept():
+            return change(node)
+        case AnyOf(parts):
+            return AnyOf(tuple(_map_node(part, change) for part in parts))
+        case _:
+            return replace(node, **_changed(node, change))
+
+
+def _changed(value: Query | Node, change: Callable[[Concept], Node]) -> dict[str, Any]:
+    below = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: _map_node(x, change) for name, x in below.items() if isinstance(x, Node)}

@@ -1,4 +1,4 @@
-"""Answers to yes-or-no questions, in words."""
+"""Answers to yes-or-no questions as text."""
 
 from sam3_agent.model.offline.inflection import indefinite
 from sam3_agent.model.offline.naming import Naming, are, listed
@@ -16,7 +16,7 @@ from sam3_agent.model.offline.query_tree import (
 
 
 class YesNoText(Naming):
-    """Says whether something is so, and why."""
+    """Words answers that begin with yes or no."""
 
     def _existence(self, query: Exists) -> str:
         node = query.what
@@ -62,7 +62,7 @@ class YesNoText(Naming):
         return f"{reply}, {only}{fitting} of {some} {are(fitting)} {is_what}."
 
     def _predicate(self, query: Check, *, several: bool) -> str:
-        """What is said of things: "red", "on the left", "dogs"."""
+        """The predicate of a check: "red", "on the left", "dogs"."""
         match query.fitting:
             case Placed() | Related() as node:
                 return self._where(node)
