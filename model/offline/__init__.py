@@ -1,1 +1,1 @@
-"""English referring expressions: read into queries, answered from masks, put back into words."""
+"""The offline planner: tokenize, parse, query tree, execute on detections, answer text."""

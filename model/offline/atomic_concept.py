@@ -7,10 +7,10 @@ MAX_WORDS = 4
 
 
 def atomic_concept(text: str) -> tuple[str, bool] | None:
-    """The concept phrase of a question that is nothing more, and whether it asks for only one.
+    """The concept phrase of a question that consists of it, and whether it asks for one object.
 
-    None for anything else: relations, places, ranks, counts, exceptions, several concepts, an
-    attribute that compares ("oldest"), or words that the grammar does not read.
+    None for relations, places, ranks, counts, exceptions, several concepts, superlatives, and for
+    questions that cannot be parsed.
     """
     query = parse(text)
     if not isinstance(query, Refer):

@@ -1,4 +1,4 @@
-"""Concepts in the words of a closed vocabulary: "automobile" as "car", "pets" as dogs and cats."""
+"""Maps concepts to a closed vocabulary: "automobile" to "car", "pets" to dogs and cats."""
 
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
@@ -14,16 +14,15 @@ from sam3_agent.vocabulary import Vocabulary, known_noun, nearest_words, unknown
 
 
 class UnknownWordError(Exception):
-    """A concept has a word outside the vocabulary; the message says which, and what is nearest."""
+    """A concept is outside the vocabulary; the message names the word and what is nearest."""
 
 
 @dataclass(frozen=True)
 class _KnownConcept:
     """A concept in known words.
 
-    note: a sentence that says for what a word was taken; "" when it was known.
-    wider: the word itself meant more than the known kinds of it, so that finding none of them does
-        not say that there is none.
+    note: a sentence that names the replaced words; "" without any.
+    wider: the word covers more than its known kinds, so there may be others when none is found.
     """
 
     node: Node
@@ -33,7 +32,7 @@ class _KnownConcept:
 
 @dataclass(frozen=True)
 class KnownQuery:
-    """A query in known words, what is to be said about it, and the trees of wider words in it."""
+    """A query in known words, the notes for its answer, and the nodes of its wider words."""
 
     query: Query
     notes: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ class _Synonyms:
     near: Mapping[str, Sequence[str]]
 
     def alike(self, word: str, known: Collection[str]) -> str | None:
-        """The known word that means the same."""
+        """A known synonym of the word."""
         groups = (group for group in self.same if word in group)
         return next((other for group in groups for other in group if other in known), None)
 
@@ -61,7 +60,7 @@ def _synonyms() -> _Synonyms:
 
 
 def in_vocabulary(query: Query, vocabulary: Vocabulary | None) -> KnownQuery:
-    """The query in the words of a vocabulary; raises UnknownWordError for a word that has none."""
+    """The query in the words of a vocabulary; raises UnknownWordError for a word outside it."""
     if vocabulary is None:
         return KnownQuery(query)
     done: dict[Concept, _KnownConcept] = {}
@@ -88,7 +87,7 @@ def _reworded(concept: Concept, vocabulary: Vocabulary) -> _KnownConcept:
 
 
 def _nouns(word: str, vocabulary: Vocabulary) -> tuple[list[str], bool]:
-    """The known nouns for a word, and whether it is a wider one."""
+    """The known nouns for a word, and whether the word is a wider one."""
     if word == THING:
         return [word], False
     noun = known_noun(word, vocabulary) or _synonyms().alike(word, vocabulary)
@@ -116,16 +115,15 @@ def _described(
     taken = [(one, other) for one, other in zip(attributes, alike, strict=True) if one != other]
     if wider:
         kinds = " and ".join(plural(one.noun) for one in found)
-        return _KnownConcept(
-            node, f'I took "{plural(word)}" for {kinds}, which I know.', wider=True
-        )
+        note = f'I took "{plural(word)}" for {kinds}, which I know.'
+        return _KnownConcept(node, note, wider=True)
     taken += [(word, nouns[0])] if word != nouns[0] else []
     note = " and ".join(f'"{one}" for {other}' for one, other in taken)
     return _KnownConcept(node, f"I took {note}." if note else "")
 
 
 def colorless_kinds(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str, ...]:
-    """The known kinds of a coloured category ("red things") of which no colour is known."""
+    """The known kinds of a coloured category ("red things") whose colours are not known."""
     if vocabulary is None or not concept.attributes:
         return ()
     kinds = phrases(Concept(concept.noun))
@@ -138,12 +136,12 @@ def colorless_kinds(concept: Concept, vocabulary: Vocabulary | None) -> tuple[st
 
 
 def known_phrases(concept: Concept, vocabulary: Vocabulary | None) -> tuple[str, ...]:
-    """The concept phrases for a concept, those that are known."""
+    """The phrases to segment for a concept, those that are known."""
     return tuple(one for one in phrases(concept) if not unknown_part(one, vocabulary))
 
 
 def _undescribed(attribute: str, word: str, known: Collection[str]) -> str:
-    """Why a known noun with this attribute cannot be looked for."""
+    """The message for an unknown attribute of a known noun."""
     near = [one for one in _synonyms().near.get(attribute, ()) if one in known]
     near += [one for one in nearest_words(attribute, dict.fromkeys(known, ())) if one not in near]
     ask = f'; ask "what colour is the {word}?"' if attribute in COLORS and word != THING else ""
@@ -160,6 +158,5 @@ def _unknown(words: Sequence[str], vocabulary: Vocabulary) -> UnknownWordError:
 
 
 def _did_you_mean(words: Sequence[str]) -> str:
-    """ "; did you mean "car" or "bus"?", or nothing."""
     named = " or ".join(f'"{word}"' for word in words)
     return f"; did you mean {named}?" if words else ""

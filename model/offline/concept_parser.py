@@ -1,21 +1,9 @@
-"""Reading the name of a thing: attributes and a noun, or what stands for a noun."""
+"""Parses concepts: attributes and a noun, or a word in place of a noun."""
 
 from collections.abc import Iterable
 
-from sam3_agent.model.offline import lexicon
+from sam3_agent.model.offline import lexicon, noun_lexicon
 from sam3_agent.model.offline.inflection import number, singular
-from sam3_agent.model.offline.lexicon import (
-    AND,
-    COLOR_NOUNS,
-    COLORS,
-    FILLERS,
-    ONE,
-    ORDERS,
-    ORDINALS,
-    SHADES,
-    THE,
-    THINGS,
-)
 from sam3_agent.model.offline.noun_phrase import NounPhrase
 from sam3_agent.model.offline.query_tree import THING
 from sam3_agent.model.offline.tokenizer import ParseError, Tokens
@@ -24,7 +12,7 @@ MAX_CONCEPT_WORDS = 5
 
 
 class ConceptParser(Tokens):
-    """Takes concepts from a question.
+    """Parses concepts.
 
     ends_at_plural: a name ends at its first plural, for "are most of the [vehicles] cars".
     """
@@ -32,8 +20,8 @@ class ConceptParser(Tokens):
     ends_at_plural = False
 
     def noun(self, phrase: NounPhrase) -> None:
-        """Take attributes and a noun, or what stands for a noun."""
-        if phrase.same and self.peek() in ONE:
+        """Parses attributes and a noun, or a word in place of a noun, into the phrase."""
+        if phrase.same and self.peek() in lexicon.ONE:
             self._stand_in(phrase)
             return
         if pronoun := self.take_one(lexicon.PRONOUNS):
@@ -44,7 +32,7 @@ class ConceptParser(Tokens):
         words = self._concept_words()
         if words and self._is_color(words) and self._noun_is_left_out(words):
             phrase.attributes += words
-            if self.peek() in ONE or not self._compound_color(phrase):
+            if self.peek() in lexicon.ONE or not self._compound_color(phrase):
                 self._stand_in(phrase)
                 return
             words = self._concept_words()
@@ -54,7 +42,7 @@ class ConceptParser(Tokens):
         self._concept(phrase, words)
 
     def _stand_in(self, phrase: NounPhrase) -> None:
-        if one := self.take_one(ONE):
+        if one := self.take_one(lexicon.ONE):
             phrase.one = True
             phrase.number = "singular" if one == "one" else "plural"
         elif not (phrase.attributes or phrase.ordered or phrase.other or self._after_all()):
@@ -69,31 +57,38 @@ class ConceptParser(Tokens):
         phrase.number = number(head, before[-1] if before else "")
         noun = singular(head, before[-1] if before else "")
         content: list[str] = []
-        if self.peek() == "of" and noun in lexicon.CONTAINERS and self.plain(1):
+        if self.peek() == "of" and noun in noun_lexicon.CONTAINERS and self.plain(1):
             self.at += 1
             content = self._concept_words()
         text = " ".join([*words, *content])
-        if not lexicon.FOREIGN.isdisjoint([*before, *content[:-1]]):
+        if not noun_lexicon.FOREIGN.isdisjoint([*before, *content[:-1]]):
             raise ParseError(f'It reads only English, and cannot read "{text}".')
         if len(words) + len(content) > MAX_CONCEPT_WORDS:
             raise ParseError(f'"{text}" is too long for the name of a thing.')
         if head in lexicon.SIZES:
             raise ParseError(f'It cannot tell of what "{text}" is said.')
-        if any(number(w) == "plural" and w not in lexicon.PLURALS_BEFORE_NOUNS for w in before):
+        if any(
+            number(w) == "plural" and w not in noun_lexicon.PLURALS_BEFORE_NOUNS for w in before
+        ):
             raise ParseError(f'It cannot read "{text}" as the name of one thing.')
         phrase.attributes += before
         if content:
             noun = " ".join([noun, "of", *content])
-        phrase.noun = THING if noun in THINGS else noun
+        phrase.noun = THING if noun in lexicon.THINGS else noun
 
     def _concept_words(self) -> list[str]:
-        """Take words up to where the name of a thing must end."""
+        """Parses the attributes and the noun, up to the first word that can be neither."""
         words: list[str] = []
         while self.plain() and (not self.stops(0) or self.matches_any(lexicon.COMPOUNDS)):
             word, last = self.peek(), not self.plain(1) or self.stops(1)
             if self._is_verb(word, words, last) or _is_comparison(word):
                 raise self.unexpected()
-            if word in COLORS and word not in COLOR_NOUNS and last and not self._is_color(words):
+            if (
+                word in lexicon.COLORS
+                and word not in lexicon.COLOR_NOUNS
+                and last
+                and not self._is_color(words)
+            ):
                 break
             self.at += 1
             words.append(word)
@@ -102,39 +97,39 @@ class ConceptParser(Tokens):
         return words
 
     def stops(self, offset: int) -> bool:
-        """Whether the word there cannot go on a name that has begun."""
+        """Whether the word there ends a concept."""
         word, after = self.peek(offset), self.peek(offset + 1)
         if word in ("top", "bottom", "upper", "lower"):
             return after in ("left", "right")
         return (
             word in ("left", "right", "last")
-            or word in FILLERS
+            or word in lexicon.FILLERS
             or word in lexicon.DIRECTLY
-            or word in ORDINALS
+            or word in lexicon.ORDINALS
             or word in lexicon.NUMBERS
-            or (word,) in ORDERS
+            or (word,) in lexicon.ORDERS
         )
 
     @staticmethod
     def _is_color(words: Iterable[str]) -> bool:
         """Whether these are colours with their shades only ("dark red"); true of no words."""
-        return all(word in COLORS or word in SHADES for word in words)
+        return all(word in lexicon.COLORS or word in lexicon.SHADES for word in words)
 
     def _noun_is_left_out(self, colors: list[str]) -> bool:
-        """Whether colours stand alone; "the orange" is a thing unless colours follow in a list."""
-        if colors[-1] not in COLOR_NOUNS or self.peek() in ONE:
-            return colors[-1] in COLORS
+        """Whether colours have no noun; "the orange" is a fruit unless colours follow in a list."""
+        if colors[-1] not in lexicon.COLOR_NOUNS or self.peek() in lexicon.ONE:
+            return colors[-1] in lexicon.COLORS
         begin = self.at
-        listed = self.take_phrase(AND) or self.take(",")
-        self.take_one(THE)
+        listed = self.take_phrase(lexicon.AND) or self.take(",")
+        self.take_one(lexicon.THE)
         following = self.peek()
         self.at = begin
-        return bool(listed) and following in COLORS and following not in COLOR_NOUNS
+        return bool(listed) and following in lexicon.COLORS and following not in lexicon.COLOR_NOUNS
 
     def _compound_color(self, phrase: NounPhrase) -> bool:
-        """Take the rest of "black [and white] cat": one thing of two colours."""
+        """Parses the rest of "black [and white] cat", one object of two colours."""
         second = 1
-        while self.peek(second) in COLORS | SHADES:
+        while self.peek(second) in lexicon.COLORS | lexicon.SHADES:
             second += 1
         if self.peek() != "and" or second == 1 or not self.plain(second):
             return False
@@ -153,18 +148,20 @@ class ConceptParser(Tokens):
         """Whether a word in the middle of a name is a verb: "man [holding] a stick"."""
         if not before:
             return False
-        if word.endswith("ing") and len(word) > 4 and word not in lexicon.NOUNS_IN_ING:
-            return last or not (word in lexicon.COMPOUNDS_IN_ING or self._is_color(before))
-        return word.endswith("ed") and len(word) > 3 and last and word not in lexicon.NOUNS_IN_ED
+        if word.endswith("ing") and len(word) > 4 and word not in noun_lexicon.NOUNS_IN_ING:
+            return last or not (word in noun_lexicon.COMPOUNDS_IN_ING or self._is_color(before))
+        return (
+            word.endswith("ed") and len(word) > 3 and last and word not in noun_lexicon.NOUNS_IN_ED
+        )
 
     def adjectives(self) -> list[str]:
-        """Take colours with their shades."""
+        """Parses colours with their shades."""
         words = []
-        while word := self.take_one(COLORS | SHADES):
+        while word := self.take_one(lexicon.COLORS | lexicon.SHADES):
             words.append(word)
         return words
 
 
 def _is_comparison(word: str) -> bool:
-    """Whether a word is a superlative that the grammar does not know, such as "oldest"."""
-    return word.endswith("est") and len(word) > 4 and word not in lexicon.NOUNS_IN_EST
+    """Whether a word is a superlative outside the lexicon, such as "oldest"."""
+    return word.endswith("est") and len(word) > 4 and word not in noun_lexicon.NOUNS_IN_EST

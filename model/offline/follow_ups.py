@@ -1,10 +1,10 @@
-"""Reading a question that follows another in a chat: "and the largest?", "what colour is it?"."""
+"""Parses questions that follow another in a chat: "and the largest?", "what colour is it?"."""
 
 import re
 from dataclasses import replace
 
 from sam3_agent.model.offline.lexicon import COLORS, RESERVED
-from sam3_agent.model.offline.parser import question
+from sam3_agent.model.offline.parser import parse_words
 from sam3_agent.model.offline.query_tree import (
     AnyOf,
     Check,
@@ -31,21 +31,21 @@ _OPENING = re.compile(
 
 
 def parse_follow_up(text: str, before: Query | ParseFailure) -> Query | ParseFailure:
-    """The query of a question in the light of the one before; ParseFailure, with the reason.
+    """Parses a question in the context of the one before; returns ParseFailure, with the reason.
 
-    A noun that is left out is that of the question before; "the largest" after "the smallest dog"
-    is one of all dogs. "And the dogs?" asks of dogs what was asked before.
+    A left-out noun is that of the question before: "the largest" after "the smallest dog" is one of
+    all dogs. "And the dogs?" asks the same about dogs.
     """
     try:
         words = " ".join(tokenize(text))
         lost = isinstance(before, ParseFailure)
-        antecedent = None if isinstance(before, ParseFailure) else _meant(before)
+        antecedent = None if isinstance(before, ParseFailure) else _selected(before)
         alone = _standing_alone(words)
         if antecedent is not None and _TOO.match(words) and _PLACE.match(alone):
             alone, antecedent = f"the ones {alone}", _unplaced(antecedent)
         if "the same one " in f"{alone} " and antecedent is not None and not _is_one(antecedent):
             raise ParseError("It cannot tell which one of those before is meant.")
-        query = question(alone, antecedent, lost=lost)
+        query = parse_words(alone, antecedent, lost=lost)
         if isinstance(query, Refer) and _TOO.match(words):
             return _asked_too(query.what, before)
         return query
@@ -53,14 +53,14 @@ def parse_follow_up(text: str, before: Query | ParseFailure) -> Query | ParseFai
         return ParseFailure(str(error))
 
 
-def _meant(query: Query) -> Node:
+def _selected(query: Query) -> Node:
     if isinstance(query, Compare):
         return AnyOf((query.what, query.other))
     return query.what
 
 
 def _standing_alone(words: str) -> str:
-    """The words without what ties them to the question before."""
+    """The words as a whole question, with "the same one" for "it" and the like."""
     words = _OPENING.sub("", words, count=1) if _OPENING.match(words) else words
     words = re.sub(r"\b(what is|what are) its color", r"\1 the color of it", words)
     words = re.sub(r"\b(it|that one|this one)\b", "the same one", words)
@@ -72,14 +72,14 @@ def _standing_alone(words: str) -> str:
 
 
 def _those(match: re.Match[str]) -> str:
-    """ "those", which stands for things of before unless a noun follows."""
+    """Replaces "those" unless a noun follows."""
     after = match[2]
     alone = not after or (after in RESERVED and after not in ("one", "ones")) or after == ","
     return f"the same ones {after}" if alone else f"the {after}"
 
 
 def _asked_too(what: Node, before: Query | ParseFailure) -> Query:
-    """What was asked before, now of something else."""
+    """The query before, about other objects."""
     if isinstance(before, ParseFailure | Check | Compare):
         raise ParseError("Ask the whole question: it cannot tell what to add to the last one.")
     if _is_plain(what) and not _is_plain(before.what):
@@ -90,19 +90,19 @@ def _asked_too(what: Node, before: Query | ParseFailure) -> Query:
 
 
 def _unplaced(node: Node) -> Node:
-    """What is meant without where it is."""
+    """The node without its places and relations."""
     while isinstance(node, Placed | Related):
         node = node.of
     return node
 
 
 def _is_one(node: Node) -> bool:
-    """Whether "it" may stand for it: one that was picked out, or a concept."""
+    """Whether "it" may refer to the node: one selected object, or a concept."""
     return _is_plain(node) or (isinstance(node, Ranked | Chosen) and node.count == 1)
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether nothing picks some of the concept out."""
+    """Whether the node selects all objects of its concepts."""
     match node:
         case Concept():
             return True

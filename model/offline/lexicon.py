@@ -1,4 +1,4 @@
-"""The words that the offline planner reads, as tables."""
+"""The words of the grammar, as tables."""
 
 from typing import Literal, TypeAlias
 
@@ -8,9 +8,8 @@ Words: TypeAlias = tuple[str, ...]
 
 
 def _phrases(text: str) -> tuple[Words, ...]:
-    """Comma-separated phrases, the longest first, so that the first match is the fullest."""
-    phrases = (tuple(phrase.split()) for phrase in text.split(","))
-    return tuple(sorted((p for p in phrases if p), key=len, reverse=True))
+    """Splits comma-separated phrases into words."""
+    return tuple(words for phrase in text.split(",") if (words := tuple(phrase.split())))
 
 
 POLITE = _phrases("""
@@ -25,17 +24,17 @@ POLITE = _phrases("""
     the mask of, the masks of, the mask for, the masks for, a mask of, a mask for, masks of,
     masks for, the outline of, the outlines of, the location of, the position of
 """)
-"""What may stand before what is meant and says nothing about it."""
+"""Wrappings before a question that do not change its meaning."""
 
 POLITE_BEFORE_DETERMINER = _phrases("mask, mark, outline, point, draw, box, spot, pick")
-"""Commands that are nouns too: skipped only where a determiner follows."""
+"""Commands that are nouns too: skipped only before a determiner."""
 
 POLITE_AT_END = _phrases("please, thanks, thank you, for me, if there is one, if there are any")
 
 WHERE = _phrases("where, where is, where are, where can i find, where can i see, where do you see")
 
 IMAGE = frozenset("picture image photo photograph pic scene frame shot screenshot snapshot".split())
-"""What the picture itself is called."""
+"""Names of the picture."""
 
 HOW_MANY = _phrases("how many, how many of")
 COUNTING = _phrases("""
@@ -55,22 +54,22 @@ COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {
     ("as", "many"): "as many",
     ("as", "much"): "as many",
 }
-"""What compares two numbers."""
+"""Comparisons of two numbers."""
 BOUNDS = _phrases("at least, at most, exactly, only, just")
-"""What may stand before the number that is asked for: "are there [exactly] two dogs"."""
+"""Words before a number: "are there [exactly] two dogs"."""
 SHARES: dict[Words, Literal["most", "none"]] = {
     ("most", "of"): "most",
     ("most",): "most",
     ("none", "of"): "none",
     ("no",): "none",
 }
-"""How many of them a description must fit, other than all."""
+"""How many objects a description must fit, other than all."""
 SHOWING = frozenset("contain show have include depict".split())
 THERE = _phrases("""
     are there, is there, there are, there is, do you see, can you see, can i see, do we see,
     can we see, you can see, you see, can be seen
 """)
-"""What may follow the thing that is asked about: "how many dogs [are there]"."""
+"""Words after a list: "how many dogs [are there]"."""
 PRESENT = frozenset("there here visible present shown".split())
 
 EXCEPT = _phrases("""
@@ -131,7 +130,7 @@ COLORS = frozenset(
     magenta beige tan gold golden silver maroon navy teal crimson lime olive ivory cream""".split()
 )
 COLOR_NOUNS = frozenset("orange lime olive violet cream gold silver teal".split())
-"""Colours that may also be the thing itself: "the apple and the orange"."""
+"""Colours that are nouns too: "the apple and the orange"."""
 SHADES = frozenset("dark light bright pale deep vivid hot sky royal lemon".split())
 SPELLINGS = {
     **{"gray": "grey", "colour": "color", "colours": "colors", "coloured": "colored"},
@@ -158,7 +157,7 @@ SIZES: dict[str, Order] = {
     **dict.fromkeys(("large", "big", "huge"), "largest"),
     **dict.fromkeys(("small", "little", "tiny"), "smallest"),
 }
-"""Plain size words: of the one that is meant they say that it is the largest or smallest."""
+"""Plain size words, which select the largest or smallest where one object is meant."""
 
 _PLACE_WORDS: dict[Place, str] = {
     "left": "left, left hand, leftmost",
@@ -210,19 +209,13 @@ RELATIONS: dict[Words, Relation] = {
     words: relation for relation, text in _RELATION_WORDS.items() for words in _phrases(text)
 }
 NEAREST = frozenset({("closest", "to"), ("nearest", "to"), ("nearest",), ("closest",)})
-"""The wordings of "near" that mean one thing only."""
+"""The wordings of "near" that select one object."""
 FILLERS = frozenset("located situated positioned placed found seen".split())
-"""May stand before a relation or a place."""
+"""May precede a relation or a place."""
 DIRECTLY = frozenset("just directly right immediately straight".split())
 """Before a relation: the nearest one only."""
 POSTURES = frozenset("standing sitting lying resting placed perched parked stacked".split())
-"""May stand before "on" and "in", which say as much; elsewhere they take looking."""
-
-CONTAINERS = frozenset(
-    """cup glass mug bottle bowl plate piece slice bunch pair stack pile box bag can jar loaf basket
-    bucket carton jug vase group herd flock""".split()
-)
-"""Nouns that may go on with "of": "cup of coffee"."""
+"""May precede "on" and "in", which imply them; elsewhere masks do not show them."""
 
 CLOTHES = frozenset(
     """shirt t-shirt tshirt jacket coat dress suit hat cap helmet jersey uniform sweater hoodie
@@ -235,41 +228,26 @@ PROPERTIES = frozenset(
     """color kind type sort breed brand time shape size name number text word letter material
     temperature weather day year city country""".split()
 )
-"""What "which" and "what" may ask for that is no thing in the picture."""
+"""What "which" and "what" may ask for that is no object."""
 
-_DEPTH = "masks do not tell what is in front and what behind"
 REASONS: dict[Words, str] = {
-    ("behind",): _DEPTH,
-    ("in", "front", "of"): _DEPTH,
-    ("in", "front"): _DEPTH,
-    ("in", "back", "of"): _DEPTH,
-    ("in", "the", "background"): _DEPTH,
-    ("in", "the", "foreground"): _DEPTH,
-    **{
-        (*words, "the", side): _DEPTH
-        for words in (("in",), ("at",), ("to",))
-        for side in ("front", "back", "rear")
-    },
-    ("front",): _DEPTH,
     **dict.fromkeys(
-        [(word,) for word in ("my", "your", "his", "her", "our", "their", "its")],
-        "masks do not tell whose it is",
+        _phrases("""
+            behind, front, in front, in front of, in back of, in the background, in the foreground,
+            in the front, in the back, in the rear, at the front, at the back, at the rear,
+            to the front, to the back, to the rear
+        """),
+        "masks do not tell what is in front and what behind",
     ),
     **dict.fromkeys(
-        [
-            ("with",),
-            ("without",),
-            ("wearing",),
-            ("holding",),
-            ("carrying",),
-            ("riding",),
-            ("who",),
-            ("whose",),
-        ],
+        _phrases("my, your, his, her, our, their, its"), "masks do not tell whose it is"
+    ),
+    **dict.fromkeys(
+        _phrases("with, without, wearing, holding, carrying, riding, who, whose"),
         "that takes looking at the picture",
     ),
 }
-"""Why some beginnings of what cannot be read cannot be."""
+"""Reasons why questions with these words cannot be read."""
 
 RESERVED = frozenset(
     """i you he she it we they me him us them who whom whose which what when where why how that
@@ -296,38 +274,3 @@ COMMANDS = frozenset(
     classify estimate calculate recolor draw imagine ignore forget repeat answer give""".split()
 )
 """Verbs that ask for something else when they begin a question."""
-
-NOUNS_IN_ING = frozenset(
-    """building painting ring king wing string swing ceiling clothing earring spring pudding railing
-    awning lightning sibling duckling dumpling sapling seedling gosling drawing carving crossing
-    sling bling viking icing stocking topping filling evening morning herring starling sterling
-    farthing bearing flooring frosting molding piping siding tubing wiring offspring bowstring
-    keyring shoestring outbuilding engraving etching writing lettering skyling fledgling""".split()
-)
-COMPOUNDS_IN_ING = frozenset(
-    """swimming washing parking mixing cutting sewing shopping vending dining frying fishing rolling
-    sleeping wedding landing ironing boxing riding skating cooking baking watering walking knitting
-    living dressing bowling hunting climbing running sailing racing training""".split()
-)
-"""May stand before a noun as part of its name: "indoor swimming pool"."""
-
-NOUNS_IN_ED = frozenset(
-    """bed shed seed sled weed reed moped bobsled flatbed sunbed seabed thoroughbred feed birdseed
-    daybed bloodshed seaweed aniseed flowerbed breed steed creed watershed airbed hotbed
-    red""".split()
-)
-NOUNS_IN_EST = frozenset(
-    """nest chest forest vest guest harvest priest crest pest test contest request west rainforest
-    conquest quest palimpsest bequest breast beast feast yeast toast""".split()
-)
-PLURALS_BEFORE_NOUNS = frozenset(
-    """sports goods arms kids mens womens boys girls ladies sales savings games stairs women men
-    children people""".split()
-)
-"""Plural nouns that may be part of a name: "sports car"."""
-FOREIGN = frozenset(
-    """der das den dem des ein eine einen einem einer und die mit auf unter im le la les un une et
-    du el los las uno una y con il lo gli dei degli della di che het een op van en de o os um uma
-    em na no da""".split()
-)
-"""Small words of other languages; a concept with one of them before its noun is not English."""

@@ -1,4 +1,4 @@
-"""Reading lists of noun phrases with their exceptions: "the cat and dogs, except the red one"."""
+"""Parses lists of noun phrases with exceptions: "the cat and dogs, except the red one"."""
 
 from sam3_agent.model.offline import lexicon
 from sam3_agent.model.offline.noun_lists import NounList
@@ -9,14 +9,14 @@ from sam3_agent.model.vocabulary import CATEGORIES
 
 
 class ListParser(PhraseParser):
-    """Takes lists from a question."""
+    """Parses lists and their exceptions."""
 
-    def whole(self, *, choose: bool) -> Node:
-        """Take a list with its exceptions."""
-        return self.without(self.meant(self.list(), choose=choose))
+    def selection(self, *, choose: bool) -> Node:
+        """Parses a list with its exceptions."""
+        return self.exceptions(self.resolve(self.noun_list(), choose=choose))
 
-    def without(self, whole: Node) -> Node:
-        """Take "except ..." after what is meant."""
+    def exceptions(self, whole: Node) -> Node:
+        """Parses any "except ..." after a list."""
         while True:
             begin = self.at
             self.take(",")
@@ -24,18 +24,18 @@ class ListParser(PhraseParser):
             if not words:
                 self.at = begin
                 return whole
-            listed = self.list()
+            listed = self.noun_list()
             if "without" in words and not all(_is_of(whole, p) for p in listed.phrases):
                 self.at = begin
                 raise self.unexpected()
             whole = Excluded(whole, listed.node(whole, choose=True))
 
-    def list(self) -> NounList:
-        """Take phrases up to the end of the list."""
+    def noun_list(self) -> NounList:
+        """Parses phrases up to the end of the list."""
         both = self._both()
         found = NounList([self.phrase()])
-        while joint := self._joint():
-            found.joints.append(joint)
+        while conjunction := self._conjunction():
+            found.conjunctions.append(conjunction)
             found.phrases.append(self.phrase())
         self.splits_at_and = False
         first, *others = found.phrases
@@ -45,7 +45,7 @@ class ListParser(PhraseParser):
         return found
 
     def _both(self) -> bool:
-        """Take the "both" or "either" of a list; whether it was "both"."""
+        """Parses the "both" or "either" of a list; returns whether it was "both"."""
         if self.take("either"):
             return False
         listed = {"and", "as"} & set(self.words[self.at :])
@@ -54,8 +54,8 @@ class ListParser(PhraseParser):
         self.splits_at_and = True
         return True
 
-    def _joint(self) -> str:
-        """Take what joins two phrases; "" at the end of the list."""
+    def _conjunction(self) -> str:
+        """Parses the conjunction of two phrases; "" at the end of the list."""
         begin = self.at
         comma = self.take(",")
         if not self.matches_any(lexicon.EXCEPT):
@@ -68,7 +68,7 @@ class ListParser(PhraseParser):
 
 
 def _is_of(whole: Node, part: NounPhrase) -> bool:
-    """Whether a part is of the kinds that the whole has: "without" then leaves it out."""
+    """Whether a phrase names a kind of the whole: then "without" excludes it from the whole."""
     nouns = {head.noun for head in heads(whole)}
     among = any(part.noun in CATEGORIES.get(noun, ()) for noun in nouns)
     return part.elided or THING in nouns or part.noun in nouns or among

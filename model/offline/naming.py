@@ -16,7 +16,6 @@ from sam3_agent.model.offline.query_tree import (
     Ranked,
     Related,
     Relation,
-    heads,
 )
 
 PLACE_TEXT: dict[Place, str] = {
@@ -67,7 +66,7 @@ class Naming:
             case AnyOf(parts):
                 return " ".join(self._nothing(part) for part in parts)
         pool = self._executor.execute(node.of)
-        if not pool:
+        if not pool or isinstance(node, Chosen):  # a choice selects nothing only from nothing
             return self._nothing(node.of)
         match node:
             case Related(of, _, anchor) if not self._executor.execute(anchor):
@@ -79,8 +78,6 @@ class Naming:
                 return f"There {are(len(pool))} only {self._amount(of)}."
             case Excluded(of, left_out):
                 return f"No {self._name(of, several=False)} except {self._left_out(left_out)}."
-            case Chosen(of):
-                return f"No other {self._name(heads(of)[0], several=False)} here."
 
     def _there(self, node: Node) -> str:
         return f"There {are(len(self._executor.execute(node)))} {self._amount(node)}"

@@ -1,4 +1,4 @@
-"""Noun phrases in a row, and what they say about each other."""
+"""A list of noun phrases that share nouns, determiners and restrictions."""
 
 from dataclasses import dataclass, field
 
@@ -10,20 +10,20 @@ from sam3_agent.model.offline.tokenizer import ParseError
 
 @dataclass
 class NounList:
-    """Noun phrases, and what joins them: "and", "or" and ","."""
+    """Noun phrases and their conjunctions: "and", "or" and ","."""
 
     phrases: list[NounPhrase]
-    joints: list[str] = field(default_factory=list)
+    conjunctions: list[str] = field(default_factory=list)
 
     @property
     def every(self) -> bool:
-        """Whether all of the phrases are meant, not any of them."""
-        return "and" in self.joints
+        """Whether all phrases are asked for, not any of them."""
+        return "and" in self.conjunctions
 
     def node(self, antecedent: Node | None = None, *, choose: bool) -> Node:
-        """What the list means; see `NounPhrase.node`.
+        """The node of the list; see `NounPhrase.node`.
 
-        Raises ParseError when it cannot be told how far a word reaches.
+        Raises ParseError when it is unclear how far a word reaches.
         """
         bare = [_is_bare(phrase) for phrase in self.phrases]
         self._share_nouns(antecedent)
@@ -35,7 +35,7 @@ class NounList:
         return nodes[0] if len(nodes) == 1 else AnyOf(tuple(nodes))
 
     def _share_nouns(self, antecedent: Node | None) -> None:
-        """Fill in the nouns that are left out: "the red and the blue car", "a dog or a red one".
+        """Fills in left-out nouns: "the red and the blue car", "a dog or a red one".
 
         A noun comes from a later phrase, with what follows it, else from the antecedent (left to
         `NounPhrase.node`), else from an earlier phrase.
@@ -53,11 +53,11 @@ class NounList:
                 _take_noun(phrase, earlier[-1])
             else:
                 continue
-            if set(self.joints) == {","}:
+            if set(self.conjunctions) == {","}:
                 raise ParseError(f'It cannot tell of what "{phrase.text}" is said.')
 
     def _share_determiners(self, bare: list[bool]) -> None:
-        """ "the dog and cat": the cat; but "the largest dog and cat" can mean two things."""
+        """Reads "the dog and cat" as "the cat"; "the largest dog and cat" is ambiguous."""
         for i in range(1, len(self.phrases)):
             phrase, before = self.phrases[i], self.phrases[i - 1]
             if bare[i]:
@@ -68,7 +68,7 @@ class NounList:
                 phrase.determiner = before.determiner
 
     def _share_places(self) -> None:
-        """ "dogs and cats on the left": those on the left of both."""
+        """Reads "dogs and cats on the left" as dogs on the left too."""
         *others, last = self.phrases
         if last.placed and not any(phrase.placed for phrase in others):
             for phrase in others:
@@ -76,7 +76,7 @@ class NounList:
 
 
 def _is_bare(phrase: NounPhrase) -> bool:
-    """Whether nothing stands before the name of the thing."""
+    """Whether nothing precedes the concept."""
     return not (phrase.determiner or phrase.elided or phrase.count or phrase.ordered)
 
 

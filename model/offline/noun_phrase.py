@@ -1,4 +1,4 @@
-"""One noun phrase as it was read, and the tree that it means."""
+"""A parsed noun phrase, and how it becomes a node of the query tree."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -29,12 +29,12 @@ class NounPhrase:
     noun: singular; None when it is left out, as in "the leftmost" or "the red one".
     members: what "the largest of the dogs" chooses from.
     rank: "second", counted from the other end when from_end ("second to last").
-    size: what "small" says of the one that is meant, and size_word the word.
+    size: the order that "small" stands for, and size_word the word.
     side_from: the side that a rank is counted from.
     places: parts of the picture, and whether at the far end of it.
-    left_out: what "that is not ..." says.
-    one: the noun was replaced by "one" or "ones". same, other: these are those of the question
-        before ("it", "the same ones"), or those that it left ("the other one").
+    left_out: those of "that is not ...".
+    one: "one" or "ones" is in place of the noun. same, other: the objects of the question before
+        ("it", "the same ones"), or those that it did not select ("the other one").
     """
 
     text: str = ""
@@ -59,26 +59,26 @@ class NounPhrase:
 
     @property
     def elided(self) -> bool:
-        """Whether the noun must come from somewhere else."""
+        """Whether the noun is left out."""
         return self.noun is None and self.members is None
 
     @property
     def ordered(self) -> bool:
-        """Whether it is one by its place in an order."""
+        """Whether it selects by an order."""
         return bool(self.rank or self.order or self.size)
 
     @property
     def restricted(self) -> bool:
-        """Whether more than a concept is said."""
+        """Whether there is more than a concept."""
         return bool(self.ordered or self.side_from or self.placed or self.members)
 
     @property
     def placed(self) -> bool:
-        """Whether something after the noun says which are meant."""
+        """Whether restrictions follow the noun."""
         return bool(self.places or self.relations or self.left_out)
 
     def wanted(self) -> int | None:
-        """How many are meant; None for all."""
+        """How many objects are meant; None for all."""
         if self.count is not None:
             return self.count
         if self.determiner == "all" or self.number == "plural":
@@ -91,10 +91,10 @@ class NounPhrase:
         return 1 if self.determiner or self.restricted else None
 
     def node(self, antecedent: Node | None = None, *, choose: bool = True) -> Node:
-        """What the phrase means; `antecedent` is what a left-out noun stands for.
+        """The node of the phrase; `antecedent` is what a left-out noun stands for.
 
-        Unless `choose`, it is everything that the phrase fits, whatever number it asks for.
-        Raises ParseError when the phrase does not say enough.
+        choose: select as many objects as the phrase asks for, not all that fit. Raises ParseError
+        for an incomplete phrase.
         """
         wanted = self.wanted() if choose else None
         definite = choose and self.determiner != "a" and wanted is not None
@@ -137,7 +137,7 @@ class NounPhrase:
         return map_heads(antecedent, lambda head: self._described(head, attributes))
 
     def _others(self, attributes: list[str], antecedent: Node) -> Node:
-        """What the question before has left: "the other one" after "the red car" is a car."""
+        """What the question before did not select: "the other one" after "the red car" is a car."""
         pool = _choice(antecedent)
         noun = self.noun or (pool.noun if isinstance(pool, Concept) else None)
         if noun is not None:
@@ -149,7 +149,7 @@ class NounPhrase:
         return Excluded(pool, antecedent)
 
     def _described(self, head: Concept, attributes: list[str]) -> Concept:
-        """What a noun that is left out stands for, with attributes; a new colour replaces one."""
+        """The concept of a left-out noun with attributes; a new colour replaces the old one."""
         colored = not COLORS.isdisjoint(attributes)
         kept = [word for word in head.attributes if not (colored and word in COLORS)]
         if self.same and attributes and len(kept) < len(head.attributes):
@@ -157,7 +157,7 @@ class NounPhrase:
         return Concept(head.noun, (*attributes, *kept))
 
     def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
-        """The places that leave several in: all but the one that tells which one is meant."""
+        """The places that filter; the last one ranks if the phrase asks for a number of objects."""
         places = [place for place, _ in self.places]
         if not places:
             return []
@@ -182,7 +182,7 @@ class NounPhrase:
         return Ranked(base, self._counted_from(order), self.rank, count)
 
     def _counted_from(self, order: Order | None) -> Order:
-        """The order in which a rank counts; from the left when nothing is said."""
+        """The order in which a rank counts; from the left by default."""
         if order is not None:
             return order
         if self.side_from is None and self.places:
@@ -194,7 +194,7 @@ class NounPhrase:
 
 
 def _choice(node: Node) -> Node:
-    """What one thing was chosen from: "the largest dog" from dogs."""
+    """The node that one object was chosen from: dogs for "the largest dog"."""
     while isinstance(node, Ranked | Chosen) and node.count == 1:
         node = node.of
     return node
@@ -202,9 +202,9 @@ def _choice(node: Node) -> Node:
 
 @dataclass(frozen=True)
 class RelationPhrase:
-    """A relation and its anchor, before it is known what is related.
+    """A relation and its anchor, before they are applied to a node.
 
-    nearest: the wording means one thing only, as "closest to" does.
+    nearest: the wording selects one object, as "closest to" does.
     """
 
     relation: Relation

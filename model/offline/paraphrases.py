@@ -1,7 +1,7 @@
-"""Wordings of questions that have a normalized one, which the grammar reads.
+"""Rewrites wordings of questions into those of the grammar.
 
-Each pattern covers a whole question, so that no word of it is skipped; what it captures is read by
-the grammar like anything else.
+Each pattern matches a whole question, so that no word is skipped; its groups are parsed like any
+other text.
 """
 
 import re

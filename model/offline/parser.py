@@ -1,4 +1,7 @@
-"""Reading English questions about a picture into a query tree: `read("the leftmost red car")`.
+"""Parses English questions about a picture into query trees: `parse("the leftmost red car")`.
+
+A recursive-descent parser that steps back within phrases only. Each class adds one layer:
+Tokens, ConceptParser, ModifierParser, PhraseParser, ListParser, YesNoParser, Parser.
 
     question  = count | existence | check | comparison | color | which | reference
     count     = "how many" list ["are there" | "are" predicate]
@@ -9,12 +12,15 @@
     which     = "which" phrase ("is" | "are") predicate | "what is" (predicate | list)
     reference = ["find" | "where is" | ...] list
     list      = phrase {("," | "and" | "or") phrase} {"except" list}
-    phrase    = [determiner] [count] [rank] [order] {attribute} noun {restriction}
-    restriction = place | relation phrase | "that is" ["not"] predicate | "from the left"
+    phrase    = [determiner] {count | rank | order | size} (concept | "of" phrase) {restriction}
+    concept   = {attribute} noun ["of" noun] | {color} ["one" | "ones"] | pronoun
+    restriction = place | relation phrase {("and" | "or") phrase} | rank "from the left"
+              | "that is" predicate
+    predicate = ["not" | "neither" ... "nor"] (place | relation phrase | order | attribute)
 
-What does not fit as a whole is ParseFailure: nothing is guessed from a part of a sentence. The
-words are in `lexicon`, other wordings of a question in `paraphrases`; what phrases and lists mean
-in `noun_phrase` and `noun_lists`.
+A question must match as a whole: nothing is guessed from a part of it. The words are in `lexicon`,
+other wordings of a question in `paraphrases`; `noun_phrase` and `noun_lists` turn phrases into
+nodes.
 """
 
 from dataclasses import replace
@@ -47,18 +53,18 @@ from sam3_agent.model.vocabulary import CATEGORIES
 def parse(text: str) -> Query | ParseFailure:
     """Parses an English question; returns ParseFailure, with the reason, for any other text."""
     try:
-        return question(" ".join(tokenize(text)))
+        return parse_words(" ".join(tokenize(text)))
     except ParseError as error:
         return ParseFailure(str(error))
 
 
-def question(text: str, antecedent: Node | None = None, *, lost: bool = False) -> Query:
-    """The query of a question's words; see `PhraseParser`. Raises ParseError."""
+def parse_words(text: str, antecedent: Node | None = None, *, lost: bool = False) -> Query:
+    """The query of a tokenized question; see `PhraseParser`. Raises ParseError."""
     return Parser(normalized(text).split(), antecedent, lost=lost).question()
 
 
 class Parser(YesNoParser):
-    """Takes a whole question."""
+    """Parses a whole question."""
 
     def question(self) -> Query:
         if self.words[:2] == ["how", "many"] and self.words[-2:] == ["are", "left"]:
@@ -73,13 +79,13 @@ class Parser(YesNoParser):
     def _question(self) -> Query:
         while True:
             if self.take("count", "by", "color"):
-                return CountColors(self.whole(choose=False))
+                return CountColors(self.selection(choose=False))
             if self.take("count", "kinds", "of"):
                 return self._kinds()
             if self.take("same", "color"):
-                return SameColor(self.whole(choose=False))
+                return SameColor(self.selection(choose=False))
             if self.take("different", "colors"):
-                return SameColor(self.whole(choose=False), different=True)
+                return SameColor(self.selection(choose=False), different=True)
             if self.take_phrase(lexicon.HOW_MANY) or self.take_phrase(lexicon.COUNTING):
                 return self._how_many_are()
             if self.take_phrase(lexicon.EXISTENCE) or self._does_image_show():
@@ -93,12 +99,12 @@ class Parser(YesNoParser):
         if self.peek() in ("which", "what", "who"):
             return self._which()
         if self.take("is") or self.take("are"):
-            return self.is_so()
+            return self.yes_no()
         if self.peek() in lexicon.COMMANDS:
             raise ParseError(f'It only finds and counts, and cannot "{self.peek()}".')
         if self.peek() == "any":
             return self.exists()
-        return Refer(self.whole(choose=True))
+        return Refer(self.selection(choose=True))
 
     def _polite(self) -> bool:
         begin = self.at
@@ -113,22 +119,22 @@ class Parser(YesNoParser):
     # the kinds of question
 
     def _how_many_are(self) -> Count:
-        listed = self.list()
+        listed = self.noun_list()
         self._tail(listed)
-        what = self.without(self.meant(listed, choose=False))
+        what = self.exceptions(self.resolve(listed, choose=False))
         self.take_phrase(lexicon.THERE)
         return Count(what)
 
     def _kinds(self) -> CountKinds:
-        listed = self.list()
-        what = self.meant(listed, choose=False)
+        listed = self.noun_list()
+        what = self.resolve(listed, choose=False)
         self.take_phrase(lexicon.THERE)
         if not all(head.noun in (THING, *CATEGORIES) for head in heads(what)):
             raise ParseError(f'It knows no kinds of "{listed.phrases[0].text}".')
         return CountKinds(what)
 
     def _does_image_show(self) -> bool:
-        """Take "does the picture show"."""
+        """Parses "does the picture show"."""
         begin = self.at
         if self.take("does"):
             self.take_one(lexicon.THE)
@@ -138,16 +144,16 @@ class Parser(YesNoParser):
         return False
 
     def _where(self) -> Refer:
-        what = self.whole(choose=True)
+        what = self.selection(choose=True)
         self.take_one(("is", "are"))
         self.take_one(("located", "situated"))
         return Refer(what)
 
     def _color(self) -> AskColor:
-        """Take "is the car on the left" after "what colour"."""
+        """Parses "is the car on the left" after "what colour"."""
         if not self.take_one(("is", "are")):
             raise ParseError("It tells the colour of things in the picture, and of nothing else.")
-        return AskColor(self.whole(choose=True))
+        return AskColor(self.selection(choose=True))
 
     def _which(self) -> Refer:
         asked = self.take_one(("which", "what", "who"))
@@ -163,14 +169,14 @@ class Parser(YesNoParser):
             raise ParseError(f"It tells where things are, not their {phrase.noun}.")
         if members:
             listed = NounList([phrase])
-            phrase = NounPhrase(members=self.meant(listed, choose=False), text=phrase.text)
+            phrase = NounPhrase(members=self.resolve(listed, choose=False), text=phrase.text)
         phrase.determiner = phrase.determiner or "the"
         if not self._tail(NounList([phrase])):
             raise self.unexpected()
         return Refer(self._of_these(phrase))
 
     def _what_is(self, asked: str, *, plural: bool) -> Refer:
-        """Take what follows "what is": a predicate, or what is pointed at."""
+        """Parses what follows "what is": restrictions, a superlative or a list."""
         if self.take_one(lexicon.PRESENT) or not self.peek():
             return Refer(Concept("person" if asked == "who" else THING))
         begin = self.at
@@ -178,15 +184,15 @@ class Parser(YesNoParser):
         phrase.number = "plural" if plural else "either"
         self.restrictions(phrase)
         if self.at > begin:
-            phrase.relations = [_straight(relating) for relating in phrase.relations]
-            return Refer(self.meant(NounList([phrase]), choose=True))
+            phrase.relations = [_straight(relation_phrase) for relation_phrase in phrase.relations]
+            return Refer(self.resolve(NounList([phrase]), choose=True))
         if asked == "who" or self.matches_any(lexicon.ORDERS) or self._is_bare_order():
             self.predicate(phrase)
             return Refer(self._of_these(phrase))
-        return Refer(self.whole(choose=True))
+        return Refer(self.selection(choose=True))
 
     def _is_bare_order(self) -> bool:
-        """Whether "the larger one" comes next, and then what it is chosen from."""
+        """Whether "the larger one, ..." comes next."""
         begin = self.at
         self.take("the")
         ordered = self.take_phrase(lexicon.ORDERS)
@@ -196,24 +202,24 @@ class Parser(YesNoParser):
         return bare
 
     def _asked_about(self, asked: str) -> str | None:
-        """The noun of "who", "what" and "which"; in a chat "which" is one of those before."""
+        """The noun of "who" and "what"; None where "which" takes the antecedent of a chat."""
         if asked == "which" and (self.antecedent is not None or self.lost):
             return None
         return "person" if asked == "who" else THING
 
     def _of_these(self, phrase: NounPhrase) -> Node:
-        """Take ", the dog or the cat" after "which animal is larger"."""
+        """Parses ", the dog or the cat" after "which animal is larger"."""
         begin = self.at
         if phrase.order and self.take(",") and self.peek() in lexicon.DETERMINERS:
-            these = self.meant(self.list(), choose=True, noun=phrase.noun)
+            these = self.resolve(self.noun_list(), choose=True, noun=phrase.noun)
             if not all(_is_kind_of(head, phrase) for head in heads(these)):
                 raise ParseError(f'It cannot tell whether each is one "{phrase.text}".')
             return Ranked(these, phrase.order)
         self.at = begin
-        return self.meant(NounList([phrase]), choose=True)
+        return self.resolve(NounList([phrase]), choose=True)
 
     def _tail(self, listed: NounList) -> bool:
-        """Take the verb after what is asked about: "are there", "are left of the tree"."""
+        """Parses the verb after the list: "are there", "are left of the tree"."""
         phrase = listed.phrases[-1]
         found = bool(self.take_phrase(lexicon.THERE))
         if not found and (verb := self.take_one(("is", "are"))):
@@ -235,7 +241,9 @@ def _is_kind_of(concept: Concept, phrase: NounPhrase) -> bool:
     return concept.noun in kinds and set(phrase.attributes) <= set(concept.attributes)
 
 
-def _straight(relating: RelationPhrase) -> RelationPhrase:
-    """What is "under the tree" is not all that is farther down in the picture."""
+def _straight(relation_phrase: RelationPhrase) -> RelationPhrase:
+    """Reads "what is under the tree" as straight under it, not anywhere farther down."""
     straight: dict[Relation, Relation] = {"above": "over", "below": "under"}
-    return replace(relating, relation=straight.get(relating.relation, relating.relation))
+    return replace(
+        relation_phrase, relation=straight.get(relation_phrase.relation, relation_phrase.relation)
+    )

@@ -1,4 +1,4 @@
-"""A question as words, and a cursor over them."""
+"""Splits a question into tokens, and reads them one after the other."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -24,13 +24,13 @@ _PLAIN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
 class ParseError(Exception):
-    """The grammar does not cover what it reads; the message is a sentence that says why."""
+    """The grammar does not cover the question; the message is a sentence for its asker."""
 
 
 def tokenize(text: str) -> list[str]:
     """The words and commas of a question, lower case, without "in the picture" and the like.
 
-    Raises ParseError for what is not one plain English question.
+    Raises ParseError for other scripts, symbols and more than MAX_WORDS words.
     """
     text = text.translate(str.maketrans("\u2019\u2018\u201c\u201d\u2013\u2014", "''\"\"--")).lower()
     text = re.sub(r"\s", " ", text).replace('"', " ")
@@ -51,14 +51,14 @@ def tokenize(text: str) -> list[str]:
 
 
 class Tokens:
-    """A place in a list of words, from which they are taken one after the other."""
+    """A position in a list of words."""
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
         self.at = 0
 
     def peek(self, offset: int = 0) -> str:
-        """The word at the cursor or behind it; empty past the end."""
+        """The word at the position plus `offset`; "" past the end."""
         place = self.at + offset
         return self.words[place] if place < len(self.words) else ""
 
@@ -76,13 +76,13 @@ class Tokens:
         return any(self.matches(phrase) for phrase in phrases)
 
     def take(self, *phrase: str) -> bool:
-        """Take these words if they come next."""
+        """Takes these words if they come next."""
         found = self.matches(phrase)
         self.at += len(phrase) if found else 0
         return found
 
     def take_one(self, words: Collection[str]) -> str:
-        """Take the next word if it is one of these; else nothing is taken, and "" returned."""
+        """Takes and returns the next word if it is one of these, else ""."""
         word = self.peek()
         if not word or word not in words:
             return ""
@@ -90,13 +90,13 @@ class Tokens:
         return word
 
     def take_phrase(self, phrases: Iterable[Words]) -> Words:
-        """Take the longest of these phrases that comes next; () when none does."""
+        """Takes and returns the longest of these phrases that comes next, else ()."""
         found = max((p for p in phrases if self.matches(p)), key=len, default=())
         self.at += len(found)
         return found
 
     def unexpected(self) -> ParseError:
-        """Why the words from here on cannot be read."""
+        """The error that the words from here on cannot be parsed, with a known reason."""
         rest = " ".join(self.words[self.at :]).replace(" ,", ",")
         if not rest:
             return ParseError("It misses what the question is about.")
@@ -126,6 +126,6 @@ def _without_image(words: list[str]) -> list[str]:
 
 
 def _shown(words: list[str]) -> str:
-    """Words in quotation marks; what cannot be printed by its code."""
+    """Words in quotation marks; unprintable characters as their codes."""
     text = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in " ".join(words))
     return f'"{shorten(text, 60)}"'

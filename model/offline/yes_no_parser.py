@@ -1,4 +1,4 @@
-"""Reading yes-or-no questions: what is there, what all of them are, of what there are more."""
+"""Parses yes-or-no questions about existence, properties and numbers."""
 
 from copy import deepcopy
 
@@ -20,18 +20,18 @@ from sam3_agent.model.offline.tokenizer import ParseError
 
 
 class YesNoParser(ListParser):
-    """Takes questions that are answered with yes or no."""
+    """Parses yes-or-no questions."""
 
     def exists(self) -> Query:
-        """Take "[are there] two dogs", "[is there] more fruit than vegetables"."""
+        """Parses "[are there] two dogs", "[is there] more fruit than vegetables"."""
         if order := self.take_phrase(lexicon.COMPARISONS):
             bound = self._bound(order)
             if bound is None:
                 return self._compare(order)
         else:
             bound = self._bound(())
-        listed = self.list()
-        what = self.without(self.meant(listed, choose=False))
+        listed = self.noun_list()
+        what = self.exceptions(self.resolve(listed, choose=False))
         if not self.take_phrase(lexicon.THERE):
             self.take_one(lexicon.PRESENT)
         if bound is None:
@@ -40,39 +40,39 @@ class YesNoParser(ListParser):
             raise ParseError("It checks one number at a time.")
         return Exists(what, False, *bound)
 
-    def is_so(self) -> Query:
-        """Take "[is] the dog left of the tree", "[are] all cars red", "[are] any dogs here"."""
+    def yes_no(self) -> Query:
+        """Parses "[is] the dog left of the tree", "[are] all cars red", "[are] any dogs here"."""
         share = lexicon.SHARES.get(self.take_phrase(lexicon.SHARES))
         least = self._at_least() if not share else 0
         any_of_them = bool(least) or self.peek() in ("any", "some", *lexicon.AN)
         every = self.peek() in ("all", "every", "each", "both")
         if share or every:
             self.ends_at_plural = True
-        listed = self.list()
+        listed = self.noun_list()
         self.ends_at_plural = False
         first, *others = listed.phrases
         present = self.take_one(lexicon.PRESENT)
         if self.peek() and not others and (fitting := self._superlative(first)):
-            return Check(self.meant(listed, choose=True), fitting, share or "all")
+            return Check(self.resolve(listed, choose=True), fitting, share or "all")
         several = first.number == "plural" or first.elided or (first.count or 1) > 1
         if others or any_of_them or not (share or every or first.ordered or several):
-            return self._exists_so(listed, least, present)
+            return self._exists_fitting(listed, least, present)
         if present or not (self.peek() or first.placed):
-            return Exists(self.meant(listed, choose=False), listed.every, _least(listed))
+            return Exists(self.resolve(listed, choose=False), listed.every, _least(listed))
         return self._check(first, share or "all")
 
-    def _exists_so(self, listed: NounList, least: int, present: str) -> Exists:
-        """Take the predicate of "[is a dog] left of the tree": whether there is such a one."""
+    def _exists_fitting(self, listed: NounList, least: int, present: str) -> Exists:
+        """Parses the predicate of "[is a dog] left of the tree", a question of existence."""
         first, *others = listed.phrases
         if not present and self.peek() and not others:
             self.predicate(first)
         if others and (first.restricted or first.attributes):
             raise ParseError(f'It cannot check what is said of "{first.text}".')
-        what = self.meant(listed, choose=False)
+        what = self.resolve(listed, choose=False)
         return Exists(what, listed.every, least or _least(listed))
 
     def _superlative(self, phrase: NounPhrase) -> Node | None:
-        """Take "[is the red car] the smallest": of all cars, unless a noun says of what."""
+        """Parses "[is the red car] the smallest": of all cars, unless another noun follows."""
         begin = self.at
         try:
             named = self.phrase()
@@ -84,17 +84,17 @@ class YesNoParser(ListParser):
         noun = phrase.noun
         if noun is None and self.antecedent is not None:
             noun = heads(self.antecedent)[0].noun
-        return self.meant(NounList([named]), choose=True, noun=noun)
+        return self.resolve(NounList([named]), choose=True, noun=noun)
 
     def _check(self, phrase: NounPhrase, share: Share) -> Check:
-        """Take the predicate of "[all cars are] red": whether so many fit it."""
+        """Parses the predicate of "[all cars are] red"."""
         fitting = deepcopy(phrase)
         if self.peek():
-            what = self.meant(NounList([phrase]), choose=True)
+            what = self.resolve(NounList([phrase]), choose=True)
             fits = self._fitting(fitting)
         else:  # the predicate is what was read as part of the phrase: "[all dogs] on the left"
             phrase.places, phrase.relations, phrase.left_out = [], [], []
-            what = self.meant(NounList([phrase]), choose=True)
+            what = self.resolve(NounList([phrase]), choose=True)
             fits = self._node_of(fitting)
         return Check(what, fits, share)
 
@@ -104,18 +104,18 @@ class YesNoParser(ListParser):
             self.predicate(phrase)
         except ParseError:
             self.at = begin
-            return self.meant(self.list(), choose=False)
+            return self.resolve(self.noun_list(), choose=False)
         return self._node_of(phrase)
 
     def _node_of(self, phrase: NounPhrase) -> Node:
-        """Everything that fits a phrase, whichever of them it picks out."""
+        """All objects that fit a phrase, however many it asks for."""
         phrase.count = None
         if phrase.order or phrase.rank or phrase.size:
             phrase.order = phrase.rank = phrase.size = None
-        return self.meant(NounList([phrase]), choose=False)
+        return self.resolve(NounList([phrase]), choose=False)
 
     def _compare(self, order: tuple[str, ...]) -> Compare:
-        """Take "[more] red cars than blue ones", "[more] dogs or cats"."""
+        """Parses "[more] red cars than blue ones", "[more] dogs or cats"."""
         first = self.phrase()
         if order == ("more",) and self.take("or"):
             what, other = self._two(first)
@@ -128,15 +128,15 @@ class YesNoParser(ListParser):
         return Compare(what, other, lexicon.COMPARISONS[order])
 
     def _two(self, first: NounPhrase) -> tuple[Node, Node]:
-        """Take the second of two phrases, which may leave out the noun of the first."""
+        """Parses the second of two phrases, which may leave out the noun of the first."""
         listed = NounList([first, self.phrase()], ["and"])
-        both = self.meant(listed, choose=False)
+        both = self.resolve(listed, choose=False)
         if not isinstance(both, AnyOf):
             raise self.unexpected()
         return both.parts[0], both.parts[1]
 
     def _bound(self, order: tuple[str, ...]) -> tuple[int, int | None] | None:
-        """Take "[more] than two", "at most three", "exactly one": the least and the most."""
+        """Parses "[more] than two", "at most three", "exactly one" into the least and the most."""
         begin = self.at
         number = 0
         if order:
@@ -156,7 +156,7 @@ class YesNoParser(ListParser):
         return {"least": (number, None), "most": (0, number)}.get(words[-1], (number, number))
 
     def _at_least(self) -> int:
-        """Take "at least two [of the]"; 0 without it."""
+        """Parses "at least two [of the]"; 0 without it."""
         if not self.take("at", "least"):
             return 0
         number = self.number()
@@ -167,7 +167,7 @@ class YesNoParser(ListParser):
 
 
 def _least(listed: NounList) -> int:
-    """How many of it must be there for a yes."""
+    """The number that the list asks for; 1 without one."""
     counts = [phrase.count for phrase in listed.phrases if phrase.count and not phrase.ordered]
     if counts and len(listed.phrases) > 1:
         raise ParseError("It checks one number at a time.")
