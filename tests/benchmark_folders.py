@@ -1,4 +1,4 @@
-"""Small folders of every benchmark, whole: each has one sample named first."""
+"""Small valid folders of every benchmark, and what tests of benchmarks need beside them."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from sam3_agent.evals import benchmarks
@@ -25,6 +26,14 @@ def square(size: tuple[int, int] = SIZE, x: int = 5) -> Any:
 
 def packed(*dense: Any) -> Masks:
     return Masks.from_dense(np.array(dense)) if dense else Masks.empty(SIZE)
+
+
+def box_masks(size: tuple[int, int], *boxes: Any, scores: Any = None, phrases: Any = None) -> Masks:
+    """Rectangular masks of a (height, width) image."""
+    dense = np.zeros((len(boxes), *size), np.bool_)
+    for one, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
+        one[y0:y1, x0:x1] = True
+    return Masks.from_dense(dense, scores, phrases)
 
 
 def rle(dense: Any) -> dict[str, Any]:
@@ -55,6 +64,13 @@ def picture(path: Path, size: tuple[int, int] = SIZE) -> Path:
     return path
 
 
+def write_table(path: Path, rows: list[dict[str, Any]], **options: Any) -> None:
+    """Writes rows as a parquet file; skips the test without pyarrow."""
+    table, parquet = pytest.importorskip("pyarrow").Table, pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table.from_pylist(rows), path, **options)
+
+
 def dump(path: Path, content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
@@ -65,7 +81,7 @@ def read(name: str, data: Path | None, split: str | None = None) -> Benchmark:
     return benchmarks.read(name, data, split)
 
 
-# -- folders that are whole: each has one sample named first, whose truth is the square -----------
+# -- valid folders: the truth of the first sample is the square -----------------------------------
 
 
 def reasonseg(root: Path) -> None:

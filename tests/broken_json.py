@@ -1,17 +1,17 @@
-"""Broken files: JSON with one value replaced by junk."""
+"""Broken files: JSON with one value replaced by an invalid one."""
 
 from typing import Any
 
 import numpy as np
 
-JUNK: list[Any] = [
+INVALID: list[Any] = [
     None, True, -1, 0, 10**30, 0.5, float("nan"), float("inf"), "", "x", "\u0000", ["a"], [1, 2],
     [], {}, [[]], [None], {"size": 3}, {"counts": []}, {"id": []},
 ]  # fmt: skip
 
 
-def junked(content: Any, rng: np.random.Generator) -> Any:
-    """The JSON with one value anywhere in it replaced by junk, or one field left out."""
+def broken(content: Any, rng: np.random.Generator) -> Any:
+    """The JSON with one value anywhere in it replaced by an invalid one, or one field left out."""
     places: list[tuple[Any, Any]] = []
 
     def walk(value: Any) -> None:
@@ -26,5 +26,5 @@ def junked(content: Any, rng: np.random.Generator) -> Any:
     if rng.random() < 0.15:
         del holder[key]
     else:
-        holder[key] = JUNK[rng.integers(len(JUNK))]
+        holder[key] = INVALID[rng.integers(len(INVALID))]
     return content

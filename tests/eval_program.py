@@ -1,6 +1,6 @@
 """A run of `scenes` in a process of its own: `python -m tests.eval_program OUT LIMIT`.
 
-The runner, the file, the scenes and the agent are the real ones; only the eye needs no weights.
+The runner, the file, the scenes and the agent are the real ones; only the segmenter is a fake.
 """
 
 import sys

@@ -22,7 +22,7 @@ def calling(name: str, arguments: dict[str, Any]) -> ModelOutput:
 
 
 def counted(output: ModelOutput) -> ModelOutput:
-    """With its usage told: else inspect counts tokens, with a vocabulary from the network."""
+    """Adds the usage: without it inspect counts tokens, with a vocabulary from the network."""
     output.usage = ModelUsage(input_tokens=100, output_tokens=10, total_tokens=110)
     return output
 
@@ -42,9 +42,9 @@ def main(folder: str) -> None:
     assert log.status == "success", log.error
     assert log.results is not None
     (score,) = log.results.scores
-    told = {name: one.value for name, one in score.metrics.items()}
+    metrics = {name: one.value for name, one in score.metrics.items()}
     rows = [sample.metadata["row"] for sample in log.samples or ()]
-    print(json.dumps({"metrics": told, "rows": rows}))
+    print(json.dumps({"metrics": metrics, "rows": rows}))
 
 
 if __name__ == "__main__":

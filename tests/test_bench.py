@@ -1,4 +1,4 @@
-"""The bench: rows that say what was measured, against what, and whether the target holds."""
+"""The bench: what was measured, against what, and whether the target is met."""
 
 import json
 
@@ -10,7 +10,7 @@ from sam3_agent.cli import app
 from sam3_agent.evals.bench import bench
 
 
-def test_every_row_says_what_was_measured_and_what_the_target_is() -> None:
+def test_every_measurement_names_its_work_and_its_target() -> None:
     rows = list(bench(["masks"], masks=3))
     assert [row.work for row in rows] == [
         "logits to RLE, 3 masks at 1080p",

@@ -1,4 +1,4 @@
-"""Broken files of benchmarks: what is said of them, and that nothing else goes wrong."""
+"""Broken files of benchmarks: each error names the file and the fault."""
 
 import contextlib
 import json
@@ -27,10 +27,10 @@ from tests.benchmark_folders import (
     rle,
     square,
 )
-from tests.broken_json import junked
+from tests.broken_json import broken
 
 FUZZ = int(os.environ.get("FUZZ", "60"))
-"""Junked files for each benchmark; more find rarer faults."""
+"""Broken files for each benchmark; more find rarer faults."""
 
 Break = Callable[[Path], Any]
 
@@ -71,6 +71,32 @@ def masked(name: str, pixels: Any, **options: Any) -> Break:
         line(masks=[name])(root)
 
     return apply
+
+
+def reasonseg(*points: Any) -> Break:
+    """Adds val/b.jpg and val/b.json with a shape of these points, and one that is ignored."""
+
+    def apply(root: Path) -> None:
+        picture(root / "val/b.jpg")
+        shapes = [{"label": "target", "points": points}]
+        shapes.append({"label": "ignore", "points": ([1, 1], [9, 1], [9, 9])})
+        dump(root / "val/b.json", {"text": ["x"], "is_sentence": True, "shapes": shapes})
+
+    return apply
+
+
+def reasonseg_text(content: str) -> Break:
+    return lambda root: (picture(root / "val/b.jpg"), (root / "val/b.json").write_text(content))
+
+
+SILVER = "annotations/silver_toys_merged_test.json"
+OMNILABEL = "dataset_all_val_v0.1.3.json"
+
+
+def saco_annotation(*points: float) -> Break:
+    """Adds an annotation of these points to the second image."""
+    one = {"id": 5, "image_id": 2, "category_id": 1, "segmentation": [points]}
+    return edit(SILVER, lambda whole: whole["annotations"].append(one))
 
 
 def soft(dtype: Any = np.uint8) -> Any:
@@ -136,31 +162,14 @@ PROBLEMS: list[tuple[str, Break, str]] = [
     ),
     (
         "reasonseg",
-        lambda root: (
-            picture(root / "val/b.jpg"),
-            dump(root / "val/b.json", {"text": ["x"], "is_sentence": True, "shapes": [
-                {"label": "target", "points": [[1, 1], [2, 2]]}]}),
-        ),
+        reasonseg([1, 1], [2, 2]),
         r"b.json: shapes\[0\]: a polygon has 2 points, and needs three",
     ),
+    ("reasonseg", reasonseg_text("{\n1}"), r"b.json: .*b.json:2: not JSON"),
+    ("reasonseg", reasonseg_text(""), r"b.json is empty"),
     (
         "reasonseg",
-        lambda root: (picture(root / "val/b.jpg"), (root / "val/b.json").write_text("{\n1}")),
-        r"b.json: .*b.json:2: not JSON",
-    ),
-    (
-        "reasonseg",
-        lambda root: (picture(root / "val/b.jpg"), (root / "val/b.json").write_text("")),
-        r"b.json is empty",
-    ),
-    (
-        "reasonseg",
-        lambda root: (
-            picture(root / "val/b.jpg"),
-            dump(root / "val/b.json", {"text": ["x"], "is_sentence": True, "shapes": [
-                {"label": "target", "points": [[40, 1], [50, 1], [50, 9]]},
-                {"label": "ignore", "points": [[1, 1], [9, 1], [9, 9]]}]}),
-        ),
+        reasonseg([40, 1], [50, 1], [50, 9]),
         r"b.json: its target is outside the 30x20 pixels of the image",
     ),
     (
@@ -191,40 +200,31 @@ PROBLEMS: list[tuple[str, Break, str]] = [
     ),
     (
         "saco-silver",
-        edit("annotations/silver_toys_merged_test.json",
+        edit(SILVER,
              lambda whole: whole["images"][1].update(file_name="gone.jpg")),
         r"silver_toys_merged_test.json image 2: there is no image gone.jpg",
     ),
     (
         "saco-silver",
-        edit("annotations/silver_toys_merged_test.json",
+        edit(SILVER,
              lambda whole: whole["images"][1].update(width=31)),
         r"image 2: .*x.jpg is 30x20 pixels, annotated as 31x20",
     ),
+    ("saco-silver", saco_annotation(1, 2, 3, 4), r"image 2: annotation 5: a polygon has 2 points"),
     (
         "saco-silver",
-        edit("annotations/silver_toys_merged_test.json",
-             lambda whole: whole["annotations"].append(
-                 {"id": 5, "image_id": 2, "category_id": 1, "segmentation": [[1, 2, 3, 4]]})),
-        r"image 2: annotation 5: a polygon has 2 points",
-    ),
-    (
-        "saco-silver",
-        edit("annotations/silver_toys_merged_test.json",
-             lambda whole: whole["annotations"].append(
-                 {"id": 5, "image_id": 2, "category_id": 1,
-                  "segmentation": [[40, 2, 50, 2, 50, 9]]})),
+        saco_annotation(40, 2, 50, 2, 50, 9),
         r"image 2: annotation 5: it marks no pixel of the image",
     ),
     (
         "omnilabel",
-        edit("dataset_all_val_v0.1.3.json",
+        edit(OMNILABEL,
              lambda whole: whole["annotations"][0].update(bbox=[1, 1, 9, 0])),
         r"descriptions\[0\] of image 7: annotation 1: its box is \[1, 1, 9, 0\], without an area",
     ),
     (
         "omnilabel",
-        edit("dataset_all_val_v0.1.3.json",
+        edit(OMNILABEL,
              lambda whole: whole["annotations"][0].update(bbox=[1, 1, float("nan"), 1])),
         r"descriptions\[0\] of image 7: annotation 1: its box is \[1, 1, nan, 1\]",
     ),
@@ -236,13 +236,13 @@ PROBLEMS: list[tuple[str, Break, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "harm", "message"), PROBLEMS, ids=lambda one: str(one)[:60])
+@pytest.mark.parametrize(("name", "break_file", "message"), PROBLEMS, ids=lambda one: str(one)[:60])
 def test_a_broken_record_is_named_and_the_others_are_read(
-    tmp_path: Path, name: str, harm: Break, message: str
+    tmp_path: Path, name: str, break_file: Break, message: str
 ) -> None:
     FOLDERS[name](tmp_path)
     whole = {sample.id for sample in read(name, tmp_path).samples}
-    harm(tmp_path)
+    break_file(tmp_path)
     benchmark = read(name, tmp_path)
     (problem,) = benchmark.problems
     assert re.search(message, problem), problem
@@ -279,18 +279,16 @@ REFUSED: list[tuple[str, Break, str]] = [
         r"instances.json: an id in 'images' is there twice",
     ),
     ("grefcoco", text("grefcoco/grefs(unc).json", "{}"), r"holds no list of references"),
-    ("saco-silver", text("annotations/silver_toys_merged_test.json", "[]"), r"is no SA-Co file"),
-    ("omnilabel", text("dataset_all_val_v0.1.3.json", json.dumps(INSTANCES)), "is no OmniLabel"),
+    ("saco-silver", text(SILVER, "[]"), r"is no SA-Co file"),
+    ("omnilabel", text(OMNILABEL, json.dumps(INSTANCES)), "is no OmniLabel"),
     (
         "omnilabel",
-        edit(
-            "dataset_all_val_v0.1.3.json", lambda whole: whole["images"].append(whole["images"][0])
-        ),
+        edit(OMNILABEL, lambda whole: whole["images"].append(whole["images"][0])),
         r"the id of an image is there twice",
     ),
     (
         "omnilabel",
-        edit("dataset_all_val_v0.1.3.json", lambda whole: whole.pop("annotations")),
+        edit(OMNILABEL, lambda whole: whole.pop("annotations")),
         r"has no annotations: it is a test set",
     ),
     ("counting", text("counts.jsonl", '{"image": "x.jpg"}'), r"counts.jsonl:1: 'number' is miss"),
@@ -298,12 +296,12 @@ REFUSED: list[tuple[str, Break, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "harm", "message"), REFUSED, ids=lambda one: str(one)[:60])
+@pytest.mark.parametrize(("name", "break_file", "message"), REFUSED, ids=lambda one: str(one)[:60])
 def test_files_that_cannot_be_this_benchmarks_are_refused(
-    tmp_path: Path, name: str, harm: Break, message: str
+    tmp_path: Path, name: str, break_file: Break, message: str
 ) -> None:
     FOLDERS[name](tmp_path)
-    harm(tmp_path)
+    break_file(tmp_path)
     with pytest.raises(InputError, match=message):
         read(name, tmp_path)
 
@@ -319,7 +317,7 @@ def test_the_folder_of_another_benchmark_is_refused(tmp_path: Path, name: str, o
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_no_value_whatever_in_a_file_is_more_than_bad_input(tmp_path: Path, name: str) -> None:
+def test_any_invalid_value_in_a_file_is_an_input_error(tmp_path: Path, name: str) -> None:
     FOLDERS[name](tmp_path)
     rng = np.random.default_rng(11)
     files = [
@@ -329,12 +327,12 @@ def test_no_value_whatever_in_a_file_is_more_than_bad_input(tmp_path: Path, name
         path = files[rng.integers(len(files))]
         whole = path.read_bytes()
         if path.suffix == ".p":
-            path.write_bytes(pickle.dumps(junked(pickle.loads(whole), rng)))
+            path.write_bytes(pickle.dumps(broken(pickle.loads(whole), rng)))
         elif path.suffix == ".jsonl":
             lines = [json.loads(line) for line in whole.decode().splitlines() if line]
-            path.write_text("\n".join(map(json.dumps, junked(lines, rng))))
+            path.write_text("\n".join(map(json.dumps, broken(lines, rng))))
         else:
-            path.write_text(json.dumps(junked(json.loads(whole), rng)))
+            path.write_text(json.dumps(broken(json.loads(whole), rng)))
         with contextlib.suppress(InputError):
             benchmark = read(name, tmp_path)
             rows = [answered(one, one.truth or packed()) for one in benchmark.samples]

@@ -1,4 +1,4 @@
-"""Benchmarks out of files: what is read, what it means, and what it is scored by."""
+"""Benchmarks: what is read from their files, and how it is scored."""
 
 import json
 import pickle
@@ -32,6 +32,7 @@ from tests.benchmark_folders import (
     refcoco,
     saco_gold,
     square,
+    write_table,
 )
 from tests.conftest import SHARED
 
@@ -47,7 +48,7 @@ HEADLINE = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_the_truth_as_answer_scores_full_marks_and_nothing_does_not(
+def test_the_truth_as_prediction_scores_one_and_an_empty_one_zero(
     tmp_path: Path, name: str
 ) -> None:
     FOLDERS[name](tmp_path)
@@ -91,7 +92,7 @@ def test_there_is_a_list_of_names() -> None:
         benchmarks.read("coco")
 
 
-# -- what the files mean --------------------------------------------------------------------------
+# -- the content of the files----------------------------------------------------------------------
 
 
 def test_reasonseg_takes_the_first_text_splits_by_length_and_ignores(tmp_path: Path) -> None:
@@ -165,8 +166,6 @@ def test_a_folder_of_lisas_files_is_read(tmp_path: Path) -> None:
 
 
 def test_reasonseg_tables_are_read_with_their_pictures(tmp_path: Path) -> None:
-    table = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     raw = picture(tmp_path / "a.png").read_bytes()
     rows = [
         {"image": {"bytes": raw, "path": "a.png"}, "text": "what is square?",
@@ -175,12 +174,11 @@ def test_reasonseg_tables_are_read_with_their_pictures(tmp_path: Path) -> None:
         for n in range(3)
     ]  # fmt: skip
     folder = tmp_path / "ReasonSegX_test"
-    (folder / "data").mkdir(parents=True)
     path = folder / "data/test-00000-of-00001.parquet"
-    parquet.write_table(table.Table.from_pylist([row | {"mask": "m"} for row in rows]), path)
+    write_table(path, [row | {"mask": "m"} for row in rows])
     with pytest.raises(InputError, match="'mask' is missing, or is no list of lists"):
         read("reasonseg", folder)
-    parquet.write_table(table.Table.from_pylist(rows), path, row_group_size=2)
+    write_table(path, rows, row_group_size=2)
     benchmark = read("reasonseg", folder)
     assert [sample.id for sample in benchmark.samples] == ["a-1", "a-2"]
     for n, sample in enumerate(benchmark.samples, start=1):
@@ -222,7 +220,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_grefcoco_tells_one_several_and_none(tmp_path: Path) -> None:
+def test_grefcoco_distinguishes_one_several_and_no_target(tmp_path: Path) -> None:
     grefcoco(tmp_path)
     samples = read("grefcoco", tmp_path).samples
     assert [sample.tags["kind"] for sample in samples] == ["one", "several", "no target"]
@@ -308,17 +306,14 @@ def test_metas_own_sample_and_omnilabels_are_read(tmp_path: Path) -> None:
     assert sum(len(one.about["boxes"]) for one in samples) == 8
 
 
-def test_pixmo_pictures_are_found_by_their_hash(tmp_path: Path) -> None:
-    table = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_pixmo_images_are_found_by_their_hash(tmp_path: Path) -> None:
     picture(tmp_path / "images/abc.png")
     rows = [
         {"image_url": "https://x/y.png", "image_sha256": digest, "count": 4, "label": "people"}
         for digest in ("abc", "def")
     ]
-    (tmp_path / "data").mkdir()
     path = tmp_path / "data/test-00000-of-00001.parquet"
-    parquet.write_table(table.Table.from_pylist(rows), path)
+    write_table(path, rows)
     benchmark = read("counting", tmp_path, "test")
     (sample,) = benchmark.samples
     assert sample.query == "How many people are there in the image?"
@@ -329,26 +324,22 @@ def test_pixmo_pictures_are_found_by_their_hash(tmp_path: Path) -> None:
 
 
 def test_countbench_tables_have_their_pictures_inside(tmp_path: Path) -> None:
-    table = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     raw = picture(tmp_path / "a.png").read_bytes()
     row = {"image": {"bytes": raw, "path": None}, "question": "How many cats?", "number": 3}
-    parquet.write_table(table.Table.from_pylist([row]), tmp_path / "test.parquet")
+    write_table(tmp_path / "test.parquet", [row])
     (sample,) = read("counting", tmp_path / "test.parquet").samples
     assert (sample.query, sample.about["count"]) == ("How many cats?", 3)
     assert callable(sample.image)
     assert sample.image().shape == (20, 30, 3)
 
 
-def test_rows_of_countbench_without_a_picture_are_left_out_and_counted(tmp_path: Path) -> None:
-    table = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_rows_of_countbench_without_an_image_are_left_out_and_counted(tmp_path: Path) -> None:
     raw = picture(tmp_path / "a.png").read_bytes()
     whole = {"image": {"bytes": raw, "path": None}, "text": "three cats", "number": 3}
     gone = [{**whole, "image": None}, {**whole, "image": {"bytes": None, "path": "b.png"}}]
     path = tmp_path / "train.parquet"
     rows = [whole, gone[0], whole, whole, gone[1]]
-    parquet.write_table(table.Table.from_pylist(rows), path, row_group_size=2)
+    write_table(path, rows, row_group_size=2)
     benchmark = read("counting", path)
     assert benchmark.note == "2 of 5 rows have no image and are left out"
     assert not benchmark.problems
@@ -356,8 +347,7 @@ def test_rows_of_countbench_without_a_picture_are_left_out_and_counted(tmp_path:
     for sample in benchmark.samples:
         assert callable(sample.image)
         assert sample.image().shape == (20, 30, 3)
-    schema = table.Table.from_pylist([whole]).schema
-    parquet.write_table(table.Table.from_pylist([gone[0]], schema=schema), path)
+    write_table(path, [gone[1]])
     with pytest.raises(InputError, match=r"none of 1 rows in .* has an image"):
         read("counting", path)
 
@@ -418,7 +408,7 @@ def test_a_benchmark_with_one_size_refuses_another(tmp_path: Path) -> None:
         benchmarks.read("jsonl", tmp_path, score_size=480)
 
 
-def test_every_form_of_ones_own_masks_means_the_same(tmp_path: Path) -> None:
+def test_every_form_of_your_own_masks_means_the_same(tmp_path: Path) -> None:
     jsonl(tmp_path)
     *there, nothing = read("jsonl", tmp_path).samples
     assert len(there) == 6

@@ -10,13 +10,9 @@ import numpy as np
 import pytest
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.metrics import (
-    ConceptSample,
-    cgf1,
-    saco,
-)
+from sam3_agent.evals.metrics import ConceptSample, cgf1, saco
 from sam3_agent.masks import Masks
-from tests.broken_json import junked
+from tests.broken_json import broken
 from tests.conftest import SHARED
 
 GOLDEN = SHARED / "golden"
@@ -24,7 +20,7 @@ CGF1_CASES = sorted(GOLDEN.glob("cgf1/*"))
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden")
 
 
-def test_a_perfect_run_scores_almost_one_hundred_and_a_blind_one_nothing() -> None:
+def test_a_perfect_run_scores_almost_one_hundred_and_an_empty_one_zero() -> None:
     absent = ConceptSample(np.zeros((0, 0)))
     right = ConceptSample(np.eye(2))
     assert cgf1([right, absent] * 50)["cgf1"] == pytest.approx(100, abs=0.02)
@@ -71,7 +67,7 @@ def test_saco_reads_files_and_reports_under_the_originals_names(tmp_path: Path) 
     assert out["cgF1_eval_segm_IL_MCC"] == pytest.approx(1 / (1 + 1e-6), rel=1e-12)
 
 
-def test_saco_looks_at_no_prediction_of_an_image_that_is_not_evaluated(tmp_path: Path) -> None:
+def test_saco_reads_no_prediction_of_an_image_that_is_not_evaluated(tmp_path: Path) -> None:
     truth = np.zeros((1, 8, 8), np.bool_)
     truth[0, :4, :4] = True
     right = {"image_id": 1, "category_id": 1, "score": 0.9,
@@ -142,7 +138,7 @@ def random_saco(folder: Path, seed: int) -> tuple[list[Path], Path]:
     """Files of 1 to 3 annotators for 30 pairs, with crowds, incomplete pairs, wrong categories."""
     rng = np.random.default_rng(seed)
 
-    def things(pair: int, **more: Any) -> list[dict[str, Any]]:
+    def objects(pair: int, **more: Any) -> list[dict[str, Any]]:
         out = []
         for _ in range(int(rng.integers(0, 4)) if pair % 3 else 0):
             dense = np.zeros((1, 20, 30), np.bool_)
@@ -158,7 +154,7 @@ def random_saco(folder: Path, seed: int) -> tuple[list[Path], Path]:
     paths = []
     for annotator in range(1 + seed % 3):
         annotations = [
-            one for n in range(30) for one in things(n, iscrowd=lambda: int(rng.random() < 0.1))
+            one for n in range(30) for one in objects(n, iscrowd=lambda: int(rng.random() < 0.1))
         ]
         content = {
             "images": [
@@ -173,7 +169,7 @@ def random_saco(folder: Path, seed: int) -> tuple[list[Path], Path]:
     predictions = [
         one
         for n in range(30)
-        for one in things(
+        for one in objects(
             n + (rng.random() < 0.1),
             score=lambda: float(rng.choice([0.3, 0.5, 0.9])),
             category_id=lambda: 1 + int(rng.random() < 0.05),
@@ -198,13 +194,13 @@ def test_saco_equals_metas_package_where_it_is_installed(
     assert saco(truths, predictions, kind) == pytest.approx(expected, rel=1e-9)
 
 
-def test_no_value_whatever_in_sacos_files_is_more_than_bad_input(tmp_path: Path) -> None:
+def test_any_invalid_value_in_sacos_files_is_an_input_error(tmp_path: Path) -> None:
     (truth, *_), predictions = random_saco(tmp_path, 0)
     rng = np.random.default_rng(4)
     for _ in range(150):
         path = truth if rng.random() < 0.5 else predictions
         whole = path.read_text()
-        path.write_text(json.dumps(junked(json.loads(whole), rng)))
+        path.write_text(json.dumps(broken(json.loads(whole), rng)))
         with contextlib.suppress(InputError):
             assert len(saco(truth, predictions, "segm" if rng.random() < 0.5 else "bbox")) == 26
         path.write_text(whole)

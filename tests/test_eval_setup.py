@@ -1,4 +1,4 @@
-"""What a run records of its models, seeds of repeated asks, and the whole of `eval --repeats`."""
+"""The recorded setup of a run, sampling seeds of repeats, and `eval --repeats` as a whole."""
 
 import json
 from collections.abc import Iterator
@@ -30,15 +30,15 @@ def seeded() -> Iterator[int]:
     sampling_seed.reset(token)
 
 
-def test_the_setup_of_a_run_tells_what_decides_its_numbers() -> None:
-    told = setup(planner(Server(), temperature=0.2, max_side=700), registry.segmenter("tiny"))
-    assert told["planner"]["temperature"] == 0.2
-    assert told["planner"]["picture_side"] == 700
-    segmenter = told["segmenter"]
+def test_the_setup_of_a_run_records_what_decides_its_numbers() -> None:
+    recorded = setup(planner(Server(), temperature=0.2, max_side=700), registry.segmenter("tiny"))
+    assert recorded["planner"]["temperature"] == 0.2
+    assert recorded["planner"]["picture_side"] == 700
+    segmenter = recorded["segmenter"]
     assert (segmenter["device"], segmenter["dtype"]) == ("cpu", "float32")
     assert segmenter["threshold"] == 0.5
-    assert len(segmenter["weights"]) == len(told["prompts"]) == 16
-    assert json.loads(json.dumps(told)) == told
+    assert len(segmenter["weights"]) == len(recorded["prompts"]) == 16
+    assert json.loads(json.dumps(recorded)) == recorded
 
 
 def test_the_hash_of_the_weights_is_that_of_their_values() -> None:
@@ -51,13 +51,13 @@ def test_the_hash_of_the_weights_is_that_of_their_values() -> None:
     assert weights_digest(first.half()) != weights_digest(load_checkpoint("tiny").model)
 
 
-def test_a_planner_and_a_segmenter_without_settings_are_no_fault() -> None:
-    told = setup(OfflinePlanner(), FakeSegmenter({}))
-    assert told == {"planner": {}, "segmenter": {}, "prompts": told["prompts"]}
+def test_a_planner_and_a_segmenter_may_have_no_settings() -> None:
+    recorded = setup(OfflinePlanner(), FakeSegmenter({}))
+    assert recorded == {"planner": {}, "segmenter": {}, "prompts": recorded["prompts"]}
     assert setup(None, FakeSegmenter({})) == {"segmenter": {}}
 
 
-def test_the_temperature_that_a_server_chooses_is_told_as_none() -> None:
+def test_the_temperature_of_a_servers_default_is_none() -> None:
     assert setup(planner(Server()), FakeSegmenter({}))["planner"]["temperature"] is None
     gemini = GeminiPlanner("gemini-3.8-flash", api_key="k", temperature=0.0)
     assert setup(gemini, FakeSegmenter({}))["planner"]["temperature"] == 0.0
@@ -94,7 +94,7 @@ def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
     return done.exit_code, json.loads(done.stdout or "{}"), done.stderr
 
 
-def test_eval_asks_every_sample_as_often_as_told_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_eval_repeats_every_sample_and_resumes_after_a_kill(tmp_path: Path) -> None:
     asks = ("scenes", "--limit", 3, "--repeats", 2, "--out", tmp_path)
     code, report, _ = run(*asks)
     assert code == 0
@@ -116,7 +116,7 @@ def test_eval_asks_every_sample_as_often_as_told_and_goes_on_after_a_kill(tmp_pa
     assert "repeats was 2 and is None" in " ".join(error.split())
 
 
-def test_a_part_without_samples_of_a_metric_is_null_in_json_and_a_dash_in_words(
+def test_a_part_without_samples_of_a_metric_is_null_in_json_and_a_dash_in_text(
     tmp_path: Path,
 ) -> None:
     arguments = ["eval", "scenes", "--limit", "3", "--out", str(tmp_path)]
@@ -129,11 +129,11 @@ def test_a_part_without_samples_of_a_metric_is_null_in_json_and_a_dash_in_words(
     assert "no_target_accuracy" not in report["intervals"]
 
 
-def test_eval_of_saco_leaves_what_the_authors_evaluator_reads(tmp_path: Path) -> None:
+def test_eval_of_saco_writes_what_the_authors_evaluator_reads(tmp_path: Path) -> None:
     FOLDERS["saco-gold"](tmp_path)
     out = tmp_path / "out"
-    told = ("--data", tmp_path, "--baseline", "segmenter", "--repeats", 2, "--out", out)
-    code, _, error = run("saco-gold", *told)
+    options = ("--data", tmp_path, "--baseline", "segmenter", "--repeats", 2, "--out", out)
+    code, _, error = run("saco-gold", *options)
     assert code == 0, error
     for name in ("predictions_toys.json", "predictions_toys_2.json"):
         truths = sorted(tmp_path.glob("gold_toys_*.json"))

@@ -1,4 +1,4 @@
-"""Many samples in flight: what a run gains while a model far away is thinking."""
+"""Throughput of a run with many samples in flight against a slow model server."""
 
 import time
 from pathlib import Path
@@ -33,7 +33,7 @@ def samples_per_second(agent: Agent, folder: Path, limit: int, workers: int) -> 
         return limit / (time.monotonic() - began), done
 
 
-def test_sixteen_workers_do_five_times_as_much_or_all_that_the_segmenter_can(
+def test_sixteen_workers_are_five_times_as_fast_or_reach_the_segmenters_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with StubServer(reply, latency=1.0) as server:
@@ -48,6 +48,6 @@ def test_sixteen_workers_do_five_times_as_much_or_all_that_the_segmenter_can(
     with capsys.disabled():
         print(
             f"\n1 worker {alone:.2f} samples/s, 16 workers {many:.2f} ({many / alone:.1f} x); "
-            f"the eye alone could do {bound:.2f}"
+            f"the segmenter alone could do {bound:.2f}"
         )
     assert many >= min(5 * alone, 0.8 * bound)

@@ -60,7 +60,7 @@ def reply(text: str, numbers: list[int], **arguments: Any) -> Answer:
     ("numbers", "verdict"),
     [(CARS, "right"), ([1], "wrong"), ([1, 2, 3], "wrong"), (CLOUD, "wrong"), ([], "wrong")],
 )
-def test_an_answer_is_right_with_exactly_the_things_that_were_meant(
+def test_an_answer_is_right_with_exactly_the_target_objects(
     numbers: list[int], verdict: str
 ) -> None:
     assert judge(reply("Here.", numbers), question(marks=[[0, 1]])) == verdict
@@ -72,7 +72,7 @@ def test_any_of_several_accepted_sets_is_right() -> None:
     assert judge(reply("Here.", CARS), ambiguous) == "wrong"
 
 
-def test_one_thing_marked_twice_is_wrong() -> None:
+def test_one_object_marked_twice_is_wrong() -> None:
     assert judge(reply("Here.", CAR_TWICE), question(marks=[[0]])) == "wrong"
 
 
@@ -157,14 +157,14 @@ def test_a_refusal_is_right_only_where_nothing_else_is() -> None:
     assert judge(reply("No idea here.", []), question(unable=True)) == "wrong"
 
 
-def test_a_miss_of_the_segmenter_is_told_from_a_wrong_choice() -> None:
-    blind = FakeSegmenter({"car": BOXES[:1], "dog": BOXES[2:]})
+def test_a_miss_of_the_segmenter_is_distinguished_from_a_wrong_choice() -> None:
+    incomplete = FakeSegmenter({"car": BOXES[:1], "dog": BOXES[2:]})
     asked = [
         Question("1", "a", scene(), "the cars", (), Truth(marks=[[0, 1]])),
         Question("2", "b", scene(), "the cars", (), Truth(marks=[[2]])),
         Question("3", "c", scene(), "the dog", (), Truth(marks=[[2]])),
     ]
-    results = evaluate(Agent(OfflinePlanner(), blind), asked)
+    results = evaluate(Agent(OfflinePlanner(), incomplete), asked)
     assert [one.verdict for one in results] == ["segmentation", "wrong", "right"]
 
 

@@ -16,13 +16,13 @@ def test_a_benchmark_runs_as_an_inspect_task_with_its_own_metrics(tmp_path: Path
     program = [sys.executable, "-m", "tests.inspect_program", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    first, second = told["rows"]
+    output = json.loads(done.stdout.splitlines()[-1])
+    first, second = output["rows"]
     assert (first["text"], first["status"]) == ("Here it is.", "answered")
     assert (first["usage"]["turns"], first["usage"]["tool_calls"]) == (2, 2)
     assert first["usage"]["input_tokens"] == 200
     assert first["pred"]["boxes"] == [[10, 10, 100, 100]]
     assert second["status"] == "failed"
     assert "inspect:mockllm/model: overloaded" in second["error"]
-    assert told["metrics"]["n"] == 2
-    assert 0 <= told["metrics"]["giou"] < 0.6
+    assert output["metrics"]["n"] == 2
+    assert 0 <= output["metrics"]["giou"] < 0.6

@@ -38,11 +38,10 @@ from sam3_agent.evals.metrics import (
     refcoco,
 )
 from sam3_agent.masks import Masks
-from tests.broken_json import junked
+from tests.broken_json import broken
 from tests.conftest import SHARED
 
 GOLDEN = SHARED / "golden"
-CGF1_CASES = sorted(GOLDEN.glob("cgf1/*"))
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="needs ../shared/golden")
 
 
@@ -70,7 +69,7 @@ def test_the_metrics_are_functions_whatever_module_is_imported_first() -> None:
         assert callable(getattr(metrics, name))
 
 
-# -- questions that mean one region ---------------------------------------------------------------
+# -- referring segmentation -------------------------------------------------------------------
 
 
 def test_giou_is_the_mean_and_ciou_the_ratio_of_the_sums() -> None:
@@ -207,7 +206,7 @@ def described(description_ids: list[int], bbox: list[float], **more: Any) -> dic
     return {"image_id": 1, "description_ids": description_ids, "bbox": bbox, **more}
 
 
-def test_no_value_whatever_in_omnilabels_files_is_more_than_bad_input() -> None:
+def test_any_invalid_value_in_omnilabels_files_is_an_input_error() -> None:
     rng = np.random.default_rng(4)
     for _ in range(150):
         truth: Any = {
@@ -218,7 +217,7 @@ def test_no_value_whatever_in_omnilabels_files_is_more_than_bad_input() -> None:
         }  # fmt: skip
         pred: Any = [described([1], [0, 0, 10, 10], scores=[0.9])]
         truth, pred = (
-            (junked(truth, rng), pred) if rng.random() < 0.5 else (truth, junked(pred, rng))
+            (broken(truth, rng), pred) if rng.random() < 0.5 else (truth, broken(pred, rng))
         )
         with contextlib.suppress(InputError):
             assert len(omnilabel(truth, pred)) == 13
@@ -236,7 +235,7 @@ def test_omnilabel_pools_descriptions_and_takes_the_harmonic_mean() -> None:
         "annotations": [described([1, 2], [0, 0, 10, 10]), described([1], [20, 0, 10, 10])],
     }  # fmt: skip
     right = described([1, 2], [0, 0, 10, 10], scores=[0.9, 0.5])
-    wrong = described([3], [0, 0, 10, 10], scores=[0.8])  # means nothing, yet scores above
+    wrong = described([3], [0, 0, 10, 10], scores=[0.8])  # has no target, yet scores above
     out = omnilabel(truth, [right, wrong])
     assert out["AP-categ"] == pytest.approx(51 / 101)  # recall 1/2 at precision 1
     assert out["AP-descr"] == pytest.approx(0.5)
@@ -299,7 +298,7 @@ def test_samples_of_one_image_are_drawn_together() -> None:
     assert together[1] - together[0] == pytest.approx(2 * (alone[1] - alone[0]), rel=0.15)
 
 
-def test_a_paired_difference_sees_what_two_intervals_hide() -> None:
+def test_a_paired_difference_is_significant_where_two_intervals_overlap() -> None:
     rng = np.random.default_rng(2)
     hard = rng.integers(0, 90, 300)
     theirs = reasonseg_tally([Overlap(int(one), 100) for one in hard])

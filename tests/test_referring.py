@@ -1,4 +1,4 @@
-"""Referring queries: a second reading of the English, from the masks alone, finds their targets."""
+"""Referring queries: an independent parser of the English finds the same targets from masks."""
 
 import re
 from collections import Counter
@@ -35,7 +35,7 @@ RELATIONS = {
 
 
 class Reader:
-    """Reads a query about one scene, by rules written for this test only."""
+    """Parses a query about one scene, by rules written for this test only."""
 
     def __init__(self, scene: SyntheticScene) -> None:
         self.scene = scene
@@ -58,7 +58,7 @@ class Reader:
         ]
 
     def targets(self, text: str) -> list[int]:
-        """The things that a query means."""
+        """Finds the target objects of a query."""
         text = re.sub(r"^(find|show me|both) ", "", text.lower().rstrip(".?"))
         if found := re.fullmatch(r"(?:how many|count the) (.+?)( are there| can you see)?", text):
             return self.named(found[1])
@@ -164,7 +164,7 @@ def asked() -> list[tuple[SyntheticScene, ReferringQuery]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_second_reading_of_every_query_finds_the_same_targets(
+def test_an_independent_parser_finds_the_same_targets_for_every_query(
     kind: str, asked: list[tuple[SyntheticScene, ReferringQuery]]
 ) -> None:
     chosen = [(scene, query) for scene, query in asked if query.kind == kind]

@@ -1,8 +1,8 @@
-"""Reports: the numbers, why samples failed, and a page that asks for nothing else."""
+"""Reports: the numbers, the classes of failures, and a self-contained page."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -23,41 +23,40 @@ from sam3_agent.evals.results_file import RunFile
 from sam3_agent.evals.run_header import new_header
 from sam3_agent.evals.runner import run_samples, select_samples
 from sam3_agent.evals.solvers import make_solver
-from sam3_agent.masks import Masks
+from sam3_agent.geometry import Box
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.vocabulary import NOUNS
 from sam3_agent.usage import Usage
-from tests.benchmark_folders import FOLDERS, answered, packed, picture, square
+from tests.benchmark_folders import (
+    FOLDERS,
+    answered,
+    box_masks,
+    packed,
+    picture,
+    square,
+    write_table,
+)
 
 SIZE = (20, 20)
-Box = tuple[int, int, int, int]
-
-
-def masks(*boxes: Box) -> Masks:
-    dense = np.zeros((len(boxes), *SIZE), np.bool_)
-    for one, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
-        one[y0:y1, x0:x1] = True
-    return Masks.from_dense(dense)
 
 
 def row(
     truth: Sequence[Box] | None, pred: Sequence[Box], found: Sequence[Box] = (), **more: Any
 ) -> Row:
-    told = {"status": "answered", "error": None, **more}
     return Row(
         id="a",
         query="q",
-        truth=None if truth is None else masks(*truth),
+        truth=None if truth is None else box_masks(SIZE, *truth),
         ignore=None,
         tags={},
         about={},
-        pred=masks(*pred),
-        found=masks(*(found or pred)),
+        pred=box_masks(SIZE, *pred),
+        found=box_masks(SIZE, *(found or pred)),
         text="",
         usage=Usage().to_dict(),
         messages=(),
-        **told,
+        **{"status": "answered", "error": None, **more},
     )
 
 
@@ -81,13 +80,13 @@ LEFT, RIGHT, BOTH = (0, 0, 8, 8), (10, 0, 18, 8), (0, 0, 18, 8)
         (row(None, [LEFT]), 0.0, "wrong"),
     ],
 )
-def test_a_failure_is_told_by_what_was_answered_and_what_was_found(
+def test_a_failure_is_classified_by_what_was_answered_and_what_was_found(
     answered: Row, score: float, expected: str | None
 ) -> None:
     assert failure(answered, score) == expected
 
 
-def test_the_ceiling_is_the_best_choice_among_the_found_masks() -> None:
+def test_the_upper_bound_is_the_best_choice_among_the_found_masks() -> None:
     pieces = row([LEFT], [], [(0, 0, 4, 8), (4, 0, 8, 8), BOTH, (0, 4, 20, 20)])
     assert upper_bound(pieces) == 1.0
     assert upper_bound(row([LEFT], [RIGHT])) == 0.0
@@ -102,7 +101,7 @@ def run_of_scenes(
     repeats: int = 1,
     setup: dict[str, Any] | None = None,
 ) -> None:
-    """A run whose eye sees things where none are, so that there is something to tell."""
+    """Writes a run with false positives, whose segmenter finds every noun in fixed places."""
     places = [(x, y, x + 300, y + 220) for x in (10, 320) for y in (10, 240)]
     segmenter = FakeSegmenter({noun: places[i % 2 :] for i, noun in enumerate(NOUNS)})
     options: dict[str, Any] = {"seed": 5, "style": "train", "limit": limit}
@@ -124,20 +123,39 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "agent", folder / "oracle"
 
 
-def told(*arguments: object) -> tuple[int, str, str]:
+def report(*arguments: object) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, ["report", *map(str, arguments)])
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_the_oracle_reaches_the_ceiling_that_the_agents_run_tells(
+def report_json(*runs: object, cases: int = 0) -> dict[str, Any]:
+    code, out, error = report(*runs, "--json", "--cases", cases)
+    assert code == 0, error
+    content: dict[str, Any] = json.loads(out)
+    return content
+
+
+def edit_rows(folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Changes the rows in a run's file."""
+    path = folder / "run.jsonl"
+    header, *rows = (json.loads(line) for line in path.read_text("utf-8").splitlines())
+    change(rows)
+    path.write_text("".join(json.dumps(line) + "\n" for line in [header, *rows]), encoding="utf-8")
+
+
+NOTHING: dict[str, Any] = {"boxes": [], "scores": [], "phrases": [], "counts": []}
+"""What masks without any have in their columns."""
+
+
+def test_the_oracle_reaches_the_upper_bound_of_the_agents_run(
     two_runs: tuple[Path, Path],
 ) -> None:
-    code, out, _ = told(*two_runs, "--json", "--cases", "1")
-    assert code == 0
-    agent, oracle = json.loads(out)["runs"]
+    agent, oracle = report_json(*two_runs, cases=1)["runs"]
     assert oracle["metrics"]["giou"] == pytest.approx(agent["ceiling"])
     assert agent["metrics"]["giou"] < agent["ceiling"]
-    assert sum(agent["failures"].values()) == sum(s["failure"] is not None for s in _all(two_runs))
+    (every,) = report_json(two_runs[0], cases=16)["runs"]
+    failed = [case for case in every["worst"] + every["best"] if case["failure"]]
+    assert sum(agent["failures"].values()) == len(failed)
     assert set(agent["groups"]["kind"]) >= {"ordinal", "no_target"}
     low, high = agent["intervals"]["giou"]
     assert low < agent["metrics"]["giou"] < high
@@ -146,22 +164,13 @@ def test_the_oracle_reaches_the_ceiling_that_the_agents_run_tells(
 
 
 def test_what_is_wrong_is_never_among_the_best(two_runs: tuple[Path, Path]) -> None:
-    _, out, _ = told(two_runs[0], "--json", "--cases", "8")
-    (only,) = json.loads(out)["runs"]
+    (only,) = report_json(two_runs[0], cases=8)["runs"]
     assert sum(only["failures"].values()) > 8, "so many are wrong that not all are the worst"
     assert all(one["failure"] is None for one in only["best"])
 
 
-def _all(runs: tuple[Path, Path]) -> list[dict[str, Any]]:
-    _, out, _ = told(runs[0], "--json", "--cases", "16")
-    only = json.loads(out)["runs"][0]
-    cases: list[dict[str, Any]] = only["worst"] + only["best"]
-    return cases
-
-
 def test_two_runs_are_compared_sample_by_sample(two_runs: tuple[Path, Path]) -> None:
-    _, out, _ = told(*two_runs, "--json", "--cases", "1")
-    (change,) = json.loads(out)["differences"]
+    (change,) = report_json(*two_runs)["differences"]
     giou = change["metrics"]["giou"]
     assert giou["value"] == pytest.approx(giou["after"] - giou["before"])
     assert giou["interval"][0] <= giou["value"] <= giou["interval"][1]
@@ -194,10 +203,10 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_is_whole_and_asks_for_nothing_else(
+def test_the_page_is_whole_and_loads_nothing_else(
     two_runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    code, out, err = told(*two_runs, "--out", tmp_path / "page.html", "--cases", "2")
+    code, out, err = report(*two_runs, "--out", tmp_path / "page.html", "--cases", "2")
     assert code == 0, err
     text = (tmp_path / "page.html").read_text("utf-8")
     page = Page(text)
@@ -212,15 +221,16 @@ def test_the_page_is_whole_and_asks_for_nothing_else(
     assert out.startswith("| | giou |")
 
 
-def test_what_a_model_says_cannot_become_markup(tmp_path: Path) -> None:
+def test_a_models_text_cannot_become_markup(tmp_path: Path) -> None:
     run_of_scenes(tmp_path, "agent", 3)
-    path = tmp_path / "run.jsonl"
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    for line in lines[1:]:
-        line["text"] = line["query"] = "<script>alert(1)</script>"
-        line["messages"][1]["text"] = '"><img src=x onerror=alert(1)>'
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    assert told(tmp_path, "--cases", "2")[0] == 0
+
+    def inject(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["text"] = row["query"] = "<script>alert(1)</script>"
+            row["messages"][1]["text"] = '"><img src=x onerror=alert(1)>'
+
+    edit_rows(tmp_path, inject)
+    assert report(tmp_path, "--cases", "2")[0] == 0
     text = (tmp_path / "report.html").read_text("utf-8")
     assert "<script" not in text
     assert "<img src=x" not in text
@@ -273,17 +283,13 @@ DATASETS = [
 
 
 @pytest.mark.parametrize(("name", "folder", "columns", "expected"), DATASETS)
-def test_a_table_is_known_by_the_folder_in_which_it_is_published(
+def test_a_table_is_recognised_by_the_folder_in_which_it_is_published(
     tmp_path: Path, name: str, folder: str, columns: dict[str, Any], expected: Any
 ) -> None:
-    table = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     raw = picture(tmp_path / "a.png").read_bytes()
     row = {"image": {"bytes": raw, "path": "a.png"}, "text": "what?", "mask": square().tolist(),
            "image_id": "a", "ann_id": "0", "img_height": 20, "img_width": 30} | columns  # fmt: skip
-    path = tmp_path / folder / "data/test-00000-of-00001.parquet"
-    path.parent.mkdir(parents=True)
-    parquet.write_table(table.Table.from_pylist([row]), path)
+    write_table(tmp_path / folder / "data/test-00000-of-00001.parquet", [row])
     assert read(name, tmp_path / folder).dataset == expected
 
 
@@ -311,8 +317,7 @@ def test_a_run_that_was_asked_once_is_scored_at_another_size_by_its_report(tmp_p
         for index, one in enumerate(rows):
             file.append(index, one)
     own, resized = (
-        json.loads(told(tmp_path / "run", *options, "--json", "--cases", "0")[1])
-        for options in ((), ("--score-size", 7))
+        report_json(tmp_path / "run", *options) for options in ((), ("--score-size", 7))
     )
     assert own["runs"][0]["metrics"]["ciou"] == pytest.approx(7 / 13)
     # of its 30 columns 2, 6, 10, 15, 19, 23 and 27 are left: 6 and 10 against 10 and 15
@@ -322,26 +327,25 @@ def test_a_run_that_was_asked_once_is_scored_at_another_size_by_its_report(tmp_p
 
 
 def test_a_part_without_samples_of_a_metric_has_null_and_a_dash(
-    two_runs: tuple[Path, Path], tmp_path: Path
+    two_runs: tuple[Path, Path],
 ) -> None:
-    _, out, _ = told(two_runs[0], "--json", "--cases", "0")
-    kinds = json.loads(out)["runs"][0]["groups"]["kind"]
+    kinds = report_json(two_runs[0])["runs"][0]["groups"]["kind"]
     assert kinds["ordinal"]["no_target_accuracy"] is None
     assert kinds["no_target"]["ciou"] is None or kinds["no_target"]["ciou"] == 0
     assert kinds["no_target"]["no_target_accuracy"] is not None
     assert shown(None, "no_target_accuracy") == "\N{EN DASH}"
 
 
-def test_the_spread_over_runs_stands_apart_from_the_interval_over_samples(tmp_path: Path) -> None:
+def test_the_spread_over_runs_is_separate_from_the_interval_over_samples(tmp_path: Path) -> None:
     run_of_scenes(tmp_path, "agent", 8, repeats=3)
-    path = tmp_path / "run.jsonl"
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    for line in lines[1:]:
-        if line["repeat"] == 2:  # a run that answered nothing
-            line["pred"] = {**line["pred"], "boxes": [], "scores": [], "phrases": [], "counts": []}
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    _, out, _ = told(tmp_path, "--json", "--cases", "0")
-    (only,) = json.loads(out)["runs"]
+
+    def empty_second_repeat(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["repeat"] == 2:
+                row["pred"] |= NOTHING
+
+    edit_rows(tmp_path, empty_second_repeat)
+    (only,) = report_json(tmp_path)["runs"]
     first, second, third = (one["giou"] for one in only["repeats"]["runs"])
     assert first == third > second
     spread = only["repeats"]["spread"]["giou"]
@@ -350,11 +354,11 @@ def test_the_spread_over_runs_stands_apart_from_the_interval_over_samples(tmp_pa
     assert spread["sd"] == pytest.approx(np.std([first, second, third], ddof=1))
     assert (spread["min"], spread["max"]) == (second, first)
     assert only["metrics"]["n"] == 24
-    code, table, _ = told(tmp_path, "--markdown", "--cases", "0")
+    code, table, _ = report(tmp_path, "--markdown", "--cases", "0")
     assert code == 0
     assert f"± {100 * spread['sd']:.1f} over runs" in table
     assert "the spread over runs stands apart" in table
-    assert told(tmp_path, "--cases", "1")[0] == 0
+    assert report(tmp_path, "--cases", "1")[0] == 0
     assert "95 % interval over samples" in (tmp_path / "report.html").read_text("utf-8")
 
 
@@ -362,25 +366,20 @@ def test_repeats_of_one_sample_are_drawn_together(tmp_path: Path) -> None:
     for name, repeats in (("once", 1), ("often", 4)):
         run_of_scenes(tmp_path / name, "agent", 12, repeats=repeats)
     once, often = (
-        json.loads(told(tmp_path / name, "--json", "--cases", "0")[1])["runs"][0]["intervals"][
-            "giou"
-        ]
-        for name in ("once", "often")
+        report_json(tmp_path / name)["runs"][0]["intervals"]["giou"] for name in ("once", "often")
     )
     assert often == pytest.approx(once), "the same answers again make nothing surer"
 
 
-def test_several_comparisons_have_p_values_that_holm_corrected(two_runs: tuple[Path, Path]) -> None:
+def test_several_comparisons_have_p_values_corrected_by_holm(two_runs: tuple[Path, Path]) -> None:
     agent, oracle = two_runs
-    _, out, _ = told(agent, oracle, oracle, "--json", "--cases", "0")
-    changes = json.loads(out)["differences"]
+    changes = report_json(agent, oracle, oracle)["differences"]
     giou = [change["metrics"]["giou"] for change in changes]
     assert giou[0]["p"] == giou[1]["p"] < 0.2
     assert [one["p_holm"] for one in giou] == [pytest.approx(2 * giou[0]["p"])] * 2
-    _, table, _ = told(agent, oracle, oracle, "--markdown", "--cases", "0")
+    _, table, _ = report(agent, oracle, oracle, "--markdown", "--cases", "0")
     assert "2 comparisons with the first run" in table
-    _, out, _ = told(agent, oracle, "--json", "--cases", "0")
-    (alone,) = json.loads(out)["differences"]
+    (alone,) = report_json(agent, oracle)["differences"]
     assert alone["metrics"]["giou"]["p_holm"] == alone["metrics"]["giou"]["p"]
 
 
@@ -388,15 +387,16 @@ def test_the_markdown_table_and_the_page_carry_the_same_warnings(tmp_path: Path)
     made = {"planner": {"temperature": 0.7, "picture_side": 1568}, "prompts": "cafe",
             "segmenter": {"weights": "beef", "device": "cuda", "dtype": "bfloat16"}}  # fmt: skip
     run_of_scenes(tmp_path, "agent", 6, setup=made)
-    path = tmp_path / "run.jsonl"
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    nothing: dict[str, Any] = {"boxes": [], "scores": [], "phrases": [], "counts": []}
-    for line, status in zip(lines[1:], ("failed", "unable", "unable"), strict=False):
-        line |= {"status": status, "error": "PlannerError: x" if status == "failed" else None}
-        line["pred"] |= nothing
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]), encoding="utf-8")
-    _, table, _ = told(tmp_path, "--markdown", "--cases", "0")
-    told(tmp_path, "--cases", "0")
+
+    def spoil(rows: list[dict[str, Any]]) -> None:
+        rows.pop()
+        for row, status in zip(rows, ("failed", "unable", "unable"), strict=False):
+            row |= {"status": status, "error": "PlannerError: x" if status == "failed" else None}
+            row["pred"] |= NOTHING
+
+    edit_rows(tmp_path, spoil)
+    _, table, _ = report(tmp_path, "--markdown", "--cases", "0")
+    report(tmp_path, "--cases", "0")
     page = " ".join(" ".join(Page((tmp_path / "report.html").read_text("utf-8")).words).split())
     warned = [line[2:] for line in table.splitlines() if line.startswith("- ")]
     assert any("1 rows are still missing" in one for one in warned)
@@ -418,10 +418,10 @@ def test_the_markdown_table_and_the_page_carry_the_same_warnings(tmp_path: Path)
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     run_of_scenes(tmp_path / "a", "agent", 3)
     run_of_scenes(tmp_path / "b", "agent", 4)
-    code, out, err = told(tmp_path / "a", tmp_path / "b")
+    code, out, err = report(tmp_path / "a", tmp_path / "b")
     assert (code, out) == (2, "")
     assert "cannot be in one report: options" in " ".join(err.split())
-    assert told(tmp_path / "nowhere")[0] == 2
+    assert report(tmp_path / "nowhere")[0] == 2
 
 
 def test_merge_writes_the_shards_as_one_run(tmp_path: Path) -> None:
@@ -432,10 +432,7 @@ def test_merge_writes_the_shards_as_one_run(tmp_path: Path) -> None:
     assert (done.exit_code, "5 of 5 samples" in done.stderr) == (0, True)
     half = CliRunner().invoke(app, ["merge", str(tmp_path / "half"), parts[0]])
     assert "1 of 2 shards are not in it" in " ".join(half.stderr.split())
-    whole, halves = (
-        json.loads(told(*paths, "--json", "--cases", "0")[1])["runs"]
-        for paths in ([tmp_path / "all"], parts)
-    )
+    whole, halves = (report_json(*paths)["runs"] for paths in ([tmp_path / "all"], parts))
     assert len(halves) == len(whole) == 1
     assert whole[0]["metrics"] == halves[0]["metrics"]
     assert whole[0]["metrics"]["n"] == 5

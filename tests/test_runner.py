@@ -1,4 +1,4 @@
-"""The runner and its file: nothing is lost, nothing is asked twice, whatever happens."""
+"""The runner and its file: no row is lost and none is asked twice, even after kills."""
 
 import contextlib
 import json
@@ -21,24 +21,23 @@ from sam3_agent.errors import InputError, ModelError, PlannerError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.load_results import merged
 from sam3_agent.evals.results_file import FILE_NAME, Run, RunFile, read_run, write_run
-from sam3_agent.evals.run_header import Header, new_header
+from sam3_agent.evals.run_header import new_header
 from sam3_agent.evals.runner import Progress, run_samples, select_samples
 from sam3_agent.evals.solvers.solver import Outcome
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.usage import TokenUsage, Usage
+from tests.benchmark_folders import box_masks
 
 SIZE = (20, 30)
 ROOT = Path(__file__).parents[1]
 
 
 def masks(*boxes: tuple[int, int, int, int]) -> Masks:
-    dense = np.zeros((len(boxes), *SIZE), np.bool_)
-    for one, (x0, y0, x1, y1) in zip(dense, boxes, strict=True):
-        one[y0:y1, x0:x1] = True
     scores = [0.9 - i / 7 for i in range(len(boxes))]
-    return Masks.from_dense(dense, scores, [f"thing {i}" for i in range(len(boxes))])
+    phrases = [f"object {i}" for i in range(len(boxes))]
+    return box_masks(SIZE, *boxes, scores=scores, phrases=phrases)
 
 
 def samples(count: int) -> list[Sample]:
@@ -76,7 +75,7 @@ class Questions(Benchmark):
 
 
 class Solver:
-    """Answers every sample with one box at a price; `fails` tells which raise what."""
+    """Answers every sample with one box at a price; `fails` returns the error of a sample."""
 
     def __init__(self, fails: Callable[[Sample], Exception | None] = lambda _: None) -> None:
         self.asked: list[str] = []
@@ -102,13 +101,13 @@ def asked(
 ) -> Run:
     questions = Questions(count)
     mine = select_samples(questions.samples, shard=shard, repeats=options.pop("repeats", 1))
-    told = new_header(
+    new = new_header(
         {"planner": "p", "shard": shard and list(shard), **(config or {})},
         questions.samples,
         len(mine),
     )
     resume = options.pop("resume", False)
-    with RunFile(folder, told, resume=resume) as file:
+    with RunFile(folder, new, resume=resume) as file:
         return run_samples(questions, solver, mine, file, **options)
 
 
@@ -149,7 +148,7 @@ def test_rows_are_in_order_whatever_finishes_first(tmp_path: Path) -> None:
     assert [row["id"] for row in content(done)] == [f"s{i}" for i in range(6)]
 
 
-def test_a_failed_sample_is_a_row_and_is_asked_again_only_when_told(tmp_path: Path) -> None:
+def test_a_failed_sample_is_a_row_and_is_asked_again_only_by_retry_failed(tmp_path: Path) -> None:
     def fails(sample: Sample) -> Exception | None:
         return PlannerError("no line") if sample.id == "s2" else None
 
@@ -179,7 +178,7 @@ def test_a_model_that_fails_every_sample_ends_the_run(tmp_path: Path) -> None:
     assert len(read_run(tmp_path).rows) == 12
 
 
-def test_what_is_in_flight_when_a_run_is_given_up_becomes_rows_too(tmp_path: Path) -> None:
+def test_samples_in_flight_when_a_run_is_aborted_become_rows_too(tmp_path: Path) -> None:
     solver = Solver(lambda _: PlannerError("wrong key"))
     with pytest.raises(ModelError, match="samples all failed"):
         asked(tmp_path, solver, 40, workers=6)
@@ -194,8 +193,7 @@ def test_an_image_that_is_missing_or_of_another_size_is_a_row_with_its_error(
         Sample("a", "q", tmp_path / "nowhere.png", masks()),
         Sample("b", "q", tmp_path / "small.png", Masks.empty(SIZE)),
     ]
-    told = new_header({}, bad, 2)
-    with RunFile(tmp_path / "run", told) as file:
+    with RunFile(tmp_path / "run", new_header({}, bad, 2)) as file:
         done = run_samples(Questions(0), Solver(), list(enumerate(bad)), file)
     assert "there is no file" in (done.rows[0].error or "")
     assert "the image is 9x9, its annotation is made for 30x20" in (done.rows[1].error or "")
@@ -231,7 +229,7 @@ def test_repeats_ask_all_once_before_any_twice_and_each_time_with_a_seed_of_its_
     assert seeds == [("s0", None), ("s1", None)]
 
 
-def test_repeats_go_on_where_they_were_killed_and_keep_their_keys_in_parts(tmp_path: Path) -> None:
+def test_repeats_resume_after_a_kill_and_keep_their_keys_in_shards(tmp_path: Path) -> None:
     whole = content(asked(tmp_path / "whole", Solver(), 5, repeats=2))
     path = asked(tmp_path / "torn", Solver(), 5, repeats=2).path
     lines = path.read_bytes().splitlines(keepends=True)
@@ -261,14 +259,14 @@ def test_an_answer_that_is_unable_has_no_masks_and_a_count_of_its_own(tmp_path: 
     assert numbers["groups"]["kind"]["even"]["unable"] == 0
 
 
-def test_progress_tells_score_cost_and_time_left(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    asked(tmp_path, Solver(), 4, on_progress=told.append)
-    assert [at.done for at in told] == [0, 1, 2, 3, 4]
-    assert told[0].seconds_left is None
-    assert told[-1].seconds_left == 0
-    assert told[-1].score == 1
-    assert told[-1].usd == pytest.approx(0.04)
+def test_progress_reports_score_cost_and_time_left(tmp_path: Path) -> None:
+    reports: list[Progress] = []
+    asked(tmp_path, Solver(), 4, on_progress=reports.append)
+    assert [at.done for at in reports] == [0, 1, 2, 3, 4]
+    assert reports[0].seconds_left is None
+    assert reports[-1].seconds_left == 0
+    assert reports[-1].score == 1
+    assert reports[-1].usd == pytest.approx(0.04)
 
 
 def test_shards_are_disjoint_and_merge_to_the_whole_run(tmp_path: Path) -> None:
@@ -296,7 +294,7 @@ def test_a_torn_last_line_is_asked_again(tmp_path: Path, tail: bytes) -> None:
     assert content(done) == whole
 
 
-def test_a_file_that_died_before_its_first_line_is_begun_anew(tmp_path: Path) -> None:
+def test_a_file_without_a_whole_first_line_is_started_anew(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b'{"kind": "run", "form')
     done = asked(tmp_path, Solver())
     assert len(content(done)) == 6
@@ -313,12 +311,12 @@ def test_a_run_is_not_written_over_and_not_resumed_with_another_config(tmp_path:
 
 
 def test_two_processes_cannot_write_one_run(tmp_path: Path) -> None:
-    told = new_header({}, [], 0)
-    with RunFile(tmp_path, told), pytest.raises(InputError, match="by another process"):
-        RunFile(tmp_path, told, resume=True)
+    begun = new_header({}, [], 0)
+    with RunFile(tmp_path, begun), pytest.raises(InputError, match="by another process"):
+        RunFile(tmp_path, begun, resume=True)
 
 
-def test_going_on_with_other_code_is_kept_in_the_file(tmp_path: Path) -> None:
+def test_resuming_with_other_code_is_recorded(tmp_path: Path) -> None:
     asked(tmp_path, Solver(), 3)
     path = tmp_path / FILE_NAME
     lines = path.read_text("utf-8").splitlines()
@@ -332,7 +330,7 @@ def test_going_on_with_other_code_is_kept_in_the_file(tmp_path: Path) -> None:
     assert len(again.rows) == 3
 
 
-def test_going_on_with_another_setup_is_kept_in_the_file(tmp_path: Path) -> None:
+def test_resuming_with_another_setup_is_recorded(tmp_path: Path) -> None:
     sample = samples(1)
     cpu = {"segmenter": {"device": "cpu"}}
     with RunFile(tmp_path, new_header({}, sample, 1, cpu)):
@@ -348,11 +346,23 @@ def test_going_on_with_another_setup_is_kept_in_the_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda lines: [b'{"kind":"run","format":"other"}'], "is no run of sam3-agent"),
         (lambda lines: [lines[0].replace(b'"version":1', b'"version":2')], "run of format 2"),
         (lambda lines: [b"[]", *lines[1:]], "line 1"),
+        (
+            lambda lines: [lines[0].replace(b'"total":6', b'"total":"six"'), *lines[1:]],
+            "line 1: is broken: total: Input should be a valid integer",
+        ),
+        (
+            lambda lines: [lines[0].replace(b'"commit"', b'"comit"'), *lines[1:]],
+            "line 1: is broken: commit: Field required",
+        ),
+        (
+            lambda lines: [*lines[:2], b'{"kind":"resumed","versions":3,"commit":null}', *lines],
+            "line 3: is broken: versions: Input should be a valid dictionary",
+        ),
         (lambda lines: [lines[0], b"{half", *lines[2:]], "line 2: is no line of a run"),
         (lambda lines: [lines[0], b'{"kind":"row"}', *lines[2:]], "line 2: is broken"),
         (lambda lines: [lines[0], lines[1].replace(b"[20,30]", b"[20,31]", 1)], "line 2"),
@@ -362,15 +372,37 @@ def test_going_on_with_another_setup_is_kept_in_the_file(tmp_path: Path) -> None
     ],
 )
 def test_a_file_that_is_no_run_is_refused_with_file_and_line(
-    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], told: str
+    tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], message: str
 ) -> None:
     path = asked(tmp_path, Solver()).path
     lines = change(path.read_bytes().splitlines())
     path.write_bytes(b"".join(line + b"\n" for line in lines))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_run(tmp_path)
     with pytest.raises(InputError, match="cannot be read"):
         read_run(tmp_path / "nowhere")
+
+
+BEFORE = (
+    {"kind": "run", "format": "sam3-agent run", "version": 1, "samples": "5f", "total": 1,
+     "config": {"benchmark": "scenes", "strategy": "agent", "planner": "offline"},
+     "versions": {"python": "3.11"}, "commit": None, "began": "2026-11-20T10:00:00+00:00"},
+    {"kind": "resumed", "versions": {"python": "3.12"}, "commit": "ab+"},
+    {"kind": "row", "index": 0, "id": "s0", "query": "q", "tags": {}, "about": {}, "text": "No.",
+     "truth": None, "ignore": {"size": [20, 30], "counts": "h0"}, "status": "no_target",
+     "pred": {"size": [20, 30], "boxes": [], "scores": [], "phrases": [], "counts": []},
+     "found": {"size": [20, 30], "boxes": [], "scores": [], "phrases": [], "counts": []},
+     "error": None, "usage": {"cost": 0.5}, "messages": []},
+)  # fmt: skip
+"""A run as the first version wrote it, without setup, repeat and earlier cost."""
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("".join(json.dumps(line) + "\n" for line in BEFORE), "utf-8")
+    old = read_run(tmp_path)
+    assert old.header.config["strategy"] == "agent"
+    assert [(one.commit, one.setup) for one in old.header.resumed] == [("ab+", {})]
+    assert (old.rows[0].repeat, old.rows[0].cost, old.header.setup) == (1, 0.5, {})
 
 
 def test_ids_that_come_twice_and_shards_that_are_none_are_refused() -> None:
@@ -404,7 +436,7 @@ def lines_in(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
 
-def test_a_header_tells_the_code_and_its_versions() -> None:
-    told: Header = new_header({"seed": 3}, [], 0)
-    assert {"python", "sam3-agent", "torch"} <= set(told.versions)
-    assert told.commit is None or len(told.commit.rstrip("+")) == 40
+def test_a_header_records_the_code_and_its_versions() -> None:
+    begun = new_header({"seed": 3}, [], 0)
+    assert {"python", "sam3-agent", "torch"} <= set(begun.versions)
+    assert begun.commit is None or len(begun.commit.rstrip("+")) == 40

@@ -1,4 +1,4 @@
-"""Synthetic scenes: their truth is exact, their splits are apart, their colours are plain."""
+"""Synthetic scenes: exact ground truth, disjoint splits, colours that match their names."""
 
 import colorsys
 import pickle
@@ -24,7 +24,7 @@ HUES = {
     "blue": (205, 240),
     "purple": (258, 300),
 }
-"""Spans in degrees, as a person would name them."""
+"""Ranges of hue in degrees."""
 
 SMALL = (180, 240)
 
@@ -102,7 +102,7 @@ def test_recoloured_sprites_look_like_the_name_of_their_colour(style: str) -> No
             assert shares[color] > 0.2, (noun, color, shares)
 
 
-def test_paint_is_told_apart_from_its_neighbours_by_the_test_itself() -> None:
+def test_the_tests_own_hues_distinguish_every_colour() -> None:
     for color, (low, high) in HUES.items():
         rgb = colorsys.hsv_to_rgb((low + high) / 2 % 360 / 360, 0.9, 0.9)
         pixel = np.full((1, 1, 3), rgb) * 255
@@ -118,7 +118,7 @@ def test_a_sprite_is_trimmed_and_asks_for_the_right_colour() -> None:
 
 
 def truth(scene: SyntheticScene, phrase: str) -> tuple[int, ...]:
-    """What a concept phrase names, read off the things directly."""
+    """Finds what a concept phrase names, from the objects alone."""
     *color, noun = phrase.split()
     nouns = CATEGORIES.get(noun, (noun,))
     return tuple(
@@ -128,7 +128,7 @@ def truth(scene: SyntheticScene, phrase: str) -> tuple[int, ...]:
     )
 
 
-def test_prompts_come_with_exactly_the_things_they_name() -> None:
+def test_concept_phrases_come_with_exactly_the_objects_they_name() -> None:
     phrases = []
     for seed in range(60):
         scene = compose(seed, size=SMALL)

@@ -1,4 +1,4 @@
-"""What an agent is compared with: the MLLM's own boxes, Meta's loop, one phrase."""
+"""The solvers that an agent is compared with: the MLLM's own boxes, Meta's loop, one phrase."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam3_agent.errors import InputError
+from sam3_agent.errors import InputError, SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.solvers import make_solver
 from sam3_agent.evals.solvers.box_parsing import Layout, parse_boxes
@@ -28,7 +28,7 @@ def sample(query: str) -> Sample:
     return Sample("s", query, lambda: np.zeros((100, 200, 3), np.uint8), None)
 
 
-def said(text: str) -> Message:
+def reply(text: str) -> Message:
     return Message("assistant", text)
 
 
@@ -113,18 +113,22 @@ def test_labels_stay_with_their_boxes() -> None:
     assert [one.label for one in parse_boxes(text, (100, 200), "xy1000") or ()] == ["cat", ""]
 
 
-def test_a_family_of_models_is_asked_in_its_own_layout() -> None:
+def test_a_family_of_models_has_its_own_box_layout() -> None:
     assert usual_layout("gemini:gemini-3.8-flash") == "yx1000"
     assert usual_layout("openai:google/gemini-2.5-pro") == "yx1000"
     assert usual_layout("openai:Qwen/Qwen3-VL-8B-Instruct") == "xy1000"
     assert usual_layout("openai:qwen2.5-vl-7b") == "xy"
 
 
-def test_the_mllms_boxes_become_the_masks_of_the_things_in_them(
+def test_the_mllms_boxes_become_the_masks_of_the_objects_in_them(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     planner = ScriptedPlanner(
-        [said('[{"bbox_2d": [60, 210, 295, 690], "label": "dog"}]'), said("nothing"), said("[]")]
+        [
+            reply('[{"bbox_2d": [60, 210, 295, 690], "label": "dog"}]'),
+            reply("nothing"),
+            reply("[]"),
+        ]
     )
     solver = BoxSolver(planner, segmenter)
     outcome = solver.solve(image, sample("the dog on the left"))
@@ -137,28 +141,26 @@ def test_the_mllms_boxes_become_the_masks_of_the_things_in_them(
     assert "0 to 1000" in planner.seen[0][0].text
 
 
-def test_an_mllm_that_writes_no_boxes_twice_has_given_up(
+def test_an_mllm_that_writes_no_boxes_twice_ends_out_of_budget(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    outcome = BoxSolver(ScriptedPlanner([said("Left."), said("There!")]), segmenter).solve(
+    outcome = BoxSolver(ScriptedPlanner([reply("Left."), reply("There!")]), segmenter).solve(
         image, sample("the dog")
     )
     assert (outcome.status, len(outcome.pred)) == ("out_of_budget", 0)
 
 
 class Exemplars(FakeSegmenter):
-    """An eye that cannot be pointed at things, as the tiny SAM 3."""
+    """A segmenter without box prompts, as the tiny SAM 3."""
 
     def segment_at(self, features: Any, prompt: Any) -> Any:
-        from sam3_agent.errors import SegmenterError
-
         raise SegmenterError("it has no tracker")
 
 
-def test_an_segmenter_without_box_prompts_gets_the_box_as_an_exemplar(image: Pixels) -> None:
+def test_a_segmenter_without_box_prompts_gets_the_box_as_an_exemplar(image: Pixels) -> None:
     segmenter = Exemplars({"dog": [(10, 20, 60, 70), (120, 40, 150, 70)]})
     answer = '{"bbox_2d": [610, 410, 740, 690], "label": "dog"}'
-    outcome = BoxSolver(ScriptedPlanner([said(answer)]), segmenter).solve(image, sample("a dog"))
+    outcome = BoxSolver(ScriptedPlanner([reply(answer)]), segmenter).solve(image, sample("a dog"))
     assert outcome.pred.boxes.tolist() == [[120, 40, 150, 70]]
 
 
@@ -220,8 +222,8 @@ def test_the_reference_checks_every_mask_by_itself_one_after_the_other(
         segmenter,
         calling(PHRASE),
         calling(("examine_each_mask", {})),
-        said("<verdict>Not Accept</verdict>"),
-        said("It is a dog. <verdict>Accept</verdict>"),
+        reply("<verdict>Not Accept</verdict>"),
+        reply("It is a dog. <verdict>Accept</verdict>"),
         calling(("select_masks_and_return", {"final_answer_masks": [1]})),
     )
     assert outcome.pred.boxes.tolist() == [[120, 40, 150, 70]]
@@ -247,14 +249,14 @@ def test_the_reference_uses_a_phrase_once_and_runs_the_first_call_of_a_reply(
     assert outcome.pred.boxes.tolist() == [[120, 40, 150, 70]]
 
 
-def test_wrong_calls_are_told_and_a_hundred_turns_end_the_reference(
+def test_wrong_calls_return_errors_and_a_hundred_turns_end_the_reference(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     wrong = [
         calling(("examine_each_mask", {})),
         calling(("dance", {})),
         calling(("segment_phrase", "{")),
-        said("I think it is a dog."),
+        reply("I think it is a dog."),
     ]
     outcome, planner = reference(image, segmenter, *(wrong * 30))
     assert len(planner.seen) == MAX_TURNS
