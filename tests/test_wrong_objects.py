@@ -130,6 +130,7 @@ def test_what_is_no_detection_is_refused(image: Pixels, found: Any, said: str) -
         ("The left dog.", "returned str, not a Message"),
         (None, "returned NoneType"),
         (Message("user", "hm"), "the role 'user'"),
+        (Message("assistant", spent=0), "spent is int, not TokenUsage"),  # type: ignore[arg-type]
         (Message("assistant", tool_calls=({"name": "x"},)), "a tool call that is dict"),  # type: ignore[arg-type]
         (
             Message("assistant", tool_calls=(ToolCall("1", "segment", {"phrases": ["dog"]}),)),  # type: ignore[arg-type]
