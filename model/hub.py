@@ -4,13 +4,13 @@ The models themselves are loaded by transformers, from the same cache.
 """
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_agent.errors import InputError, SegmenterError
 from sam3_agent.model.checkpoints import advice
+from sam3_agent.registry import HUB_ID
 
 FILES = ("*.json", "*.txt", "*.safetensors")
 """What transformers reads of a repository; the other formats in it are not downloaded."""
@@ -19,8 +19,6 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 SECONDS = 10.0
 """How long the hub may take to answer a question."""
-
-_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,10 @@ def repositories(segmenter: str) -> tuple[str, ...]:
     if segmenter.startswith("open:"):
         from sam3_agent.model.open_vocabulary import checkpoint_places
 
-        try:
-            places = checkpoint_places(segmenter)
-        except SegmenterError as error:
-            raise InputError(str(error)) from error
+        places = checkpoint_places(segmenter)
     ids = tuple(place for place in places if not Path(place).is_dir())
     for place in ids:
-        if not _ID.fullmatch(place):
+        if not HUB_ID.fullmatch(place):
             raise InputError(
                 f"there is no segmenter {place!r}: it is neither a folder nor a hub id such as "
                 "facebook/sam3; the others are tiny, open:tiny and open:base"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.errors import InputError, PromptError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.checkpoints import weights_digest
@@ -187,14 +187,14 @@ class OpenVocabularySegmenter:
 
 
 def checkpoint_places(name: str) -> tuple[str, str]:
-    """Detector and SAM 2 of an `open:` name; raises SegmenterError for one that is neither."""
+    """Detector and SAM 2 of an `open:` name; raises InputError for a name that there is not."""
     what = name.removeprefix(PREFIX)
     if what in NAMED:
         return NAMED[what]
     detector, _, sam2 = what.partition("+")
     if not detector or not sam2:
         names = ", ".join(PREFIX + known for known in NAMED)
-        raise SegmenterError(
+        raise InputError(
             f"there is no segmenter {name!r}; choose {names}, or {PREFIX}DETECTOR+SAM2 with hub "
             "ids or folders of a Grounding DINO and a SAM 2 checkpoint"
         )

@@ -43,6 +43,9 @@ from sam3_agent.segmenter import (
 from sam3_agent.tool import Conclusion, Observation, Tool
 from sam3_agent.usage import TokenUsage, Usage
 
+__version__ = "0.1.0"
+"""As in pyproject.toml; importlib.metadata would have to search for it."""
+
 __all__ = [
     "COUNTING",
     "STANDARD",

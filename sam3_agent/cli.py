@@ -4,47 +4,80 @@ With --json stdout is exactly one JSON object; everything else goes to stderr. E
 finished run (also when nothing matched), 2 bad usage or input, 3 a planner or segmenter failed.
 """
 
+import importlib
 import logging
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from sam3_agent.commands.ask import ask, replay
-from sam3_agent.commands.bench import bench
-from sam3_agent.commands.doctor import doctor, version
-from sam3_agent.commands.evaluate import evaluate
-from sam3_agent.commands.mcp import mcp
-from sam3_agent.commands.report import merge, report
-from sam3_agent.commands.segment import segment
-from sam3_agent.commands.serve import serve
-from sam3_agent.commands.setup import setup
-from sam3_agent.commands.train import train_tiny
+import sam3_agent
+
+COMMANDS = {
+    "ask": ("ask:ask", "Ask a question about an image; get words and masks."),
+    "segment": (
+        "segment:segment",
+        "Find every instance of concepts, or the object at a point; no planner.",
+    ),
+    "replay": ("ask:replay", "Run a recorded ask again, without network or key."),
+    "setup": (
+        "setup:setup",
+        "Choose planner and segmenter, check what they need, and write the choice to a file.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Report which planner and segmenter would run, and whether all that they need is there.",
+    ),
+    "bench": (
+        "bench:bench",
+        "Measure what segmenting costs, next to Meta's package where that is installed.",
+    ),
+    "mcp": ("mcp:mcp", "Serve the tools to a chat assistant over MCP."),
+    "serve": ("serve:serve", "Serve the tools over HTTP; /docs describes the paths."),
+    "eval": (
+        "evaluate:evaluate",
+        "Measure a solver, such as the agent, on a benchmark with known truth.",
+    ),
+    "report": ("report:report", "Make one page of one run or several."),
+    "merge": ("report:merge", "Merge the shards of one run."),
+    "train-tiny": (
+        "train:train_tiny",
+        "Train the tiny SAM 3 on synthetic scenes; an interrupted run continues.",
+    ),
+}
+"""The function of each command in `sam3_agent.commands`, and its line in the overview."""
+
+
+class CommandGroup(TyperGroup):
+    """Imports the module of a command only when that command runs: all of them take a second."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The name, the command and its arguments."""
+        name, _, rest = super().resolve_command(ctx, args)
+        module, _, function = COMMANDS[str(name)][0].partition(":")
+        single = typer.Typer(add_completion=False)
+        single.command(name)(
+            getattr(importlib.import_module(f"sam3_agent.commands.{module}"), function)
+        )
+        return name, typer.main.get_command(single), rest
+
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="Ask a picture a question in plain language; get words and pixel-exact masks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(ask)
-app.command()(segment)
-app.command()(replay)
-app.command()(setup)
-app.command()(doctor)
-app.command()(bench)
-app.command()(mcp)
-app.command()(serve)
-app.command("eval")(evaluate)
-app.command()(report)
-app.command()(merge)
-app.command("train-tiny")(train_tiny)
+for _name, (_, _line) in COMMANDS.items():
+    app.command(_name, help=_line)(lambda: None)  # `CommandGroup` puts the function in its place
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sam3-agent {version('sam3-agent')}")
+        typer.echo(f"sam3-agent {sam3_agent.__version__}")
         raise typer.Exit
 
 
@@ -58,7 +91,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Set up logging and output for every command."""
+    """Sets up logging and output for every command."""
     handler = logging.StreamHandler(sys.stderr)
     # libraries log to handlers of their own, too; two lines for each of their warnings say no more
     handler.addFilter(lambda one: one.name.startswith("sam3_agent") or one.levelno >= logging.ERROR)

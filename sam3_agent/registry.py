@@ -6,6 +6,7 @@ A name is built-in (a line in a table here), an entry point of an installed pack
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ SEGMENTERS = {
 CHECKPOINTS = ("tiny", "open:tiny", "open:base", "facebook/sam3")
 """Segmenters that are suggested for a wrong name."""
 
+HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+"""What a model of the Hugging Face hub is named like; no path such as ./folder."""
+
 BENCHMARKS = {
     "scenes": "sam3_agent.evals.benchmarks.scenes:read",
     "reasonseg": "sam3_agent.evals.benchmarks.reasonseg:read",
@@ -76,6 +80,23 @@ def planner(name: str | None = None, **options: Any) -> Planner:
     options: arguments of the planner's class. Raises InputError for a wrong name, PlannerError when
     a key or package is missing.
     """
+    name, factory, arguments = _planner_class(name)
+    provider = provider_of(factory)
+    if provider and provider.base_url_variable == VARIABLES["base_url"]:
+        options = {"base_url": chosen("base_url").value, **options}
+    if name == "offline":
+        options = {}  # they are those of a model
+    made = entry_points.make(f"the planner {name!r}", factory, *arguments, **options)
+    return checked_planner(made)
+
+
+def check_planner(name: str | None = None) -> None:
+    """Raises InputError for a name that no planner has; needs no key and no package."""
+    _planner_class(name)
+
+
+def _planner_class(name: str | None) -> tuple[str, Any, tuple[str, ...]]:
+    """The name, class and arguments of a planner; raises InputError for a wrong name."""
     choice = chosen("planner", name)
     name = choice.value or ""
     factory, arguments = _found("planners", name, PLANNERS)
@@ -88,12 +109,7 @@ def planner(name: str | None = None, **options: Any) -> Planner:
     if provider and not any(arguments):
         example = f"{provider.name}:{provider.example_model}"
         raise InputError(f"the planner {name!r} needs a model; give one, such as {example}")
-    if provider and provider.base_url_variable == VARIABLES["base_url"]:
-        options = {"base_url": chosen("base_url").value, **options}
-    if name == "offline":
-        options = {}  # they are those of a model
-    made = entry_points.make(f"the planner {name!r}", factory, *arguments, **options)
-    return checked_planner(made)
+    return name, factory, arguments
 
 
 def verifier(name: str, **options: Any) -> Planner:
@@ -112,11 +128,9 @@ def segmenter(name: str | None = None) -> Segmenter:
 
     `tiny` is the shipped checkpoint; `open:tiny`, `open:base` and `open:DETECTOR+SAM2` have open
     weights; a name that is in no table and no package is a folder or hub id of a SAM 3 checkpoint.
-    Raises SegmenterError when it cannot be loaded.
+    Raises InputError for a name that no segmenter has, SegmenterError when it cannot be loaded.
     """
-    name = chosen("segmenter", name).value or ""
-    if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
-        name = str(Path(name).expanduser())
+    name = _segmenter_name(name)
     factory, arguments = _segmenter_class(name)
     if factory is None:
         return _checkpoint(name)
@@ -124,9 +138,36 @@ def segmenter(name: str | None = None) -> Segmenter:
     return checked_segmenter(made)
 
 
+def check_segmenter(name: str | None = None, *, takes: str | None = None) -> None:
+    """Raises InputError for a name that no segmenter has; loads no model.
+
+    takes: "exemplars" or "clicks"; refuses a class that declares to take no such prompts.
+    """
+    name = _segmenter_name(name)
+    taken = getattr(_segmenter_class(name)[0], "prompts", None)
+    if takes is not None and isinstance(taken, frozenset) and takes not in taken:
+        raise InputError(f"the segmenter {name} takes no {takes}; choose another --segmenter")
+
+
 def is_checkpoint(name: str) -> bool:
     """Whether a segmenter's name stands for weights, and not for a class of a plug-in."""
     return name.partition(":")[0] in ("tiny", "open") or _segmenter_class(name)[0] is None
+
+
+def _segmenter_name(name: str | None) -> str:
+    """The name with the user's default for None; raises InputError for one that cannot exist."""
+    choice = chosen("segmenter", name)
+    name = choice.value or ""
+    if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
+        name = str(Path(name).expanduser())
+    known = _segmenter_class(name)[0] is not None or Path(name).exists()
+    if not known and not HUB_ID.fullmatch(name):
+        source = "" if choice.source == "given" else f" (from {choice.source})"
+        near = _near_segmenter(name)
+        raise InputError(
+            f"there is no segmenter {name!r}{source}{near}; choose {segmenter_forms()}"
+        )
+    return name
 
 
 def _segmenter_class(name: str) -> tuple[Any, tuple[str, ...]]:
@@ -138,16 +179,17 @@ def _segmenter_class(name: str) -> tuple[Any, tuple[str, ...]]:
 
 def _checkpoint(name: str) -> Segmenter:
     """The segmenter of a SAM 3 checkpoint; SegmenterError, with the nearest name, for none."""
-    near = suggestion(name, [*CHECKPOINTS, *entry_points.installed("segmenters")])
-    if Path(name).name == name and not Path(name).exists():
-        raise SegmenterError(f"there is no segmenter {name!r}{near}; choose {segmenter_forms()}")
     try:
         made: Segmenter = entry_points.load(SEGMENTERS["tiny"])(name)
     except SegmenterError as error:
-        if near and str(error).startswith("there is no segmenter"):
-            raise SegmenterError(f"{error}{near}") from error
+        if str(error).startswith("there is no segmenter"):
+            raise SegmenterError(f"{error}{_near_segmenter(name)}") from error
         raise
     return made
+
+
+def _near_segmenter(name: str) -> str:
+    return suggestion(name, [*CHECKPOINTS, *entry_points.installed("segmenters")])
 
 
 def benchmark_reader(name: str) -> Callable[..., Any]:

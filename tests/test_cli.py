@@ -94,7 +94,7 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["ask", RED_CARS, " "], 2, "the question is empty"),
         (["ask", RED_CARS, "x", "--planner", "magic"], 2, "there is no planner 'magic'"),
         (["ask", RED_CARS, "x", "--planner", "openai:m"], 3, "set OPENAI_API_KEY"),
-        (["ask", RED_CARS, "x", "--segmenter", "./nowhere"], 3, "no segmenter './nowhere'"),
+        (["ask", RED_CARS, "x", "--segmenter", "./nowhere"], 2, "no segmenter './nowhere'"),
         (["ask", RED_CARS, "x", "--max-megapixels", "0.1"], 2, "the limit is 0.1"),
         (["ask", RED_CARS, "x", "--max-usd", "-1"], 2, "budget of usd is -1"),
         (["ask", RED_CARS, "x", "--price", "1,2"], 2, "--price is '1,2'"),

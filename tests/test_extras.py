@@ -97,6 +97,7 @@ GUARDED = {
     "plugin/mcp_content.py": {"mcp_types"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
     "commands/server.py": {"uvicorn"},
+    "providers/gemini_api.py": {"google.genai"},
 }
 """What a file imports that is only reached through one that requires it."""
 
@@ -152,7 +153,8 @@ def bare(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         f"sys.argv = ['sam3-agent', *{list(arguments)!r}];"
         "from sam3_agent.cli import app; app()"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "x"}
+    keys = {"OPENAI_API_KEY": "x", "GEMINI_API_KEY": "x"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **keys}
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=folder,

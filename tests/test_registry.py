@@ -110,14 +110,14 @@ def test_a_wrong_planner_suggests_the_nearest(wrong: str, right: str) -> None:
     ],
 )
 def test_a_wrong_segmenter_suggests_the_nearest_before_any_request(wrong: str, right: str) -> None:
-    with pytest.raises(SegmenterError, match=rf"no segmenter '{wrong}' \(did you mean '{right}'"):
+    with pytest.raises(InputError, match=rf"no segmenter '{wrong}' \(did you mean '{right}'"):
         registry.segmenter(wrong)
 
 
 def test_a_name_that_is_like_no_other_gets_the_list() -> None:
     with pytest.raises(InputError, match=r"'magic'; choose offline, openai:MODEL, gemini:MODEL or"):
         registry.planner("magic")
-    with pytest.raises(SegmenterError, match=r"'xyzzy'; choose tiny, open:tiny, .*facebook/sam3"):
+    with pytest.raises(InputError, match=r"'xyzzy'; choose tiny, open:tiny, .*facebook/sam3"):
         registry.segmenter("xyzzy")
 
 

@@ -136,8 +136,8 @@ def test_every_entry_point_heeds_the_file(config: Path) -> None:
     assert registry.planner().name == "openai:m"
     for command in (["ask", RED_CARS, "x"], ["segment", RED_CARS, "x"], ["serve"], ["mcp"]):
         done = run(*command)
-        assert (done.exit_code, "'./none'" in done.stderr) == (3, True), command
-    assert run("eval", "scenes", "--limit", "1").exit_code == 3
+        assert (done.exit_code, "'./none'" in done.stderr) == (2, True), command
+    assert run("eval", "scenes", "--limit", "1").exit_code == 2
     fine = run("ask", RED_CARS, "how many red cars?", "--planner", "offline", "--segmenter", "tiny")
     assert fine.exit_code == 0, fine.stderr
 

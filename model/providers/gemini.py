@@ -60,7 +60,6 @@ class GeminiPlanner:
         retrier: Retrier | None = None,
         http_client: Any = None,
     ) -> None:
-        require("google.genai", purpose="the planner gemini:", error=PlannerError)
         self.model = model.removeprefix("models/")
         self.name = f"gemini:{self.model}"
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", self.model) or ".." in self.model:
@@ -73,6 +72,7 @@ class GeminiPlanner:
             "https://generativelanguage.googleapis.com",
         )
         key = _key(api_key, needed=base_url is None)
+        require("google.genai", purpose="the planner gemini:", error=PlannerError)
         thinking = {
             "thinkingLevel": thinking_level and thinking_level.upper(),
             "thinkingBudget": thinking_budget,

@@ -92,7 +92,6 @@ class OpenAIPlanner:
         retrier: Retrier | None = None,
         http_client: Any = None,
     ) -> None:
-        require("openai", purpose="the planner openai:", error=PlannerError)
         self.model = model
         self.name = f"openai:{model}"
         base_url = checked_url(
@@ -107,6 +106,7 @@ class OpenAIPlanner:
                 "the planner openai: has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
                 "local server that needs none"
             )
+        require("openai", purpose="the planner openai:", error=PlannerError)
         self.price = price_for(model, price)
         self._parameters = {
             "max_output_tokens": max_output_tokens,

@@ -90,7 +90,7 @@ def evaluate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure an agent, or another solver, on a benchmark with known truth.
+    """Measure a solver, such as the agent, on a benchmark with known truth.
 
     The benchmark's files are checked before anything is asked: each problem is printed, and with
     problems nothing runs unless --skip-bad is given. A sample that fails later is a row with its

@@ -16,6 +16,7 @@ from sam3_agent import registry
 from sam3_agent.agent import Agent
 from sam3_agent.budget import Budget
 from sam3_agent.commands.output import errors_as_exit_codes
+from sam3_agent.config import DEFAULTS, VARIABLES
 from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
 from sam3_agent.planner import Planner
@@ -28,16 +29,16 @@ ImageArgument = Annotated[
 PlannerOption = Annotated[
     str | None,
     typer.Option(
-        help=f"{registry.planner_forms()}. Default: $SAM3_AGENT_PLANNER, the choice of "
-        "`sam3-agent setup`, or offline."
+        help=f"{registry.planner_forms()}. Default: ${VARIABLES['planner']}, the choice of "
+        f"`sam3-agent setup`, or {DEFAULTS['planner']}."
     ),
 ]
 SegmenterOption = Annotated[
     str | None,
     typer.Option(
-        help="tiny (drawn icons only), facebook/sam3, a folder with a SAM 3 checkpoint, or with "
-        "open weights open:tiny, open:base (Grounding DINO + SAM 2). Default: "
-        "$SAM3_AGENT_SEGMENTER, the choice of `sam3-agent setup`, or tiny."
+        help=f"{registry.segmenter_forms()}. tiny knows drawn icons only; open:... has open "
+        f"weights, Grounding DINO and SAM 2. Default: ${VARIABLES['segmenter']}, the choice of "
+        f"`sam3-agent setup`, or {DEFAULTS['segmenter']}."
     ),
 ]
 AnyImageOption = Annotated[
@@ -132,6 +133,10 @@ class ModelOptions:
     def __post_init__(self) -> None:
         """Checks what can be checked before a model is loaded; raises InputError."""
         checked_effort(self.effort)
+        registry.check_planner(self.planner)
+        registry.check_segmenter(self.segmenter)
+        if self.verifier not in (None, "none"):
+            registry.check_planner(self.verifier)
         if self.tool_calls not in (None, "native", "text"):
             raise InputError(f"--tool-calls is {self.tool_calls!r}; choose native or text")
         _prices("--price", self.price)

@@ -33,10 +33,10 @@ def report(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make one page of one run or several: metrics, differences, failures, cost, cases.
+    """Make one page of one run or several.
 
-    The other runs are compared with the first. No model runs; the benchmark's files are read for
-    the images. Shards of one run are merged.
+    It shows metrics, differences from the first run, failures, costs and cases. No model runs; the
+    benchmark's files are read for the images. Shards of one run are merged.
     """
     found = read_runs(runs)
     shown = content(read_benchmark(found[0], data, score_size), found, labels(found), cases)

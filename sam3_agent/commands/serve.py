@@ -24,7 +24,7 @@ def serve(
         str, typer.Option(metavar="HOST:PORT", help="Where to listen.")
     ] = "127.0.0.1:8000",
 ) -> None:
-    """Serve the tools over HTTP: /ask, /segment, and the others that /docs describes."""
+    """Serve the tools over HTTP; /docs describes the paths."""
     address = parse_address(http)
     server.loader()  # raises for a wrong --root
     listen(address).close()  # an address that is taken is noticed before models are loaded

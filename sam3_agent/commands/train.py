@@ -20,7 +20,7 @@ def train_tiny(
     workers: Annotated[int, typer.Option(min=1, help="Processes; one per core is best.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and the scenes.")] = 0,
 ) -> None:
-    """Train the tiny SAM 3 on synthetic scenes; an interrupted run continues where it stopped."""
+    """Train the tiny SAM 3 on synthetic scenes; an interrupted run continues."""
     for place in (folder, export or folder):
         check_writable(place)
     from sam3_agent.evals.synthetic.training_samples import training_sample
