@@ -45,8 +45,10 @@ def test_every_format_describes_every_tool(form: Format) -> None:
 
 
 def test_a_format_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(InputError, match="openai, openai-responses, gemini or anthropic"):
+    with pytest.raises(InputError, match="openai, openai-responses, gemini, anthropic"):
         plugin.tools(format="cohere")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="there is no format 'cohere'"):
+        plugin.content(plugin.ToolResult("", 0, 0, ""), "cohere")  # type: ignore[arg-type]
 
 
 def test_the_schemas_are_what_the_sdks_types_accept() -> None:

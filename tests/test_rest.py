@@ -27,7 +27,16 @@ from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
-from tests.plugin_fixtures import DEMO, RED_CARS, Server, data_uri, free_port, png, running
+from tests.plugin_fixtures import (
+    DEMO,
+    RED_CARS,
+    Server,
+    data_uri,
+    free_port,
+    png,
+    rest_client,
+    running,
+)
 from tests.stub_server import StubServer, call
 
 TOKEN = "token-8c1f"
@@ -111,6 +120,35 @@ def test_progress_comes_as_events_when_asked_for(client: httpx2.Client) -> None:
         "/ask", json={"image": "none.png", "query": "?"}, headers={"Accept": "text/event-stream"}
     )
     assert refused.status_code == 422
+
+
+async def test_a_failing_planner_is_reported_without_its_message(segmenter: FakeSegmenter) -> None:
+    body = {"image": data_uri(png()), "query": "the dog"}
+    error = {"kind": "planner", "message": "the planner failed; the server's log says why"}
+    async with rest_client(Toolkit.of(Agent(ScriptedPlanner([]), segmenter))) as client:
+        failed = await client.post("/ask", json=body)
+        assert (failed.status_code, failed.json()) == (502, {"error": error})
+        streamed = await client.post("/ask", json=body, headers={"Accept": "text/event-stream"})
+        assert streamed.status_code == 200  # it fails after the first event
+        *_, last = streamed.text.strip().split("\n\n")
+        assert last == f"event: error\ndata: {json.dumps({'error': error})}"
+
+
+async def test_the_openapi_describes_bodies_by_models(segmenter: FakeSegmenter) -> None:
+    async with rest_client(Toolkit.of(Agent(ScriptedPlanner([]), segmenter))) as client:
+        openapi = (await client.get("/openapi.json")).json()
+    schemas, segment = openapi["components"]["schemas"], openapi["paths"]["/segment"]["post"]
+    named = {"200": "ToolResult", "422": "ErrorBody", "429": "ErrorBody"}
+    for status, name in named.items():
+        content = segment["responses"][status]["content"]["application/json"]
+        assert content["schema"] == {"$ref": f"#/components/schemas/{name}"}
+    assert set(schemas["ToolResult"]["required"]) == set(schemas["ToolResult"]["properties"])
+    assert "pictures" not in schemas["ToolResult"]["properties"]
+    assert "segmentation" in schemas["Mark"]["required"]
+    bodies = segment["requestBody"]["content"]
+    assert bodies["application/json"]["schema"]["required"] == ["image", "phrases"]
+    image = bodies["multipart/form-data"]["schema"]["properties"]["image"]
+    assert image["format"] == "binary"
 
 
 def test_health_names_the_models_and_metrics_count_by_route(client: httpx2.Client) -> None:

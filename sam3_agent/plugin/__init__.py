@@ -55,7 +55,8 @@ def functions(
     images: Mapping[str, ImageSource] | None = None, toolkit: Toolkit | None = None
 ) -> list[Callable[..., ToolResult]]:
     """The tools as plain functions with signatures and docstrings, for agent frameworks."""
-    toolkit = replace(toolkit or _default_toolkit(), images=images or {})
+    toolkit = toolkit or _default_toolkit()
+    toolkit = replace(toolkit, images=images or toolkit.images)
     return [getattr(toolkit, name) for name in TOOLS]
 
 

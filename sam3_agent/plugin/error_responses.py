@@ -46,17 +46,35 @@ class CallError(Exception):
 
 @contextlib.contextmanager
 def call_errors() -> Iterator[None]:
-    """Turns every exception into a CallError.
-
-    The caller's own mistakes are reported in full. What a model or this program did wrong is
-    logged: its message may name hosts, files and accounts.
-    """
+    """Raises every exception as a CallError."""
     try:
         yield
     except CallError:
         raise
     except Exception as error:
-        raise _call_error(error) from error
+        raise to_call_error(error) from error
+
+
+def to_call_error(error: Exception) -> CallError:
+    """The error that a caller gets for an exception.
+
+    The caller's own mistakes are reported in full. What a model or this program did wrong is
+    logged instead: its message may name hosts, files and accounts.
+    """
+    if isinstance(error, CallError):
+        return error
+    if isinstance(error, ToolError | InputError):
+        return CallError(422, "input", str(error))
+    if isinstance(error, BusyError):
+        return CallError(429, "busy", str(error), error.retry_after)
+    if isinstance(error, CallTimeoutError | AbandonedError):
+        return CallError(504, "late", str(error) or "this took too long")
+    if isinstance(error, ModelError):
+        which = "planner" if isinstance(error, PlannerError) else "segmenter"
+        logger.error("the %s failed: %s", which, error)
+        return CallError(502, which, f"the {which} failed; the server's log says why")
+    logger.error("a bug", exc_info=error)
+    return CallError(500, "bug", "something went wrong in the server; its log says what")
 
 
 def error_body(kind: str, message: str) -> dict[str, dict[str, str]]:
@@ -71,18 +89,3 @@ def error_response(
     from starlette.responses import JSONResponse
 
     return JSONResponse(error_body(kind, message), status, headers)
-
-
-def _call_error(error: Exception) -> CallError:
-    if isinstance(error, ToolError | InputError):
-        return CallError(422, "input", str(error))
-    if isinstance(error, BusyError):
-        return CallError(429, "busy", str(error), error.retry_after)
-    if isinstance(error, CallTimeoutError | AbandonedError):
-        return CallError(504, "late", str(error) or "this took too long")
-    if isinstance(error, ModelError):
-        which = "planner" if isinstance(error, PlannerError) else "segmenter"
-        logger.error("the %s failed: %s", which, error)
-        return CallError(502, which, f"the {which} failed; the server's log says why")
-    logger.error("a bug", exc_info=error)
-    return CallError(500, "bug", "something went wrong in the server; its log says what")

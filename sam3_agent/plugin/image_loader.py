@@ -112,16 +112,18 @@ def _opened(base: Path, path: Path) -> int:
     The path is opened folder by folder without following links: one that is there now was created
     after the path was resolved.
     """
-    link, folder = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
-    last = os.O_RDONLY | link | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    no_follow, directory = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
+    # O_NONBLOCK: opening a pipe must not wait for its writer
+    as_file = os.O_RDONLY | no_follow | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if os.open not in os.supports_dir_fd:  # Windows
-        return os.open(path, last)
+        return os.open(path, as_file)
     *folders, name = path.relative_to(base).parts or (".",)
-    at = os.open(base, os.O_RDONLY | folder)
+    current = os.open(base, os.O_RDONLY | directory)
     try:
-        for one in folders:
-            above, at = at, os.open(one, os.O_RDONLY | link | folder, dir_fd=at)
-            os.close(above)
-        return os.open(name, last, dir_fd=at)
+        for folder in folders:
+            parent, flags = current, os.O_RDONLY | no_follow | directory
+            current = os.open(folder, flags, dir_fd=parent)
+            os.close(parent)
+        return os.open(name, as_file, dir_fd=current)
     finally:
-        os.close(at)
+        os.close(current)

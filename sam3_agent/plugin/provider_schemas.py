@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.result import ToolResult
@@ -28,13 +28,11 @@ def schemas(format: Format, tools: Sequence[Tool]) -> list[Any]:  # noqa: A002
         return [{"function_declarations": declared}]
     if format == "anthropic":
         return [_described(tool, "input_schema") for tool in tools]
-    raise InputError(
-        f"there is no format {format!r}; choose openai, openai-responses, gemini or anthropic"
-    )
+    raise _unknown(format)
 
 
 def content(result: ToolResult, format: Format) -> Any:  # noqa: A002
-    """What a model gets as the result of its call, in a provider's form.
+    """The result of a model's call in a provider's format.
 
     openai: the text of a `tool` message, which cannot hold a picture. openai-responses: the
     `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
@@ -52,8 +50,15 @@ def content(result: ToolResult, format: Format) -> Any:  # noqa: A002
     if format == "gemini":
         blobs = [{"inline_data": {"mime_type": "image/jpeg", "data": data}} for data in files]
         return {"response": {"result": text}, **({"parts": blobs} if blobs else {})}
-    sources = [{"type": "base64", "media_type": "image/jpeg", "data": data} for data in files]
-    return [{"type": "text", "text": text}, *({"type": "image", "source": s} for s in sources)]
+    if format == "anthropic":
+        sources = [{"type": "base64", "media_type": "image/jpeg", "data": data} for data in files]
+        return [{"type": "text", "text": text}, *({"type": "image", "source": s} for s in sources)]
+    raise _unknown(format)
+
+
+def _unknown(format: str) -> InputError:  # noqa: A002
+    known = ", ".join(get_args(Format))
+    return InputError(f"there is no format {format!r}; choose one of {known}")
 
 
 def _described(tool: Tool, parameters: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sam3_agent.plugin.error_responses import (
     call_errors,
     error_body,
     error_response,
+    to_call_error,
 )
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
@@ -130,6 +131,7 @@ def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
     made.add_middleware(MetricsMiddleware, metrics=metrics, uncounted=uncounted)
     made.add_exception_handler(HTTPException, _http_error)
     made.add_exception_handler(CallError, _call_error)
+    made.add_exception_handler(Exception, _call_error)
     for tool in TOOLS.values():
         _add_tool(made, tool, toolkit, queue)
     _add_images(made, toolkit, queue)
@@ -275,7 +277,8 @@ async def _http_error(_: Any, error: Any) -> Any:
     return error_response(error.status_code, "http", str(error.detail), error.headers)
 
 
-async def _call_error(_: Any, error: Any) -> Any:
+async def _call_error(_: Any, error: Exception) -> Any:
+    error = to_call_error(error)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return error_response(error.status, error.kind, str(error), headers)
 

@@ -25,6 +25,9 @@ from sam3_agent.tool import Observation
 LOCAL = "local"
 """The owner of images in a program's own process, or of the one client of a stdio server."""
 
+USAGE = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
+"""The usage of an ask that its caller gets."""
+
 SEGMENTING = ("segment", "segment_like", "segment_at")
 """The planner's tools that ask the segmenter."""
 
@@ -76,16 +79,8 @@ class Toolkit:
                 answer = self._answer(session.chat, query)
             finally:
                 session.scene.forget_features()
-            values = answer.to_dict()
-            usage = values["usage"]
-            kept = {
-                **values,
-                "planner": public_name(answer.planner),
-                "segmenter": public_name(answer.segmenter),
-                "conversation": [message.to_dict() for message in answer.messages],
-            }
-            session.answers.append(json.dumps(kept))
-            reported = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cost")
+            record = _answer_record(answer)
+            session.answers.append(json.dumps(record))
             return self._result(
                 session,
                 answer.text,
@@ -93,8 +88,8 @@ class Toolkit:
                 answer.numbers,
                 status=answer.status,
                 details={
-                    "usage": {name: usage[name] for name in reported},
-                    "mentions": values["mentions"],
+                    "usage": {name: record["usage"][name] for name in USAGE},
+                    "mentions": record["mentions"],
                 },
                 pictures=(answer.overlay(),),
             )
@@ -223,6 +218,16 @@ class Toolkit:
             masks=marks(masks, numbers),
             **more,
         )
+
+
+def _answer_record(answer: Answer) -> dict[str, Any]:
+    """An answer with its conversation as JSON values, without folders of this machine."""
+    return {
+        **answer.to_dict(),
+        "planner": public_name(answer.planner),
+        "segmenter": public_name(answer.segmenter),
+        "conversation": [message.to_dict() for message in answer.messages],
+    }
 
 
 def public_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""SAM 3 for a chat model: OpenAI, vLLM, Ollama and their kin (OPENAI_BASE_URL, OPENAI_API_KEY)."""
+"""SAM 3 for a chat model of OpenAI, vLLM, Ollama, ... (OPENAI_BASE_URL, OPENAI_API_KEY)."""
 
 import sys
 from typing import Any
