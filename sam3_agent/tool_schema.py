@@ -19,7 +19,7 @@ import json
 import re
 import tokenize
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,6 +27,16 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
 
 _CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
+
+_LIMITS = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "as in {}",
+}
+"""What OpenAI's strict mode or Gemini does not take in a schema, in words."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,7 +90,9 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def compact(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of pydantic's without titles, defaults and references."""
+    """A schema of pydantic's without titles, defaults, references, and limits that not every
+    provider takes: those are in the descriptions, and the check of arguments keeps them.
+    """
     return _compact(schema, schema.get("$defs", {}))
 
 
@@ -96,8 +108,9 @@ def _compact(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
     options = [_compact(one, definitions) for one in schema.get("anyOf", ())]
     options = [one for one in options if one != {"type": "null"}]
     if len(options) == 1:
-        return {**options[0], **rest}
+        return _described({**options[0], **rest}, [options[0].get("description")])
     compact: dict[str, Any] = {"anyOf": options} if options else {"type": schema["type"]}
+    limits = [words.format(rest.pop(name)) for name, words in _LIMITS.items() if name in rest]
     compact |= rest
     if "items" in rest:
         compact["items"] = _compact(rest["items"], definitions)
@@ -109,7 +122,15 @@ def _compact(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
         }
     if "const" in compact:  # a Literal of one word, for providers that know only enum
         compact["enum"] = [compact.pop("const")]
-    return compact
+    return _described(compact, limits)
+
+
+def _described(schema: dict[str, Any], more: Sequence[str | None]) -> dict[str, Any]:
+    """The schema with more in its description."""
+    parts = [*dict.fromkeys(part for part in (schema.get("description"), *more) if part)]
+    if len(parts) > 1:
+        parts = [part.rstrip(".") for part in parts]
+    return {**schema, "description": "; ".join(parts)} if parts else schema
 
 
 def _lax(hint: Any, inner: bool = False) -> Any:
