@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.rle import encode_crop
@@ -19,8 +20,6 @@ from sam3_agent.segmenter import (
     checked_object,
 )
 from sam3_agent.vocabulary import Vocabulary
-
-Size = tuple[int, int]
 
 
 class FakeSegmenter:

@@ -3,7 +3,10 @@
 from typing import TypeAlias
 
 Size: TypeAlias = tuple[int, int]
-"""(height, width), as of an array; Pillow's (width, height) is never called a Size."""
+"""(height, width), as of an array"""
+
+Extent: TypeAlias = tuple[int, int]
+"""(width, height), as of a Pillow image"""
 
 Point: TypeAlias = tuple[float, float]
 """x y"""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from sam3_agent.geometry import Extent
 from sam3_agent.images import Pixels
 
 MAX_SIDE = 1568
@@ -65,7 +66,7 @@ class PictureEncoder:
         return encoded
 
 
-def bounded_size(picture: Pixels, max_side: int = MAX_SIDE) -> tuple[int, int]:
+def bounded_size(picture: Pixels, max_side: int = MAX_SIDE) -> Extent:
     """The (width, height) of a picture whose longest side is made at most `max_side` pixels."""
     height, width = picture.shape[:2]
     scale = min(1.0, max_side / max(width, height))

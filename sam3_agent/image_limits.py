@@ -1,15 +1,16 @@
 """Limits the size of pictures before they are decoded."""
 
 from sam3_agent.errors import ImageError
+from sam3_agent.geometry import Extent
 
 MAX_MEGAPIXELS = 100.0
 MIN_SIDE = 2
 
 
-def check_size(size: tuple[int, int], name: str, max_megapixels: float) -> None:
-    """Raises ImageError for a (width, height) that is too small or too large."""
-    width, height = size
-    if min(size) < MIN_SIDE:
+def check_size(extent: Extent, name: str, max_megapixels: float) -> None:
+    """Raises ImageError for a picture that is too small or too large. name: of the picture."""
+    width, height = extent
+    if min(extent) < MIN_SIDE:
         raise ImageError(
             f"{name} is {width}x{height} pixels; each side needs at least {MIN_SIDE} pixels"
         )

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from sam3_agent.bit_depth import eight_bit_image
 from sam3_agent.errors import ImageError
 from sam3_agent.extras import available, require
+from sam3_agent.geometry import Extent
 from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from sam3_agent.image_limits import MIN_SIDE, check_size
 from sam3_agent.image_source import read_source
@@ -138,7 +139,7 @@ def _check_upper_bits(picture: Image.Image, name: str) -> None:
     logger.warning(UPPER_BITS, name)
 
 
-def _tile(picture: Image.Image) -> tuple[int, int]:
+def _tile(picture: Image.Image) -> Extent:
     """The width and height of what is decoded at once; a TIFF's tile may be larger than it is."""
     tags = getattr(picture, "tag_v2", {})
     width, height = (tags.get(tag) for tag in (322, 323))  # TileWidth, TileLength

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sam3_agent.geometry import Region
+from sam3_agent.geometry import Extent, Region
 from sam3_agent.rle import BoolArray
 
 Color: TypeAlias = tuple[int, int, int]
@@ -21,9 +21,6 @@ Boxes: TypeAlias = npt.NDArray[np.int64]
 
 Centers: TypeAlias = npt.NDArray[np.float64]
 """(N, 2): x y in pixels."""
-
-Extent: TypeAlias = tuple[int, int]
-"""(width, height) in pixels, as Pillow gives it."""
 
 SMALLEST, LARGEST = (12, 1 / 45), (14, 1 / 22)
 """A label's font size: pixels at least, and the share of the picture's shorter side."""

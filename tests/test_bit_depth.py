@@ -62,7 +62,7 @@ def assert_shows(source: Any, truth: Samples = COLOR, tolerance: float = 1.5) ->
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_bits_that_a_camera_used_of_sixteen_are_found_out(bits: int) -> None:
+def test_bits_that_a_camera_used_of_sixteen_are_detected(bits: int) -> None:
     white = 2**bits - 1
     color, grey = (COLOR * white).astype(np.uint16), (GREY * white).astype(np.uint16)
     assert_shows(png(grey), GREY)
@@ -134,7 +134,7 @@ def test_pictures_without_anything_in_them_are_black() -> None:
     assert (load_image(np.full((8, 9, 3), np.nan)) == 0).all()
 
 
-def test_one_warning_tells_how_samples_were_scaled(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_warning_says_how_samples_were_scaled(caplog: pytest.LogCaptureFixture) -> None:
     load_image((COLOR * 4095).astype(np.uint16))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -234,7 +234,7 @@ def test_of_many_bands_the_first_three_are_shown(
     assert "6 bands" in caplog.records[0].getMessage()
 
 
-def test_grey_with_a_second_band_and_grey_with_opacity_are_told_apart() -> None:
+def test_grey_with_a_second_band_and_grey_with_opacity_are_distinguished() -> None:
     pair = (np.dstack([GREY, GREY * 0]) * 65_535).astype(np.uint16)
     pair[:, 80:, 1] = 65_535
     options = {"photometric": "minisblack", "planarconfig": "contig"}
@@ -295,7 +295,7 @@ def test_a_deep_tiff_keeps_the_pixel_limit() -> None:
         load_image(bands, max_megapixels=0.05)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the damage that it sees
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the damage
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_tiff_is_refused_or_read_and_never_breaks(seed: int) -> None:
     random = np.random.default_rng(seed)

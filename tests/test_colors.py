@@ -1,4 +1,4 @@
-"""Plain names for colours, as people give them."""
+"""Names of colours, as people give them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a planner and a person are shown: every mask outlined, every number in its place."""
+"""Overlays: every mask outlined, every number in its place."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def disc(radius: int, ground: Color, color: Color) -> tuple[Pixels, Masks]:
     "color", [(222, 30, 38), (250, 250, 250), (12, 12, 12), (252, 212, 28), *PALETTE[:3]]
 )
 @pytest.mark.parametrize(("radius", "most"), [(10, 0.5), (20, 0.49), (40, 0.42), (300, 0.12)])
-def test_a_marked_thing_keeps_its_colour(radius: int, most: float, color: Color) -> None:
+def test_a_hatched_thing_keeps_its_colour(radius: int, most: float, color: Color) -> None:
     for number in range(1, 13):
         picture, masks = disc(radius, (128, 128, 128), color)
         inside = masks.dense()[0]
@@ -67,7 +67,7 @@ def test_a_marked_thing_keeps_its_colour(radius: int, most: float, color: Color)
                 assert np.median(drawn[inside], axis=0).tolist() == list(color)
 
 
-def test_a_close_up_leaves_the_inside_of_a_thing_as_it_is() -> None:
+def test_a_crop_leaves_the_inside_of_a_thing_as_it_is() -> None:
     picture = np.full((400, 600, 3), 90, np.uint8)
     picture[100:160, 200:300] = (222, 30, 38)
     scene = Scene(picture, FakeSegmenter({"car": [(200, 100, 300, 160)]}))
@@ -81,7 +81,7 @@ def test_a_close_up_leaves_the_inside_of_a_thing_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255), (128, 128, 128), *PALETTE])
-def test_an_outline_is_seen_on_any_colour(ground: Color) -> None:
+def test_an_outline_is_visible_on_any_colour(ground: Color) -> None:
     for number, own in enumerate(PALETTE, 1):
         picture, masks = disc(100, ground, ground)
         drawn = draw_masks(picture, masks, [number]).astype(int)
@@ -142,7 +142,7 @@ def ellipses(count: int, width: int, height: int) -> Masks:
 
 @pytest.mark.parametrize(("width", "height"), [(320, 240), (320, 40), (1920, 1080), (4000, 3000)])
 @pytest.mark.parametrize("count", [1, 20, 200])
-def test_a_planner_sees_every_number_at_any_size(count: int, width: int, height: int) -> None:
+def test_a_view_has_every_number_at_any_size(count: int, width: int, height: int) -> None:
     shown = view(np.zeros((height, width, 3), np.uint8), ellipses(count, width, height),
                  range(1, count + 1))  # fmt: skip
     assert 500 <= max(shown.shape) <= 1568

@@ -61,7 +61,7 @@ def found(*masks: BoolArray, scores: Sequence[float] | None = None) -> Masks:
 
 
 def cut(things: Sequence[BoolArray], windows: Sequence[Region] = WINDOWS) -> list[Masks]:
-    """What tiles without faults see of things: what lies in them."""
+    """The masks of tiles without faults: the part of each thing that lies in them."""
     return [
         found(*(part for thing in things if (part := inside(thing, window)).any()))
         for window in windows
@@ -92,16 +92,16 @@ def test_strays_of_two_things_on_one_place_of_the_strip_join_nothing() -> None:
 
 
 @pytest.mark.parametrize("overlap", [0, 2, 6])
-def test_neighbours_that_meet_at_a_seam_stay_two(overlap: int) -> None:
-    for seam in (300, 302, 350, 398, 400):
-        first, second = box(seam - 90, 60, seam, 120), box(seam - overlap, 60, seam + 90, 120)
+def test_neighbours_that_meet_at_the_edge_of_a_tile_stay_two(overlap: int) -> None:
+    for edge in (300, 302, 350, 398, 400):
+        first, second = box(edge - 90, 60, edge, 120), box(edge - overlap, 60, edge + 90, 120)
         assert_same(merged_tiles(cut([first, second]), WINDOWS), [first, second])
-        # the left tile sees the second thing only as far as it goes, and misses so small a part
+        # the left tile has the second thing only up to its own edge, and misses so small a part
         parts = cut([first, second])
         assert len(merged_tiles([parts[0][:1], parts[1]], WINDOWS)) == 2
 
 
-def test_a_row_of_touching_things_across_a_seam_keeps_its_count() -> None:
+def test_a_row_of_touching_things_across_the_edge_of_a_tile_keeps_its_count() -> None:
     for start in range(0, 12, 3):
         things = [box(x, 40, x + 12, 70) for x in range(start, 680, 12)]
         assert_same(merged_tiles(cut(things), WINDOWS), things)
@@ -167,11 +167,11 @@ def test_pieces_that_a_tile_cuts_off_belong_to_the_thing_that_goes_on() -> None:
 
 def test_a_poor_mask_of_a_cut_off_part_belongs_to_the_whole() -> None:
     thing, remains = box(250, 100, 390, 300), box(300, 100, 330, 300)
-    parts = [found(thing), found(remains)]  # the right tile sees a third of its part
+    parts = [found(thing), found(remains)]  # the right tile finds a third of its part
     assert_same(merged_tiles(parts, WINDOWS), [thing])
 
 
-def test_what_one_tile_sees_as_two_stays_two_though_another_sees_one() -> None:
+def test_two_things_of_one_tile_stay_two_though_another_tile_finds_one() -> None:
     upper, lower = box(310, 100, 380, 150), box(310, 150, 380, 200)
     both = upper | lower
     masks = merged_tiles([found(upper, lower), found(both)], WINDOWS)
@@ -179,14 +179,14 @@ def test_what_one_tile_sees_as_two_stays_two_though_another_sees_one() -> None:
     assert masks.overlap(found(upper, lower)).max(axis=0).min() >= 0.5
 
 
-def test_a_mask_over_two_things_joins_no_two_that_are_seen_whole() -> None:
+def test_a_mask_over_two_things_joins_no_two_that_are_complete() -> None:
     windows = [(0, 0, 700, 220), (0, 120, 400, 400), (300, 120, 700, 400)]
     first, second = box(100, 150, 200, 300), box(500, 150, 650, 300)
     parts = [found(inside(first | second, windows[0])), found(first), found(second)]
     assert_same(merged_tiles(parts, windows), [first, second], least=0.5)
 
 
-def test_a_thing_that_two_tiles_see_whole_is_one_with_the_better_score() -> None:
+def test_a_thing_complete_in_two_tiles_is_one_with_the_better_score() -> None:
     first, second = box(310, 100, 380, 150), box(312, 98, 383, 149)
     masks = merged_tiles([found(first, scores=[0.6]), found(second, scores=[0.8])], WINDOWS)
     assert len(masks) == 1
@@ -257,13 +257,13 @@ def shifted(mask: BoolArray, rows: int, columns: int) -> BoolArray:
     return padded[1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
 
 
-def noisy_views(
+def noisy_tiles(
     rng: np.random.Generator, things: Sequence[BoolArray], windows: Sequence[Region]
 ) -> list[Masks]:
-    """What faulty tiles see: edges that are off by a pixel, stray pixels far from the thing."""
+    """The masks of faulty tiles: edges that are off by a pixel, stray pixels far from the thing."""
     parts = []
     for window in windows:
-        seen = []
+        visible = []
         for thing in things:
             part = inside(thing, window)
             if part.sum() >= 60:
@@ -272,8 +272,10 @@ def noisy_views(
                     x = int(rng.integers(window[0], window[2] - 4))
                     y = int(rng.integers(window[1], window[3] - 4))
                     part[y : y + 3, x : x + 4] = True
-                seen.append(part)
-        parts.append(Masks.from_dense(np.array(seen)) if seen else Masks.empty(things[0].shape))
+                visible.append(part)
+        parts.append(
+            Masks.from_dense(np.array(visible)) if visible else Masks.empty(things[0].shape)
+        )
     return parts
 
 
@@ -286,7 +288,7 @@ def test_noisy_tiles_of_random_things_give_nearly_the_true_count_and_masks() -> 
             labels[blob(rng, size, rng.random() < 0.25)] = number
         things = [labels == n for n in range(1, 25) if np.count_nonzero(labels == n) >= 40]
         windows = tiles((0, 0, size[1], size[0]), side=252)
-        masks = merged_tiles(noisy_views(rng, things, windows), windows)
+        masks = merged_tiles(noisy_tiles(rng, things, windows), windows)
         iou = masks.overlap(Masks.from_dense(np.array(things)))
         right += int((iou.max(axis=0) >= 0.5).sum())
         merged, true = merged + len(masks), true + len(things)
@@ -308,9 +310,9 @@ def test_five_thousand_masks_in_thirty_tiles_take_seconds() -> None:
     for x0, y0, x1, y1 in windows:
         rles = []
         for x, y in corners.tolist():
-            seen = disc[max(0, y0 - y) : max(0, y1 - y), max(0, x0 - x) : max(0, x1 - x)]
-            if seen.any():
-                rles.append(encode_crop(seen, (max(x, x0), max(y, y0)), size))
+            visible = disc[max(0, y0 - y) : max(0, y1 - y), max(0, x0 - x) : max(0, x1 - x)]
+            if visible.any():
+                rles.append(encode_crop(visible, (max(x, x0), max(y, y0)), size))
         scores = np.ones(len(rles), np.float32)
         parts.append(Masks(size, tight_boxes(rles), scores, ("disc",) * len(rles), tuple(rles)))
     assert sum(map(len, parts)) >= 5000

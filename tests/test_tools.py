@@ -1,4 +1,4 @@
-"""What a planner can do to a scene: find, look, measure, edit; and what it is told when it errs."""
+"""The tools of a planner: segment, look, measure, edit; and the errors of wrong calls."""
 
 import json
 from typing import Any
@@ -143,7 +143,7 @@ def test_a_planner_is_offered_what_the_segmenter_takes(
     assert {"segment", "look", "measure", "edit", "answer"} <= names
 
 
-def test_measuring_tells_order_sizes_colours_and_each_pair(scene: Scene) -> None:
+def test_measure_gives_order_sizes_colours_and_each_pair(scene: Scene) -> None:
     run(scene, "segment", phrases=["dog", "leash", "house"])
     assert lines(scene, "measure", numbers=[1, 2, 3, 4]) == [
         "4 masks, 51% of the image in sum",
@@ -172,8 +172,8 @@ def test_one_mask_has_no_order_and_many_have_no_pairs(scene: Scene) -> None:
         many[i, 5:15, 16 * i : 16 * i + 10] = True
     scene = Scene(scene.image, FakeSegmenter({"dot": many}))
     run(scene, "segment", phrases=["dot"])
-    told = lines(scene, "measure", numbers=list(range(12, 0, -1)))
-    assert told[-4:] == [
+    rows = lines(scene, "measure", numbers=list(range(12, 0, -1)))
+    assert rows[-4:] == [
         "left to right: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
         "top to bottom: 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1",
         "largest first: 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1",
@@ -204,7 +204,7 @@ def test_a_gap_is_between_the_nearest_pixels_of_large_outlines() -> None:
         ((230, 60, 170), "pink"),
     ],
 )  # fmt: skip
-def test_colours_have_plain_names(rgb: tuple[int, int, int], name: str) -> None:
+def test_measure_names_colours(rgb: tuple[int, int, int], name: str) -> None:
     image = np.empty((20, 20, 3), np.uint8)
     image[:] = rgb
     scene = Scene(image, FakeSegmenter({"patch": [(2, 2, 18, 18)]}))
@@ -213,11 +213,11 @@ def test_colours_have_plain_names(rgb: tuple[int, int, int], name: str) -> None:
     assert mask.colors == {name: 1.0}
 
 
-def test_close_ups_show_each_mask_at_full_resolution_under_its_number(scene: Scene) -> None:
+def test_crops_show_each_mask_at_full_resolution_under_its_number(scene: Scene) -> None:
     run(scene, "segment", phrases=["dog", "leash"])
-    seen = run(scene, "look", numbers=[1, 3])
-    assert seen.text == "Close-ups, row by row: 1, 3."
-    (picture,) = seen.pictures
+    crops = run(scene, "look", numbers=[1, 3])
+    assert crops.text == "Close-ups, row by row: 1, 3."
+    (picture,) = crops.pictures
     assert max(picture.shape) <= 1568
     left, right = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert (np.abs(left.astype(int) - RED).max(axis=-1) < 8).mean() > 0.2
@@ -268,7 +268,7 @@ def test_dropped_masks_are_named_as_that_and_leave_the_pictures(scene: Scene) ->
     assert lines(scene, "measure", numbers=[1])[1].startswith("1: area 12.50%")
 
 
-def test_the_best_so_far_follows_the_edits(scene: Scene) -> None:
+def test_the_masks_found_last_follow_the_edits(scene: Scene) -> None:
     run(scene, "segment", phrases=["dog"])
     run(scene, "segment", phrases=["leash", "house"])
     best = [scene.last_found]
@@ -292,10 +292,10 @@ def test_a_table_of_very_many_masks_is_cut_and_says_so() -> None:
     for i in range(70):
         dots[i, 20:26, 10 * i : 10 * i + 6] = True
     scene = Scene(np.zeros((60, 700, 3), np.uint8), FakeSegmenter({"dot": dots}))
-    told = lines(scene, "segment", phrases=["dot"])
-    assert told[0] == '"dot": masks 1-70 (presence 0.90)'
-    assert len(told) == 62
-    assert told[-1] == "and 10 more, 61-70, in the picture without a line here"
+    rows = lines(scene, "segment", phrases=["dot"])
+    assert rows[0] == '"dot": masks 1-70 (presence 0.90)'
+    assert len(rows) == 62
+    assert rows[-1] == "and 10 more, 61-70, in the picture without a line here"
 
 
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -343,20 +343,20 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "arguments", "told"), WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize(("name", "arguments", "message"), WRONG.values(), ids=WRONG.keys())
 def test_bad_arguments_are_answered_with_one_line_that_says_what_is_accepted(
-    scene: Scene, name: str, arguments: dict[str, Any], told: str
+    scene: Scene, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     run(scene, "segment", phrases=["dog", "leash", "house"])
     with pytest.raises((ToolError, PromptError)) as raised:
         run(scene, name, **arguments)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(scene.masks) == 4
     assert scene.dropped == frozenset()
 
 
-def test_no_mask_yet_is_told_as_that(image: Pixels) -> None:
+def test_without_any_mask_the_error_says_so(image: Pixels) -> None:
     scene = Scene(image, FakeSegmenter({}))
     for name in ("measure", "look"):
         with pytest.raises(ToolError, match="there is no mask 1: no mask has been found yet"):
