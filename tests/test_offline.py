@@ -1,4 +1,4 @@
-"""The offline planner: how it asks, what it says, and what it does in odd conversations."""
+"""The offline planner: its calls, its answers, and unusual conversations."""
 
 import json
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("query", "text"), WORDS.items(), ids=WORDS)
-def test_an_answer_says_what_was_found(segmenter: FakeSegmenter, query: str, text: str) -> None:
+def test_an_answer_states_what_was_found(segmenter: FakeSegmenter, query: str, text: str) -> None:
     assert ask(segmenter, query).text == text
 
 
@@ -156,7 +156,7 @@ def test_a_phrase_that_the_segmenter_refuses_is_reported() -> None:
     assert answer.usage.turns == 2
 
 
-def test_without_a_turn_to_look_it_says_so(segmenter: FakeSegmenter) -> None:
+def test_an_answer_without_a_turn_to_segment_states_so(segmenter: FakeSegmenter) -> None:
     answer = ask(segmenter, "the dog", turns=1)
 
     assert (answer.status, segmenter.asked) == ("unable", [])
@@ -220,7 +220,7 @@ def test_results_of_other_tools_are_left_aside() -> None:
     assert reply([Message("user", "the dog"), other, result]).tool_calls[0].name == "answer"
 
 
-def test_it_says_which_planner_it_stands_in_for() -> None:
+def test_an_unreadable_question_is_answered_with_how_to_choose_an_mllm() -> None:
     text = json.loads(reply([Message("user", "a joke about me")]).tool_calls[0].arguments)["text"]
 
     assert "stands in for a multimodal LLM" in text
@@ -284,17 +284,17 @@ def test_colours_are_measured(query: str, text: str, turns: int) -> None:
     assert (answer.text, answer.usage.turns) == (text, turns)
 
 
-def test_without_the_tool_that_measures_it_says_so(image: Pixels) -> None:
+def test_an_answer_without_the_tool_measure_states_so(image: Pixels) -> None:
     segmenter = FakeSegmenter({"car": [(10, 10, 40, 40)]})
     few = [tool for tool in registry.tools(segmenter) if tool.name in ("segment", "answer")]
     answer = Agent("offline", segmenter, tools=few).ask(image, "what colour is the car?")
     assert (answer.status, answer.text) == ("unable", "I could not measure the colours.")
 
 
-def test_its_words_point_to_the_masks_that_they_name(segmenter: FakeSegmenter) -> None:
+def test_words_of_an_answer_link_to_the_masks_that_they_name(segmenter: FakeSegmenter) -> None:
     answer = ask(segmenter, "the tree and the cars")
-    said = {answer.text[one.start : one.end]: one.numbers for one in answer.mentions}
-    assert list(said) == ["The tree", "2 cars"]
-    assert sorted(number for numbers in said.values() for number in numbers) == sorted(
+    linked = {answer.text[one.start : one.end]: one.numbers for one in answer.mentions}
+    assert list(linked) == ["The tree", "2 cars"]
+    assert sorted(number for numbers in linked.values() for number in numbers) == sorted(
         answer.numbers
     )

@@ -72,23 +72,21 @@ FOLLOW_UPS = [
     (["the cars", "and the cats?"], "cat1 cat2"),
     # a whole question needs nothing of the one before
     (["the cars", "how many animals are there?"], "dog cat1 cat2"),
-    (["the cars", "what is left of the small car"], None),
+    (["the cars", "what is left of the small car"], ""),
     (["the dog", "everything left of the dog"], "small middle large cat1 cat2"),
 ]
 
 
 @pytest.mark.parametrize(("questions", "names"), FOLLOW_UPS, ids=lambda one: str(one)[:60])
-def test_a_follow_up_means_these_things(
-    picture: Pixels, questions: list[str], names: str | None
-) -> None:
+def test_a_follow_up_means_these_things(picture: Pixels, questions: list[str], names: str) -> None:
     chat = Agent("offline", segmenter()).chat(picture)
     for question in questions:
         answer = chat.ask(question)
 
-    if names is not None:
-        boxes = {tuple(map(float, box)): name for name, box in PLACES.items()}
-        found = {boxes[tuple(box)] for box in answer.masks.boxes.tolist()}
-        assert found == set(names.split()), answer.text
+    boxes = {tuple(map(float, box)): name for name, box in PLACES.items()}
+    found = {boxes[tuple(box)] for box in answer.masks.boxes.tolist()}
+    assert found == set(names.split()), answer.text
+    assert answer.status == ("answered" if names else "no_target")
 
 
 FOLLOW_UP_TEXTS = [

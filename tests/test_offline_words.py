@@ -11,7 +11,8 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.parser import parse
 from sam3_agent.model.offline.query_tree import ParseFailure
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
-from tests.test_offline_targets import CHECKS, NOT_THERE, READ
+from tests.offline_scene import READ
+from tests.test_offline_targets import CHECKS, NOT_THERE
 
 VOCABULARY = {noun: COLORS if noun in COLORABLE else () for noun in (*NOUNS, *CATEGORIES)}
 CARS, DUCKS = [(10, 10, 50, 30), (80, 10, 110, 25)], [(10, 60, 40, 90), (60, 50, 110, 95)]
@@ -66,7 +67,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(("query", "words"), UNKNOWN.items(), ids=UNKNOWN)
-def test_a_word_that_the_segmenter_does_not_know_is_not_told_as_absence(
+def test_a_word_that_the_segmenter_does_not_know_is_not_reported_as_absent(
     query: str, words: tuple[str, str]
 ) -> None:
     answer = ask(query)
@@ -93,7 +94,7 @@ SYNONYMS = {
 
 
 @pytest.mark.parametrize(("query", "texts"), SYNONYMS.items(), ids=SYNONYMS)
-def test_a_sure_synonym_is_used_and_said(query: str, texts: tuple[str, str]) -> None:
+def test_a_sure_synonym_is_used_and_the_answer_names_it(query: str, texts: tuple[str, str]) -> None:
     text, note = texts
     answer = ask(query)
 
@@ -157,8 +158,8 @@ def free_form_questions() -> list[str]:
 
 
 @pytest.mark.parametrize("word", ["zorgly", "blurbing", "vexed"])
-def test_a_word_that_nobody_knows_makes_any_question_unable_wherever_it_stands(word: str) -> None:
-    """Every word of a question is used by the grammar; what it skipped would be answered here."""
+def test_an_unknown_word_anywhere_makes_a_question_unable(word: str) -> None:
+    """The grammar skips no word: a question with a skipped one would be answered here."""
     known = {**VOCABULARY, **dict.fromkeys(("person", "table", "cup", "box", "ball"), ())}
     segmenter = FakeSegmenter({}, vocabulary=known | {"dog": ("brown", "sleeping")})
     asked = 0
