@@ -58,13 +58,16 @@ class Chat:
         yield event  # only now: whoever holds a finished stream does not block the next question
 
     def _task(self, query: str) -> Task:
-        earlier = [
-            f"Earlier: {shorten(one.query, MAX_EARLIER_TEXT)} -> "
-            f"{shorten(one.text, MAX_EARLIER_TEXT)}\n"
+        earlier = "".join(
+            f"Earlier: {_shortened(one.query)} -> {_shortened(one.text)}\n"
             for one in self.answers[-MAX_EARLIER:]
-        ]
+        )
         answered = self.answers[-1].numbers if self.answers else ()
-        return Task(self.scene, query, self._messages, answered, "".join(earlier))
+        return Task(self.scene, query, self._messages, answered, earlier)
+
+
+def _shortened(text: str) -> str:
+    return shorten(text, MAX_EARLIER_TEXT, middle=True)
 
 
 def _continued(answer: Answer) -> tuple[Message, ...]:

@@ -242,6 +242,13 @@ def test_no_reply_means_the_likeliest_reading(
     assert out.messages[3].text.startswith(result)
 
 
+def test_a_person_who_returns_no_text_is_an_error(image: Pixels, segmenter: FakeSegmenter) -> None:
+    planner = ScriptedPlanner([calling(("ask_person", {"question": "Which?"}))])
+    silent: Any = lambda question: None  # noqa: E731
+    with pytest.raises(InputError, match="ask_person returned NoneType, not text"):
+        Agent(planner, segmenter, ask_person=silent).ask(image, "the hand")
+
+
 def test_without_a_person_the_tool_is_not_offered(image: Pixels, segmenter: FakeSegmenter) -> None:
     offered: list[Any] = []
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sam3_agent.errors import ToolError
+from sam3_agent.errors import InputError, ToolError
 from sam3_agent.sanitize import replace_surrogates, shorten
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Observation, Tool
@@ -37,7 +37,10 @@ def ask_person_tool(ask: Callable[[str], str]) -> Tool:
         asked_in = scene
         if known:
             return Observation(known)
-        reply = shorten(replace_surrogates(ask(question)).strip(), MAX_REPLY, middle=True)
+        reply = ask(question)
+        if not isinstance(reply, str):
+            raise InputError(f"ask_person returned {type(reply).__name__}, not text")
+        reply = shorten(replace_surrogates(reply).strip(), MAX_REPLY, middle=True)
         if not reply:
             known = "No reply: take the likeliest reading and say which in the answer."
             return Observation(known)
