@@ -24,6 +24,7 @@ import numpy as np
 
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
+from sam3_agent.errors import InputError
 from sam3_agent.evals.synthetic.annotated_set import read_set
 from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
 from sam3_agent.masks import Masks
@@ -101,7 +102,7 @@ def read_questions(path: Path) -> list[Question]:
             record = json.loads(line)
             scene = compose(record["scene"]) if "scene" in record else pictures()[record["image"]]
             questions.append(_question(record, scene))
-        except (KeyError, TypeError, ValueError) as error:
+        except (InputError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {number}: {error!r}") from error
     return questions
 

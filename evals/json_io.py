@@ -4,10 +4,12 @@ Errors are InputError and say which file, line or field is wrong.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from sam3_agent.errors import InputError
 
@@ -64,6 +66,18 @@ def field(record: Any, name: str, kind: type[Value] | tuple[type[Value], ...]) -
         expected = " or ".join(one.__name__ for one in kinds)
         raise InputError(f"{name!r} is {type(value).__name__}, and must be {expected}")
     return value
+
+
+def validation_text(error: ValidationError) -> str:
+    """Describes pydantic's errors in one line, such as "images[0].width: Field required"."""
+    return "; ".join(
+        f"{_place(one['loc']) or 'it'}: {one['msg']}" for one in error.errors(include_url=False)
+    )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return "".join(parts).removeprefix(".")
 
 
 def text(record: Any, name: str) -> str:

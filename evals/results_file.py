@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row
+from sam3_agent.evals.json_io import validation_text
 from sam3_agent.evals.run_header import FORMAT, VERSION, Header, Resumption
 from sam3_agent.rle import rle_from_record, rle_record
 from sam3_agent.serialization import masks_from_record, masks_record
@@ -159,7 +160,9 @@ def _parsed(data: bytes, path: Path) -> Run:
             else:
                 rows[int(content["index"])] = row_from_dict(content)
         except ValidationError as error:
-            raise InputError(f"{path}, line {number}: is broken: {_problems(error)}") from error
+            raise InputError(
+                f"{path}, line {number}: is broken: {validation_text(error)}"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {type(error).__name__}: {error}"
@@ -177,13 +180,6 @@ def _header(content: dict[str, Any], path: Path) -> Header:
             "use the version of sam3-agent that wrote it, or run it again"
         )
     return Header.model_validate({name: content[name] for name in content if name != "resumed"})
-
-
-def _problems(error: ValidationError) -> str:
-    """Joins pydantic's errors into one line: which field, and what is wrong with it."""
-    return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)
-    )
 
 
 def _resumed_line(resumption: Resumption) -> dict[str, Any]:

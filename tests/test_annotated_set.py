@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent import evals
+from sam3_agent.errors import InputError
 from sam3_agent.evals.synthetic.annotated_set import (
     annotated_scene,
     read_set,
@@ -71,26 +72,28 @@ IMAGE = ("images", 0)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_break("format", to="coco"), r"annotations\.json: not an annotated set"),
-        (_break("version", to=9), r"annotations\.json: version 9, but only 1 can be read"),
-        (_break("images", to={}), r'annotations\.json: "images" is missing or is not list'),
-        (_break(*IMAGE, to=3), r'images\[0\]: "file_name" is missing'),
-        (_break(*IMAGE, "file_name", to="no.png"), r"no\.png: cannot be read as a picture"),
-        (_break(*IMAGE, "width", to=161), r"\.png: is 160x120, annotated as 161x120"),
-        (_break(*IMAGE, "things", 0, to=None), r'things\[0\]: "segmentation" is missing'),
-        (_break(*IMAGE, "things", 0, "color", to=1), r'things\[0\]: "color" must be text'),
-        (_break(*IMAGE, "things", 0, "box", to=[1, 2]), r'things\[0\]: "box" must be four'),
+        (_break("format", to="coco"), r"annotations\.json: format: .* 'sam3-agent annotated set'"),
+        (_break("version", to=9), r"annotations\.json: version: Input should be 1"),
+        (_break("images", to={}), r"annotations\.json: images: Input should be a valid array"),
+        (_break(*IMAGE, to=3), r"images\[0\]: Input should be an object"),
+        (_break(*IMAGE, "file_name", to="no.png"), r"images\[0\]: .*no\.png"),
+        (_break(*IMAGE, "width", to=161), r"\.png is 160x120 pixels, annotated as 161x120"),
+        (_break(*IMAGE, "width", to="9"), r"images\[0\].width: Input should be a valid integer"),
+        (_break(*IMAGE, "things", 0, to=None), r"things\[0\]: Input should be an object"),
+        (_break(*IMAGE, "things", 0, "color", to=1), r"things\[0\].color: .* a valid string"),
+        (_break(*IMAGE, "things", 0, "box", to=[1, 2]), r"things\[0\].box\[2\]: Field required"),
         (
             _break(*IMAGE, "things", 0, "segmentation", "size", to=[1, 1]),
-            r"its mask has size \[1, 1\], the picture \[120, 160\]",
+            r"things\[0\]: its RLE has size \[1, 1\] .*, the image \[120, 160\]",
         ),
         (
             _break(*IMAGE, "things", 0, "segmentation", "counts", to="!!!!"),
-            r"its mask is no compressed RLE",
+            r"images\[0\]: things\[0\]: its RLE",
         ),
-        (_break(*IMAGE, "queries", 0, "targets", to=[99]), r'queries\[0\]: "targets" must be'),
-        (_break(*IMAGE, "queries", 0, "count", to="two"), r'queries\[0\]: "count" must be'),
-        (_break(*IMAGE, "queries", 0, to="dog"), r'queries\[0\]: "targets" is missing'),
+        (_break(*IMAGE, "queries", 0, "targets", to=[99]), r"queries\[0\]: a target is no index"),
+        (_break(*IMAGE, "queries", 0, "targets", to=[-1]), r"queries\[0\].targets\[0\]: "),
+        (_break(*IMAGE, "queries", 0, "count", to="two"), r"queries\[0\].count: "),
+        (_break(*IMAGE, "queries", 0, to="dog"), r"queries\[0\]: Input should be an object"),
     ],
 )
 def test_a_broken_set_says_which_part_is_wrong(
@@ -101,7 +104,7 @@ def test_a_broken_set_says_which_part_is_wrong(
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         list(read_set(tmp_path))
 
 
@@ -111,20 +114,23 @@ def test_overlapping_masks_are_refused(tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["images"][0]["things"].append(content["images"][0]["things"][0])
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ValueError, match="overlaps an earlier one"):
+    with pytest.raises(InputError, match="overlaps an earlier one"):
         list(read_set(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "annotations.json: cannot be read: No such file"), ("{", "annotations.json: not JSON")],
+    [
+        (None, "annotations.json cannot be read: No such file"),
+        ("{", "annotations.json: it: Invalid JSON"),
+    ],
 )
 def test_a_folder_without_readable_annotations_is_refused_at_once(
     text: str | None, message: str, tmp_path: Path
 ) -> None:
     if text is not None:
         (tmp_path / "annotations.json").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         read_set(tmp_path)
 
 

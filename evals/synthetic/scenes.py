@@ -10,7 +10,6 @@ from PIL import Image, ImageEnhance
 
 from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
-from sam3_agent.geometry import Box
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 Split = Literal["train", "heldout"]
@@ -42,7 +41,7 @@ class SceneObject:
 
     noun: str
     color: str | None
-    box: Box
+    box: tuple[int, int, int, int]
 
     @property
     def name(self) -> str:
@@ -206,7 +205,7 @@ class _Canvas:
         return int(rng.integers(-outside, max(span - side + outside, 0) + 1))
 
 
-def _tight_box(mask: npt.NDArray[np.bool_]) -> Box:
+def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     columns = np.flatnonzero(mask.any(0))
     rows = np.flatnonzero(mask.any(1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
