@@ -50,6 +50,7 @@ HEADERS: list[tuple[str, dict[str, str], int, str]] = [
     ("a page of another port", {"Origin": "http://localhost:3000"}, 403, "other web pages"),
     ("a page from nowhere", {"Origin": "null"}, 403, "other web pages"),
     ("a length that is no number", {"Content-Length": "-1"}, 400, "no number"),
+    ("a length of another digit", {"Content-Length": "\xb2"}, 400, "no number"),
     ("a length without end", {"Content-Length": "9" * 30}, 413, "larger"),
 ]
 
@@ -72,7 +73,8 @@ async def test_a_broken_body_or_header_is_refused_with_its_status(toolkit: Toolk
     ]
     async with rest_client(toolkit, AccessRules(max_bytes=1_500_000)) as client:
         for name, body, headers, status, reason in rows:
-            answer = await client.post("/segment", content=body, headers=headers)
+            raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+            answer = await client.post("/segment", content=body, headers=raw)
             message = answer.json()["error"]["message"]
             print(f"{name:26} {body[:40]!r:44} {answer.status_code} {message[:90]}")
             assert (answer.status_code, reason in message) == (status, True), (name, message)

@@ -108,7 +108,7 @@ class AccessOptions:
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT; raises InputError."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or not port.isdecimal() or int(port) > 65_535:
         raise InputError(f"--http {text!r} is not HOST:PORT, such as 127.0.0.1:8000")
     return host.strip("[]"), int(port)
 

@@ -97,7 +97,7 @@ class AccessMiddleware:
             if not hmac.compare_digest(sent, f"Bearer {rules.token}".encode()):
                 return 401, "token", "a bearer token is needed: Authorization: Bearer TOKEN"
         length = headers.get(b"content-length", "0")
-        if not length.isdigit():
+        if not length.isdecimal():
             return 400, "input", "the Content-Length is no number"
         if int(length[:20]) > rules.max_bytes:
             return 413, "too_large", self._too_large()
