@@ -97,10 +97,12 @@ class Benchmark(Protocol):
     @property
     def name(self) -> str:
         """The name under which it is read."""
+        ...
 
     @property
     def samples(self) -> Sequence[Sample]:
         """All samples in the order of the files."""
+        ...
 
     @property
     def dataset(self) -> Dataset | None:
@@ -119,15 +121,18 @@ class Benchmark(Protocol):
 
     def score(self, row: Row) -> float:
         """Scores one row in 0..1: its part in the benchmark's mean (an IoU, an F1)."""
+        ...
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         """Computes the metrics over any rows by their original names; `n` is the number of rows.
 
         NaN for a metric that none of the rows enters.
         """
+        ...
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
         """Computes bootstrap 95 % confidence intervals of the metrics that have one."""
+        ...
 
     def tally(self, rows: Sequence[Row]) -> Tally | None:
         """Returns the metrics as a function of sums over rows, which paired differences need.

@@ -20,9 +20,11 @@ class Findings(Protocol):
     @property
     def numbers(self) -> tuple[int, ...]:
         """The numbers of the masks that the findings are about."""
+        ...
 
     def to_dict(self) -> dict[str, Any]:
         """What is known beyond the masks themselves, as JSON values."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

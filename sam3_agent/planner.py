@@ -72,6 +72,7 @@ class Planner(Protocol):
     @property
     def name(self) -> str:
         """The name under which `registry.planner` finds it."""
+        ...
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The next `assistant` message, normally with tool calls.
@@ -79,6 +80,7 @@ class Planner(Protocol):
         Raises PlannerError when no reply can be had. A planner that waits or retries heeds
         `budget.deadline`.
         """
+        ...
 
 
 class PlannerDefaults:

@@ -125,24 +125,30 @@ class Reviewer(Protocol):
     @property
     def name(self) -> str:
         """The name of the model."""
+        ...
 
     @property
     def available(self) -> bool:
         """False once the model has turned out to take no pictures."""
+        ...
 
     def tools(self) -> list[Tool]:
         """The checks that a planner may ask for."""
+        ...
 
     def verdicts(
         self, scene: Scene, numbers: Sequence[int], statement: str, votes: int = 1
     ) -> list[Verdict]:
         """Whether each mask fits a statement, in order; the majority of `votes`."""
+        ...
 
     def completeness(self, scene: Scene, query: str, numbers: Sequence[int]) -> Completeness:
         """Whether these masks are all that a question asks for."""
+        ...
 
     def better(self, first: Answer, second: Answer) -> Answer | None:
         """The better of two answers to one question; None when that is not clear."""
+        ...
 
 
 class AnswerReview:

@@ -96,9 +96,11 @@ class Segmenter(Protocol):
     @property
     def name(self) -> str:
         """The name under which `registry.segmenter` finds it."""
+        ...
 
     def encode(self, image: Pixels) -> Any:
         """The features of one (H, W, 3) uint8 image, opaque to everyone but the segmenter."""
+        ...
 
     def detect(
         self, features: Any, prompts: Sequence[Prompt], selection: Selection = STANDARD
@@ -108,6 +110,7 @@ class Segmenter(Protocol):
         Raises PromptError for a prompt that cannot be read, before anything runs, and
         SegmenterError when the model fails.
         """
+        ...
 
     def segment_at(self, features: Any, prompt: ObjectPrompt) -> Masks:
         """The one object at a place: one mask, or none.
@@ -115,6 +118,7 @@ class Segmenter(Protocol):
         Raises PromptError for a place outside the image, and SegmenterError when the model takes
         no clicks.
         """
+        ...
 
 
 class SegmenterDefaults:

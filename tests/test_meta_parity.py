@@ -1,4 +1,4 @@
-"""The eye equals Meta's original: phrases, exemplars and masks, under equal weights."""
+"""The segmenter equals Meta's original: phrases, exemplars and masks, under equal weights."""
 
 import importlib.util
 

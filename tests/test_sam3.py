@@ -1,4 +1,4 @@
-"""The eye: SAM 3's numbers, at image resolution, from an image that is encoded once."""
+"""SAM 3: the numbers of the model, at image resolution, of an image that is encoded once."""
 
 import json
 import threading

@@ -38,6 +38,7 @@ class Solver(Protocol):
         Only the oracle may use `sample.truth`. Raises UnfinishedError on failure, or any other
         error when nothing was spent.
         """
+        ...
 
 
 class UnfinishedError(Exception):

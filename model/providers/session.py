@@ -31,18 +31,23 @@ class Api(Protocol[R]):
         self, messages: Sequence[Message], tools: Sequence[Tool], profile: Profile, encode: Encode
     ) -> Wire:
         """A request. tools: those to declare. encode: makes a picture a file."""
+        ...
 
     def size(self, payload: Wire) -> int:
         """Bytes of the request's body."""
+        ...
 
     def contents(self, payload: Wire) -> RequestContents:
         """What the request holds that a server may refuse; pictures need not be counted."""
+        ...
 
     def send(self, payload: Wire, seconds: float) -> R:
         """Send a request once and wait at most so long for the response."""
+        ...
 
     def failure(self, error: Exception) -> Failure | None:
         """What an exception of `send` means; None for a bug."""
+        ...
 
 
 class Session:
