@@ -69,7 +69,7 @@ def own_imports(path: Path) -> set[str]:
 
     `from package import module` needs the module, not all that the package's `__init__` imports.
     """
-    needed = set()
+    needed: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             needed.update(alias.name for alias in node.names)
