@@ -48,6 +48,15 @@ class Run:
         return sum(row.cost or 0.0 for row in self.rows.values())
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run that a new one must not overwrite."""
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except OSError:
+        return False
+
+
 class RunFile:
     """A run that is being written; a context manager that locks the file.
 

@@ -71,9 +71,6 @@ class Agent:
         if isinstance(planner, str | None):
             planner = registry.planner(planner)
         self.planner = checked_planner(planner)
-        if isinstance(segmenter, str | None):
-            segmenter = registry.segmenter(segmenter)
-        self.segmenter = checked_segmenter(segmenter)
         self.verifier = _chosen_verifier(verifier, self.planner)
         self._reviewer: Reviewer | None = None
         if self.verifier is not None and self.effort.checks:
@@ -81,13 +78,17 @@ class Agent:
         if ask_person is not None and not callable(ask_person):
             raise InputError(f"ask_person is {ask_person!r:.80}; give a function of the question")
         self.ask_person = ask_person
-        self.tools = tools_by_name(registry.tools(self.segmenter) if tools is None else tools)
         self.budget = Budget() if budget is None else budget
         refuse_other(self.budget, Budget, "budget", "a Budget, such as Budget(turns=5)")
         refuse_unless_above(max_megapixels, "limit of megapixels", 0)
         self.max_megapixels = max_megapixels
         self.check_domain = check_domain
         _refuse_unknown_price(self.budget, self.planner, self.verifier)
+        # last, since loading one takes seconds
+        if isinstance(segmenter, str | None):
+            segmenter = registry.segmenter(segmenter)
+        self.segmenter = checked_segmenter(segmenter)
+        self.tools = tools_by_name(registry.tools(self.segmenter) if tools is None else tools)
 
     def __repr__(self) -> str:
         verifier = self.verifier.name if self.verifier else "none"

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from PIL import Image
 from pycocotools import mask as coco
 from typer.testing import CliRunner, Result
 
-from sam3_agent.cli import app
+import sam3_agent
+from sam3_agent.cli import COMMANDS, app
 from sam3_agent.evals.synthetic.annotated_set import read_set
 
-DEMO = Path(__file__).parents[1] / "evals" / "demo"
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "evals" / "demo"
 RED_CARS = str(DEMO / "red_cars.png")
 UNPRICED = ["eval", "scenes", "--limit", "1", "--max-usd", "1"]
 
@@ -236,15 +238,127 @@ def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline(tmp_path: Path
     assert baseline["config"]["planner"] == "none"
 
 
-def test_the_version_is_printed() -> None:
+def test_the_version_is_printed_and_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert sam3_agent.__version__ == project["version"]
     done = run("--version")
-    assert (done.exit_code, done.stdout) == (0, f"sam3-agent {version('sam3-agent')}\n")
+    assert (done.exit_code, done.stdout) == (0, f"sam3-agent {project['version']}\n")
 
 
-def test_help_says_which_threshold_holds_without_one() -> None:
-    assert (
-        "0.5" in run("segment", "--help").stdout.partition("--threshold")[2].partition("--out")[0]
+def test_the_overview_has_the_first_line_of_the_help_of_every_command() -> None:
+    shown = " ".join(run("--help").stdout.replace("│", " ").split())
+    for name, (_, line) in COMMANDS.items():
+        assert f"{name} {line}" in shown
+        assert line in " ".join(run(name, "--help").stdout.split()), name
+
+
+def test_defaults_are_shown_once() -> None:
+    for name in COMMANDS:
+        for row in run(name, "--help").stdout.split("--")[1:]:
+            assert row.lower().count("default:") <= 1, row
+
+
+def test_options_that_commands_share_are_the_same_everywhere() -> None:
+    helps = [run(name, "--help").stdout for name in ("ask", "mcp", "serve", "eval")]
+    for option in ("planner", "segmenter", "effort", "verifier", "tool-calls", "price"):
+        assert all(f"--{option} " in one for one in helps), option
+
+
+BAD_INPUT = [
+    ("ask", RED_CARS, " "),
+    ("ask", "missing.png", "the car"),
+    ("ask", __file__, "the car"),
+    ("ask", RED_CARS, "x", "--planner", "opnai:gpt-5.4"),
+    ("ask", RED_CARS, "x", "--segmenter", "sam3"),
+    ("ask", RED_CARS, "x", "--segmenter", "./nowhere"),
+    ("ask", RED_CARS, "x", "--segmenter", "open:huge"),
+    ("ask", RED_CARS, "x", "--verifier", "magic"),
+    ("ask", RED_CARS, "x", "--effort", "huge"),
+    ("ask", RED_CARS, "x", "--out", __file__),
+    ("ask", RED_CARS, "x", "--record", f"{__file__}/record"),
+    ("segment", RED_CARS, "  "),
+    ("segment", RED_CARS, "car", "--region", "1000,1000,3000,3000"),
+    ("segment", RED_CARS, "car", "--exemplar", "+9,9,3,4"),
+    ("segment", RED_CARS, "car", "--exemplar", "+1,2,3,4", "--segmenter", "open:tiny"),
+    ("segment", RED_CARS, "--point", "+9999,2"),
+    ("replay", "nowhere"),
+    ("mcp", "--root", "/no/where"),
+    ("mcp", "--http", "abc"),
+    ("mcp",),  # its extra is missing
+    ("serve", "--segmenter", "sam9"),
+    ("serve", "--http", "256.1.1.1:80"),
+    ("serve",),
+    ("eval", "moon"),
+    ("eval", "scenes", "--solver", "magic"),
+    ("eval", "scenes", "--solver", "mllm"),
+    ("eval", "scenes", "--shard", "5/4"),
+    ("eval", "scenes", "--boxes", "zz"),
+    ("eval", "scenes", "--resume"),
+    ("eval", "scenes", "--verifier", "magic"),
+    ("report", "nowhere"),
+    ("bench", "moon"),
+    ("doctor", "--planner", "magic"),
+    ("doctor", "--segmenter", "sam9"),
+]
+NO_KEY = [("ask", RED_CARS, "x", "--planner", f"{name}:m") for name in ("openai", "gemini")]
+HELP = [(*name, "--help") for name in [(), *((name,) for name in COMMANDS)]]
+
+PROGRAM = """
+import json, sys
+sys.modules.update({"mcp": None, "fastapi": None})  # as where the extras are missing
+from typer.testing import CliRunner
+import sam3_agent
+from sam3_agent.cli import COMMANDS, app
+heavy = {"torch", "transformers", "openai", "google.genai", "starlette", "scipy"}
+for arguments in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, arguments)
+    print(json.dumps([done.exit_code, sorted(heavy & set(sys.modules)), done.output]))
+"""
+
+
+def test_help_and_bad_input_are_answered_without_a_heavy_library(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_AGENT_CONFIG": os.devnull}
+    for name in [*environment]:
+        if name.startswith(("OPENAI_", "GEMINI_", "GOOGLE_", "SAM3_AGENT_P", "SAM3_AGENT_S")):
+            del environment[name]
+    cases = [*HELP, *BAD_INPUT, *NO_KEY]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(cases)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    codes = [0] * len(HELP) + [2] * len(BAD_INPUT) + [3] * len(NO_KEY)
+    for case, code, line in zip(cases, codes, done.stdout.splitlines(), strict=True):
+        exit_code, loaded, output = json.loads(line)
+        assert (exit_code, loaded) == (code, []), (case, output)
+
+
+def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run.jsonl").write_text("{}\n", encoding="utf-8")
+    done = run("eval", "scenes", "--limit", "1", "--out", str(tmp_path))
+    assert (done.exit_code, "holds a run already" in done.stderr) == (2, True)
+
+
+def test_a_status_other_than_answered_is_printed() -> None:
+    assert "status: no_target" in run("ask", RED_CARS, "is there an elephant?").stdout
+    assert "status" not in run("ask", RED_CARS, "the red cars").stdout
+
+
+def test_the_settings_of_a_client_keep_every_option_that_was_given(tmp_path: Path) -> None:
+    given = ["--planner", "openai:m", "--timeout", "60.0", "--root", str(tmp_path), "--no-urls"]
+    done = run("mcp", "--config", "codex", *given, "--structured", "--token", "secret")
+    (line,) = (one for one in done.stdout.splitlines() if one.startswith("args = "))
+    given = ["--planner", "openai:m", "--root", str(tmp_path), "--no-urls", "--timeout", "60.0"]
+    assert json.loads(line.removeprefix("args = "))[3:] == [*given, "--structured"]
+
+
+def test_a_benchmark_of_the_machine_prints_its_name_before_it_runs() -> None:
+    done = run("bench", "pictures", "--masks", "2", "--json")
+    assert done.stderr.splitlines()[0] == "pictures ..."
+    assert json.loads(done.stdout)["rows"]
 
 
 def test_a_librarys_warning_about_broken_exif_is_no_line_on_stderr(tmp_path: Path) -> None:

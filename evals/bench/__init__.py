@@ -24,11 +24,20 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Measurement]]] = {
 """The benchmarks by name; each takes the number of masks, which some ignore."""
 
 
-def bench(names: list[str] | None = None, *, masks: int = 100) -> Iterator[Measurement]:
-    """Yields the measurements of the named benchmarks, of all when none is named."""
+def bench(
+    names: list[str] | None = None,
+    *,
+    masks: int = 100,
+    on_start: Callable[[str], None] = lambda _: None,
+) -> Iterator[Measurement]:
+    """Yields the measurements of the named benchmarks, of all when none is named.
+
+    on_start: called with the name of a benchmark before it runs, which may take minutes.
+    """
     chosen = names or list(BENCHMARKS)
     unknown = sorted(set(chosen) - set(BENCHMARKS))
     if unknown:
         raise InputError(f"there is no benchmark {unknown[0]!r}; choose: {', '.join(BENCHMARKS)}")
     for name in chosen:
+        on_start(name)
         yield from BENCHMARKS[name](masks)

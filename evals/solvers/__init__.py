@@ -24,6 +24,26 @@ SOLVERS = {
 }
 
 
+def check_solver(name: str, planner: str | None, boxes: str | None = None) -> None:
+    """Raises InputError for an unknown solver, and for options with which it cannot work.
+
+    planner: the planner's name; None for no planner.
+    """
+    if name not in SOLVERS:
+        raise InputError(f"there is no solver {name!r}; choose one of {', '.join(SOLVERS)}")
+    if boxes is not None and boxes not in get_args(Layout):
+        raise InputError(f"boxes are written as {', '.join(get_args(Layout))}, not {boxes!r}")
+    if name == "segmenter":
+        return
+    if planner is None:
+        raise InputError(f"the solver {name!r} needs a planner")
+    if name in ("mllm", "reference") and planner == "offline":
+        raise InputError(
+            f"the solver {name!r} needs an MLLM, and the offline planner is none: "
+            "choose --planner openai:MODEL or gemini:MODEL"
+        )
+
+
 def make_solver(
     name: str,
     planner: Planner | None,
@@ -35,26 +55,15 @@ def make_solver(
     """Makes the solver of this name; `planner` may be None for `segmenter` only.
 
     agent: makes an Agent of a planner and a segmenter. boxes: the layout in which the planner of
-    `mllm` writes boxes. Raises InputError for an unknown name, and for a planner with which the
-    solver cannot work.
+    `mllm` writes boxes. Raises InputError as `check_solver`.
     """
-    if name == "segmenter":
+    check_solver(name, None if planner is None else planner.name, boxes)
+    if name == "segmenter" or planner is None:
         return WithinDomain(SegmenterSolver(segmenter), segmenter)
-    if name not in SOLVERS:
-        raise InputError(f"there is no solver {name!r}; choose one of {', '.join(SOLVERS)}")
-    if planner is None:
-        raise InputError(f"the solver {name!r} needs a planner")
     if name in ("agent", "oracle"):
         agent_solver = AgentSolver(agent(planner, segmenter))
         return agent_solver if name == "agent" else OracleSolver(agent_solver)
-    if planner.name == "offline":
-        raise InputError(
-            f"the solver {name!r} needs an MLLM, and the offline planner is none: "
-            "choose --planner openai:MODEL or gemini:MODEL"
-        )
     if name == "reference":
         return WithinDomain(MetaAgentSolver(planner, segmenter), segmenter)
-    if boxes is not None and boxes not in get_args(Layout):
-        raise InputError(f"boxes are written as {', '.join(get_args(Layout))}, not {boxes!r}")
     box_solver = BoxSolver(planner, segmenter, boxes)  # type: ignore[arg-type]
     return WithinDomain(box_solver, segmenter)

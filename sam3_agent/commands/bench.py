@@ -26,7 +26,7 @@ def bench(
     All of it takes some 25 minutes on one core with Meta's package, 5 without.
     """
     rows = []
-    for row in measure(names or None, masks=masks):
+    for row in measure(names or None, masks=masks, on_start=lambda one: print_stderr(f"{one} ...")):
         print_stderr(f"{row.work}: {row.ours:.3f} {row.unit}")
         rows.append(row.to_dict())
     if as_json:

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from sam3_agent import registry
-from sam3_agent.commands.options import JsonOption, PlannerOption, SegmenterOption
+from sam3_agent.commands.options import JsonOption, PlannerOption, SegmenterOption, command
 from sam3_agent.commands.output import print_json
 from sam3_agent.config import Setting, chosen, config_path
 from sam3_agent.credentials import key_problem
@@ -38,6 +38,7 @@ class Check:
     ok: bool | None = None
 
 
+@command
 def doctor(
     planner: PlannerOption = None,
     segmenter: SegmenterOption = None,
@@ -47,6 +48,10 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Report which planner and segmenter would run, and whether all that they need is there."""
+    if planner is not None:  # a wrong name in the environment or the file is a finding
+        registry.check_planner(planner)
+    if segmenter is not None:
+        registry.check_segmenter(segmenter)
     checks = [Check("python", platform.python_version())]
     checks += [Check(name, version(name)) for name in registry.recorded_packages()]
     checks += _variable_checks()

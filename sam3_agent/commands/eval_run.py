@@ -16,7 +16,7 @@ from sam3_agent.commands.options import check_writable
 from sam3_agent.commands.output import print_stderr, stderr
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark, Sample
-from sam3_agent.evals.results_file import Run, RunFile
+from sam3_agent.evals.results_file import Run, RunFile, holds_run
 from sam3_agent.evals.run_header import Header
 from sam3_agent.evals.runner import Progress, run_samples
 from sam3_agent.evals.solvers.solver import Solver
@@ -49,6 +49,11 @@ class RunOptions:
             raise InputError("--resume and --retry-failed need the run's folder: --out DIR")
         if self.out is not None:
             check_writable(self.out)
+            if holds_run(self.out) and not self.resumes:
+                raise InputError(
+                    f"{self.out} holds a run already; continue it (--resume) or choose another "
+                    "--out"
+                )
 
     @property
     def resumes(self) -> bool:

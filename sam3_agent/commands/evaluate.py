@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -18,25 +18,23 @@ from sam3_agent.commands.eval_run import (
 )
 from sam3_agent.commands.options import JsonOption, ModelOptions, command
 from sam3_agent.commands.output import print_json, print_models, print_stderr, stderr
+from sam3_agent.config import chosen
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmarks.scenes import STYLES
 from sam3_agent.evals.report.page import DASH
 from sam3_agent.evals.run_header import new_header
 from sam3_agent.evals.setup import setup
-from sam3_agent.evals.solvers import SOLVERS, make_solver
-from sam3_agent.evals.solvers.box_parsing import Layout
+from sam3_agent.evals.solvers import SOLVERS, check_solver, make_solver
 from sam3_agent.evals.summary import summary
 from sam3_agent.evals.synthetic.concept_report import concept_report
 from sam3_agent.extras import require
 from sam3_agent.planner import Planner, price_of
 from sam3_agent.segmenter import Segmenter
 
-SOLVER_NAMES = ", ".join(SOLVERS)
-
 
 @dataclass(frozen=True)
 class SolverOptions:
-    """What answers the samples; raises InputError for a name that there is not."""
+    """What answers the samples; `--baseline` is the old name of `--solver`."""
 
     solver: Annotated[
         str | None,
@@ -59,11 +57,6 @@ class SolverOptions:
     def __post_init__(self) -> None:
         if self.solver and self.baseline:
             raise InputError("--baseline is the old name of --solver; give only one of them")
-        if self.name not in SOLVERS:
-            raise InputError(f"there is no solver {self.name!r}; choose one of {SOLVER_NAMES}")
-        if self.boxes not in (None, *get_args(Layout)):
-            layouts = ", ".join(get_args(Layout))
-            raise InputError(f"--boxes is {self.boxes!r}; choose one of {layouts}")
 
     @property
     def name(self) -> str:
@@ -117,6 +110,7 @@ def _evaluate(
     name: str, data: DataOptions, models: ModelOptions, solver: SolverOptions, run: RunOptions
 ) -> dict[str, Any]:
     """Runs a solver on a benchmark; the report as JSON values."""
+    check_solver(solver.name, chosen("planner", models.planner).value, solver.boxes)
     benchmark = data.read(name)
     planner, verifier = _planners(models, solver, run.max_usd)
     segmenter = registry.segmenter(models.segmenter)

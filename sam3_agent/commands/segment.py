@@ -126,6 +126,8 @@ def segment(
         raise InputError("nothing to find: give a phrase, an --exemplar or a --point")
     pixels = images.load(image)
     _check_prompts(prompts, clicks, window, pixels)
+    for given, kind in ((options.exemplar, "exemplars"), (options.point, "clicks")):
+        registry.check_segmenter(segmenter, takes=kind if given else None)
     model = registry.segmenter(segmenter)
     print_models(None, model.name)
     scene = Scene(pixels, model)
