@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Sample
+from sam3_agent.geometry import Size
 
 SWAPPED = range(5, 9)
 """The EXIF orientations that swap width and height."""
@@ -63,7 +64,7 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if swapped else (height, width)
 
 
-def check_size(path: Path, size: tuple[int, int], found: tuple[int, int]) -> None:
+def check_size(path: Path, size: Size, found: Size) -> None:
     """Raises InputError when the (height, width) of an image is not that of its annotation."""
     if size != found:
         raise InputError(

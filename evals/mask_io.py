@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
+from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, BoolArray, encode_mask, run_lengths, tight_boxes
 
@@ -20,7 +21,7 @@ MAX_COORDINATE = 1e6
 """Coordinates beyond this many pixels are errors."""
 
 
-def masks_of(rles: Sequence[RLE], size: tuple[int, int]) -> Masks:
+def masks_of(rles: Sequence[RLE], size: Size) -> Masks:
     """Makes Masks of RLEs of a (height, width) image, with tight boxes and score 1."""
     count = len(rles)
     ones = np.ones(count, np.float32)
@@ -37,7 +38,7 @@ def instance(rle: RLE) -> RLE:
     return rle
 
 
-def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
+def coco_mask(shape: Any, size: Size) -> RLE:
     """Reads COCO's `segmentation`: an RLE, or a list of polygons or RLEs, which are united."""
     if isinstance(shape, dict):
         return rle_mask(shape, size)
@@ -51,7 +52,7 @@ def coco_mask(shape: Any, size: tuple[int, int]) -> RLE:
     return merged
 
 
-def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
+def rle_mask(record: dict[str, Any], size: Size) -> RLE:
     """Reads an RLE, {"size": [H, W], "counts": str or list}, whose runs must cover the image."""
     own = record.get("size")
     if not isinstance(own, list | tuple) or list(own) != list(size):
@@ -77,7 +78,7 @@ def rle_mask(record: dict[str, Any], size: tuple[int, int]) -> RLE:
     raise InputError(f"its RLE does not cover the {size[1]}x{size[0]} pixels of the image")
 
 
-def polygon_mask(points: Any, size: tuple[int, int]) -> RLE:
+def polygon_mask(points: Any, size: Size) -> RLE:
     """Rasterises a polygon, [x, y, x, y, ...] or [[x, y], ...], as COCO does."""
     corners = polygon(points)
     mask: RLE = coco.merge(coco.frPyObjects([corners.ravel().tolist()], *size))
@@ -103,7 +104,7 @@ def polygon(points: Any) -> npt.NDArray[np.float64]:
     return corners
 
 
-def png_mask(path: Path, size: tuple[int, int]) -> RLE:
+def png_mask(path: Path, size: Size) -> RLE:
     """Reads a mask image of this size, whose pixels other than black are the mask.
 
     Any bit depth; of a palette the indexes are used. InputError where the edge of the mask is

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from sam3_agent.findings import Finding
+from sam3_agent.geometry import Point
 from sam3_agent.masks import Masks
 from sam3_agent.serialization import SCORE_DIGITS
 from sam3_agent.vocabulary import Vocabulary
@@ -87,7 +88,7 @@ class Measurement:
 
     number: int
     area: int
-    centre: tuple[float, float]
+    centre: Point
     colors: Mapping[str, float]
 
 

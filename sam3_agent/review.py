@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sam3_agent.abilities import refuse_unless_whole
 from sam3_agent.answer import Answer
 from sam3_agent.errors import InputError
+from sam3_agent.geometry import Box, Size
 from sam3_agent.scene import Scene
 from sam3_agent.task import Task
 from sam3_agent.tool import Conclusion, Tool
@@ -101,9 +102,9 @@ class Completeness:
 
     complete: bool | None
     what: str = ""
-    regions: tuple[tuple[float, float, float, float], ...] = ()
+    regions: tuple[Box, ...] = ()
 
-    def line(self, size: tuple[int, int]) -> str:
+    def line(self, size: Size) -> str:
         """What is missing and where, in percent of the (height, width) of the image."""
         if self.complete is None:
             return f"completeness not judged: {self.what}"

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sam3_agent.geometry import Size
+
 T = TypeVar("T")
 
 
@@ -60,5 +62,5 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def noise(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def noise(size: Size) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_agent.evals.bench.meta_weights import meta_sizes, meta_weight
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 
 
@@ -105,7 +106,7 @@ class MetaSam3:
             return self._processor.set_text_prompt(phrase, state)
 
 
-def enlarge_and_encode(logits: npt.NDArray[np.float32], size: tuple[int, int]) -> list[bytes]:
+def enlarge_and_encode(logits: npt.NDArray[np.float32], size: Size) -> list[bytes]:
     """Turns (N, h, w) logits into N RLE counts at (H, W)."""
     import torch
 
@@ -119,7 +120,7 @@ def enlarge_and_encode(logits: npt.NDArray[np.float32], size: tuple[int, int]) -
 
 
 def remove_overlaps(
-    counts: list[bytes], scores: npt.NDArray[np.float32], size: tuple[int, int], iom: float = 0.3
+    counts: list[bytes], scores: npt.NDArray[np.float32], size: Size, iom: float = 0.3
 ) -> list[int]:
     """Removes overlapping masks; returns the indexes of those that are kept."""
     remove = _module("agent.helpers.mask_overlap_removal").remove_overlapping_masks

@@ -9,6 +9,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.dataset_io import check_size, image_size
 from sam3_agent.evals.json_io import field, read_json
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
+from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
 
 IMAGE_FOLDERS = (
@@ -50,7 +51,7 @@ class Instances:
         )
         raise InputError(f"there is no image {name} in {places}")
 
-    def masks(self, ids: Sequence[int], image_id: int, size: tuple[int, int]) -> Masks:
+    def masks(self, ids: Sequence[int], image_id: int, size: Size) -> Masks:
         """Returns the masks of annotations, all of one image."""
         rles = []
         for number in ids:

@@ -41,6 +41,7 @@ from sam3_agent.evals.metrics import (
     joined,
 )
 from sam3_agent.extras import require
+from sam3_agent.geometry import Size
 from sam3_agent.rle import RLE
 
 SOURCE = (
@@ -118,7 +119,7 @@ def _sample(
     )
 
 
-def _mask(shape: Any, size: tuple[int, int], folder: Path) -> RLE:
+def _mask(shape: Any, size: Size, folder: Path) -> RLE:
     if isinstance(shape, str):
         return png_mask(folder / shape, size)
     if isinstance(shape, dict):

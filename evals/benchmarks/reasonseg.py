@@ -44,6 +44,7 @@ from sam3_agent.evals.metrics import (
     reasonseg_tally,
 )
 from sam3_agent.extras import require
+from sam3_agent.geometry import Size
 from sam3_agent.rle import BoolArray, encode_mask
 
 SOURCE = (
@@ -141,7 +142,7 @@ def read_annotation(path: Path) -> Annotation:
     return Annotation(question, field(content, "is_sentence", bool), shapes)
 
 
-def rasterise(annotation: Annotation, size: tuple[int, int]) -> tuple[BoolArray, BoolArray]:
+def rasterise(annotation: Annotation, size: Size) -> tuple[BoolArray, BoolArray]:
     """Paints target and ignored pixels, (H, W) bool each, as LISA's reader does."""
     require("cv2", purpose="ReasonSeg")
     import cv2

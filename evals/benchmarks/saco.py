@@ -45,8 +45,9 @@ from sam3_agent.evals.metrics import (
     local_f1,
 )
 from sam3_agent.extras import require
+from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE
+from sam3_agent.rle import RLE, rle_from_record
 
 SOURCES = {
     "gold": (
@@ -145,10 +146,8 @@ def predictions(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def _unpacked(rles: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> Masks:
-    return masks_of(
-        [{"size": one["size"], "counts": one["counts"].encode("ascii")} for one in rles], size
-    )
+def _unpacked(rles: Sequence[Mapping[str, Any]], size: Size) -> Masks:
+    return masks_of([rle_from_record(one) for one in rles], size)
 
 
 class _ImageFolders:
@@ -184,7 +183,7 @@ class _Annotator:
         record = self.pairs.get(pair)
         return record is None or bool(record.get("is_instance_exhaustive", 1))
 
-    def rles(self, pair: Any, size: tuple[int, int]) -> list[RLE]:
+    def rles(self, pair: Any, size: Size) -> list[RLE]:
         out = []
         for annotation in self.truths.get(pair, ()):
             try:

@@ -13,6 +13,7 @@ from PIL import Image
 from sam3_agent.errors import InputError
 from sam3_agent.evals.json_io import field
 from sam3_agent.extras import require
+from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.rle import BoolArray
 
@@ -45,7 +46,7 @@ class TableRow:
         """Returns a column that must be a whole number."""
         return field({name: self.get(name)}, name, int)
 
-    def mask(self, name: str, size: tuple[int, int]) -> BoolArray:
+    def mask(self, name: str, size: Size) -> BoolArray:
         """Returns a column of lists of bools as (H, W), without a Python object for each pixel."""
         lines: Any = getattr(self.columns[name], "values", None)
         if not hasattr(lines, "flatten"):

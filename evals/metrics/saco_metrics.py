@@ -15,6 +15,7 @@ from sam3_agent.evals.json_io import read_json
 from sam3_agent.evals.mask_io import coco_mask
 from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original
 from sam3_agent.extras import require
+from sam3_agent.geometry import Size
 from sam3_agent.rle import RLE
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -254,7 +255,7 @@ def _score(one: Mapping[str, Any], kind: Kind) -> float:
     return float(score)
 
 
-def _box(one: Mapping[str, Any], size: tuple[int, int]) -> Sequence[float]:
+def _box(one: Mapping[str, Any], size: Size) -> Sequence[float]:
     """Returns x y w h as in the file, or else that of the mask, in pixels."""
     box = one.get("bbox") or coco.toBbox(_rle(one, size)).tolist()
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
@@ -266,7 +267,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _rle(one: Mapping[str, Any], size: tuple[int, int]) -> RLE:
+def _rle(one: Mapping[str, Any], size: Size) -> RLE:
     """Reads the mask of an annotation or prediction: polygons, plain or compressed RLE."""
     try:
         return coco_mask(one.get("segmentation"), size)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sam3_agent.geometry import Box
+from sam3_agent.geometry import Box, Size
 
 Layout: TypeAlias = Literal["yx1000", "xy1000", "xy"]
 """The order of a box's numbers, and their unit: thousandths of the image, or pixels."""
@@ -37,7 +37,7 @@ class LabelledBox:
     label: str
 
 
-def parse_boxes(text: str, size: tuple[int, int], layout: Layout) -> list[LabelledBox] | None:
+def parse_boxes(text: str, size: Size, layout: Layout) -> list[LabelledBox] | None:
     """Parses all boxes in a reply about a (height, width) image; None when it holds no list.
 
     layout: that of boxes without a known key; `box_2d` is always Gemini's order, `bbox_2d` has x
@@ -103,7 +103,7 @@ def _layout(key: str, layout: Layout) -> Layout:
     return layout
 
 
-def _pixels(numbers: list[float], size: tuple[int, int], layout: Layout) -> Box | None:
+def _pixels(numbers: list[float], size: Size, layout: Layout) -> Box | None:
     """Converts a box to pixels of a (height, width) image; None for an invalid one."""
     height, width = size
     if layout == "yx1000":

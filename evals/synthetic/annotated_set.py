@@ -29,6 +29,7 @@ from sam3_agent.evals.mask_io import rle_mask
 from sam3_agent.evals.synthetic.referring import SCENES_PER_SEED, ReferringQuery, referring_queries
 from sam3_agent.evals.synthetic.scenes import SceneObject, SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
+from sam3_agent.geometry import Size
 from sam3_agent.images import load_image
 from sam3_agent.rle import encode_mask, rle_record
 
@@ -88,7 +89,7 @@ def write_set(
     count: int,
     *,
     queries: int = 4,
-    size: tuple[int, int] = (480, 640),
+    size: Size = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> None:
     """Composes and writes `count` held-out scenes of (height, width), `queries` queries each."""
@@ -102,7 +103,7 @@ def annotated_scene(
     seed: int,
     *,
     queries: int = 4,
-    size: tuple[int, int] = (480, 640),
+    size: Size = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> AnnotatedScene:
     """Composes the held-out scene of a seed, with up to `queries` queries."""

@@ -10,6 +10,7 @@ from PIL import Image, ImageEnhance
 
 from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
+from sam3_agent.geometry import Size
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 Split = Literal["train", "heldout"]
@@ -84,7 +85,7 @@ def compose(
     seed: int,
     *,
     split: Split = "heldout",
-    size: tuple[int, int] | None = (480, 640),
+    size: Size | None = (480, 640),
     styles: tuple[str, ...] = TRAIN_STYLES,
 ) -> SyntheticScene:
     """Composes the scene of a seed; the splits have no scene in common.

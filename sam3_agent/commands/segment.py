@@ -32,6 +32,7 @@ from sam3_agent.segmenter import (
     checked_object,
     outside_domain,
 )
+from sam3_agent.serialization import SCORE_DIGITS
 from sam3_agent.usage import Usage
 from sam3_agent.vocabulary import unknown_part
 
@@ -140,7 +141,7 @@ def segment(
         findings = [Finding(label, 0.0, (), unknown=label) for label in labels]
         text = why
     answer = _answer(scene, findings, text, model.name, began)
-    presence = {} if why else {one.phrase: round(one.presence, 4) for one in findings}
+    presence = {} if why else {one.phrase: round(one.presence, SCORE_DIGITS) for one in findings}
     print_answer(answer, output.out, output.as_json, {"presence": presence})
 
 
