@@ -1,4 +1,4 @@
-"""A verifier whose opinions are given."""
+"""A verifier with scripted verdicts."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from sam3_agent.model.scripted_planner import calling
 
 
 class ScriptedVerifier:
-    """Judges masks, completeness and answers as it is told, from any thread.
+    """Returns the given verdicts on masks, completeness and answers, from any thread.
 
     wrong: the numbers of masks that are wrong. missing: what is missing, and regions in percent.
     better: "A" or "B", from the text of a comparison. asked: the questions so far.
