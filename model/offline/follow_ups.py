@@ -18,6 +18,7 @@ from sam3_agent.model.offline.query_tree import (
     Ranked,
     Refer,
     Related,
+    children,
 )
 from sam3_agent.model.offline.tokenizer import ParseError, tokenize
 
@@ -26,7 +27,7 @@ _TOO = re.compile(
 )
 _PLACE = re.compile(r"(?:on|at|in|to|left|right|above|below|under|next|near|between|inside) ")
 _OPENING = re.compile(
-    r"(?:(?:and|now|then|but|so|ok|okay|also|only|just|what about|how about|,) )+"
+    r"^(?:(?:and|now|then|but|so|ok|okay|also|only|just|what about|how about|,) )+"
 )
 
 
@@ -38,14 +39,13 @@ def parse_follow_up(text: str, before: Query | ParseFailure) -> Query | ParseFai
     """
     try:
         words = " ".join(tokenize(text))
-        lost = isinstance(before, ParseFailure)
         antecedent = None if isinstance(before, ParseFailure) else _selected(before)
         alone = _standing_alone(words)
         if antecedent is not None and _TOO.match(words) and _PLACE.match(alone):
             alone, antecedent = f"the ones {alone}", _unplaced(antecedent)
         if "the same one " in f"{alone} " and antecedent is not None and not _is_one(antecedent):
             raise ParseError("It cannot tell which one of those before is meant.")
-        query = parse_words(alone, antecedent, lost=lost)
+        query = parse_words(alone, antecedent, lost=antecedent is None)
         if isinstance(query, Refer) and _TOO.match(words):
             return _asked_too(query.what, before)
         return query
@@ -61,7 +61,7 @@ def _selected(query: Query) -> Node:
 
 def _standing_alone(words: str) -> str:
     """The words as a whole question, with "the same one" for "it" and the like."""
-    words = _OPENING.sub("", words, count=1) if _OPENING.match(words) else words
+    words = _OPENING.sub("", words)
     words = re.sub(r"\b(what is|what are) its color", r"\1 the color of it", words)
     words = re.sub(r"\b(it|that one|this one)\b", "the same one", words)
     words = re.sub(r"\b(they|them)\b", "the same ones", words)
@@ -103,12 +103,6 @@ def _is_one(node: Node) -> bool:
 
 def _is_plain(node: Node) -> bool:
     """Whether the node selects all objects of its concepts."""
-    match node:
-        case Concept():
-            return True
-        case Chosen(of):
-            return _is_plain(of)
-        case AnyOf(parts):
-            return all(map(_is_plain, parts))
-        case _:
-            return False
+    if isinstance(node, Chosen | AnyOf):
+        return all(map(_is_plain, children(node)))
+    return isinstance(node, Concept)

@@ -84,8 +84,8 @@ class NounPhrase:
         if self.determiner == "all" or self.number == "plural":
             return None
         if self.number == "either":
-            near = any(relating.relation == "near" for relating in self.relations)
-            nearest = any(relating.nearest for relating in self.relations)
+            near = any(one.relation == "near" for one in self.relations)
+            nearest = any(one.nearest for one in self.relations)
             pointed_at = self.determiner == "the" and (near or self.places)
             return 1 if nearest or pointed_at else None
         return 1 if self.determiner or self.restricted else None
@@ -99,13 +99,15 @@ class NounPhrase:
         wanted = self.wanted() if choose else None
         definite = choose and self.determiner != "a" and wanted is not None
         order, attributes = self.order, list(self.attributes)
+        # "the small dog" is the smallest one; of "small dogs" and "a small dog" it is an attribute
         if self.size and not (definite and order is None and self.rank is None):
             attributes.insert(0, self.size_word)
         elif self.size:
             order = self.size
+        # restrictions filter first; the order, or the scores, then choose from what is left
         base = self._base(attributes, antecedent)
-        for relating in self.relations:
-            base = Related(base, relating.relation, relating.anchor, relating.every)
+        for one in self.relations:
+            base = Related(base, one.relation, one.anchor, one.every)
         places = self._filters(definite, choose, order)
         for place in places:
             base = Placed(base, place)
@@ -132,6 +134,7 @@ class NounPhrase:
             return self._others(attributes, antecedent)
         if self.noun is not None:
             raise ParseError(f'It cannot tell what "{self.text}" refers to.')
+        # "and the largest?" after "the smallest dog" chooses from all dogs again
         if attributes or self.restricted or self.number == "plural":
             antecedent = _choice(antecedent)
         return map_heads(antecedent, lambda head: self._described(head, attributes))

@@ -13,6 +13,7 @@ _SAY = "name|say|list|give me|tell me|show me|what is|what are|i want to know"
 _COLOR = "red|orange|yellow|green|blue|purple|pink|brown|black|white|grey"
 _POLITE = "hey|hi|hello|ok|okay|so|well|can you|could you|would you|kindly"
 
+# (pattern, wording): each rewrites a whole question; those below see what those above made of it
 _TOTALS = (
     (rf"(?:{_TOTAL}) , (how many .+)", r"\1"),
     (rf"(.+?) (?:{_TOTAL}) , how many(?: (?:{_SEEN}))?", r"how many \1"),

@@ -111,6 +111,7 @@ def _without_image(words: list[str]) -> list[str]:
     at = 0
     while at < len(words):
         end = at + 1
+        # a preposition, an article and the picture, unless a noun goes on: "picture frame"
         if words[at] in ("in", "of", "on", "within", "inside", "from"):
             end += end < len(words) and words[end] in THE | AN
             end += end < len(words) and words[end] in ("whole", "entire", "given")
