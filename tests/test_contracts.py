@@ -23,7 +23,7 @@ from sam3_agent.testing.tool_contract import ToolContract
 from sam3_agent.tool import Tool
 from tests.checkpoints import save_grounding_dino_checkpoint, save_sam2_checkpoint
 from tests.gemini_fixtures import ANSWER, MockGemini, call, candidate_body
-from tests.test_openai import Server, says
+from tests.test_openai import Server, model_reply
 from tests.test_openai import planner as openai_planner
 
 SEGMENT = calling(("segment", {"phrases": ["dog"]}))
@@ -44,8 +44,8 @@ def openai_answer(request: httpx2.Request) -> httpx2.Response:
     """A segment call first, then an answer, as a model would by the conversation."""
     roles = [message["role"] for message in json.loads(request.content)["messages"]]
     if "tool" in roles:
-        return says(None, ("b", "answer", {"text": "Two dogs.", "numbers": [1, 2]}))
-    return says("Looking.", ("a", "segment", {"phrases": ["dog"]}), prompt_tokens=9)
+        return model_reply(None, ("b", "answer", {"text": "Two dogs.", "numbers": [1, 2]}))
+    return model_reply("Looking.", ("a", "segment", {"phrases": ["dog"]}), prompt_tokens=9)
 
 
 class TestOpenAI(PlannerContract):

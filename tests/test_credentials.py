@@ -19,7 +19,7 @@ from sam3_agent.model.providers.retries import Retrier
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
 from tests.stub_server import StubServer, call
-from tests.test_openai import ANSWER, QUESTION, Server, fails, planner, says
+from tests.test_openai import ANSWER, QUESTION, Server, fails, model_reply, planner
 
 VARIABLES = (
     *("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -115,7 +115,7 @@ def test_a_broken_token_is_refused_before_anything_is_downloaded(
 @pytest.mark.parametrize("key", ["tool", "t", "system", "none", "user", "1", "not", "EMPTY"])
 def test_a_key_that_is_a_word_is_not_cut_out_of_what_is_learned_or_shown(key: str) -> None:
     words = "llava does not support tools"
-    server = Server(fails(400, words), says("hm"))
+    server = Server(fails(400, words), model_reply("hm"))
     planner(server, api_key=key).reply(QUESTION, registry.tools())
     assert ["tools" in body for body in server.bodies] == [True, False]
     shown = "the system does not know 1 user or tool"

@@ -100,7 +100,7 @@ class CountingPlanner:
         raise AssertionError("the planner was asked about an image outside the domain")
 
 
-def said(*arguments: str) -> dict[str, Any]:
+def run_cli(*arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(app, [*arguments, "--json"])
     assert done.exit_code == 0, done.stderr
     out = json.loads(done.stdout)
@@ -215,24 +215,24 @@ def test_a_segmenter_without_a_domain_knows_every_image(tiny: Sam3Segmenter) -> 
 
 @pytest.mark.parametrize("command", ["ask", "segment"])
 def test_the_commands_say_unable_and_end_well(photo_file: str, command: str) -> None:
-    out = said(command, photo_file, "the dog")
+    out = run_cli(command, photo_file, "the dog")
     assert (out["status"], out["instances"]) == ("unable", [])
     assert out["text"].index("open:tiny") < out["text"].index("facebook/sam3")
-    insisted = said(command, photo_file, "the dog", "--any-image")
+    insisted = run_cli(command, photo_file, "the dog", "--any-image")
     assert insisted["status"] in ("answered", "no_target")
-    assert said(command, RED_CARS, "red car")["status"] == "answered"
+    assert run_cli(command, RED_CARS, "red car")["status"] == "answered"
 
 
 def test_doctor_says_what_tiny_knows() -> None:
-    told = {one["what"]: one["said"] for one in said("doctor")["checks"]}
-    assert "26 nouns" in told["domain"]
-    assert "open:tiny" in told["domain"]
+    checks = {one["what"]: one["said"] for one in run_cli("doctor")["checks"]}
+    assert "26 nouns" in checks["domain"]
+    assert "open:tiny" in checks["domain"]
 
 
 def test_a_recorded_unable_is_replayed(photo_file: str, tmp_path: Path) -> None:
     folder = str(tmp_path / "kept")
-    first = said("ask", photo_file, "the dog", "--record", folder)
-    assert first["status"] == said("replay", folder)["status"] == "unable"
+    first = run_cli("ask", photo_file, "the dog", "--record", folder)
+    assert first["status"] == run_cli("replay", folder)["status"] == "unable"
 
 
 def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None:

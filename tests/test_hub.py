@@ -72,10 +72,10 @@ for name in {list(names)!r}:
     began = time.monotonic()
     try:
         registry.segmenter(name)
-        said = "loaded"
+        outcome = "loaded"
     except SegmenterError as error:
-        said = str(error)
-    print(json.dumps([name, said, time.monotonic() - began]))
+        outcome = str(error)
+    print(json.dumps([name, outcome, time.monotonic() - began]))
 """
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache)}
     environment.pop("HF_HUB_OFFLINE", None)
@@ -88,7 +88,7 @@ for name in {list(names)!r}:
         check=True,
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return {name: (said, seconds) for name, said, seconds in rows}, done.stderr
+    return {name: (outcome, seconds) for name, outcome, seconds in rows}, done.stderr
 
 
 def test_a_hub_that_is_away_is_one_line_at_once_and_the_cache_is_used(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_hub_that_is_away_is_one_line_at_once_and_the_cache_is_used(tmp_path: 
     shutil.copytree(TINY, kept / "snapshots" / "abc")
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text("abc")
-    found, told = loaded(CLOSED, tmp_path, "facebook/sam3", "open:tiny", "stub/kept")
+    found, stderr = loaded(CLOSED, tmp_path, "facebook/sam3", "open:tiny", "stub/kept")
     for name in ("facebook/sam3", "open:tiny"):
         error, seconds = found[name]
         assert "hub does not answer and the checkpoint is not in the local cache" in error
@@ -104,8 +104,8 @@ def test_a_hub_that_is_away_is_one_line_at_once_and_the_cache_is_used(tmp_path: 
         assert seconds < 10
     assert found["stub/kept"][0] == "loaded"
     assert found["stub/kept"][1] < 20
-    assert "Retrying" not in told
-    assert told.count("stub/kept is read from the local cache") == 1
+    assert "Retrying" not in stderr
+    assert stderr.count("stub/kept is read from the local cache") == 1
 
 
 ADVICE = {
@@ -120,11 +120,11 @@ def test_a_hub_that_refuses_is_asked_once_and_explained_in_one_line(
     hub: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     endpoint, asked = hub
-    found, told = loaded(endpoint, tmp_path, *(f"stub/{kind}" for kind in ADVICE))
+    found, stderr = loaded(endpoint, tmp_path, *(f"stub/{kind}" for kind in ADVICE))
     for kind, advice in ADVICE.items():
         error, seconds = found[f"stub/{kind}"]
         assert advice in error
         assert "\n" not in error
         assert seconds < 10
         assert asked.count(kind) == 1
-    assert "Retrying" not in told
+    assert "Retrying" not in stderr

@@ -42,7 +42,7 @@ def load_segmenter(folder: Path) -> OpenVocabularySegmenter:
 
 
 @pytest.fixture(scope="module")
-def shared_segmenter(folder: Path) -> OpenVocabularySegmenter:
+def loaded_segmenter(folder: Path) -> OpenVocabularySegmenter:
     return load_segmenter(folder)
 
 
@@ -97,10 +97,10 @@ def transformers_masks(place: Path, photo: Pixels, multimask: bool = False, **pr
 def test_boxes_scores_and_masks_are_those_of_the_plain_models(
     folder: Path, photo: Pixels, name: str, family: str
 ) -> None:
-    shared_segmenter = OpenVocabularySegmenter(
+    loaded_segmenter = OpenVocabularySegmenter(
         f"open:{folder / name}+{folder / 'sam2'}", device="cpu"
     )
-    (found,) = shared_segmenter.detect(shared_segmenter.encode(photo), ["Red  Car?"], EVERYTHING)
+    (found,) = loaded_segmenter.detect(loaded_segmenter.encode(photo), ["Red  Car?"], EVERYTHING)
     boxes, scores = transformers_boxes(folder / name, family, photo, "red car.")
     assert found.phrase == "Red Car"
     assert found.presence == pytest.approx(scores[0], abs=1e-6)
@@ -123,9 +123,9 @@ def test_boxes_scores_and_masks_are_those_of_the_plain_models(
     ids=["one click", "clicks", "box over the edge", "click and box"],
 )
 def test_clicks_and_boxes_give_what_the_plain_sam_2_gives(
-    shared_segmenter: OpenVocabularySegmenter, folder: Path, photo: Pixels, prompt: ObjectPrompt
+    loaded_segmenter: OpenVocabularySegmenter, folder: Path, photo: Pixels, prompt: ObjectPrompt
 ) -> None:
-    found = shared_segmenter.segment_at(shared_segmenter.encode(photo), prompt)
+    found = loaded_segmenter.segment_at(loaded_segmenter.encode(photo), prompt)
     given: dict[str, Any] = {}
     if prompt.inside:
         given["input_points"] = [[[*map(list, prompt.inside), *map(list, prompt.outside)]]]
@@ -180,16 +180,16 @@ def test_a_threshold_decodes_only_masks_that_are_newly_kept(
 
 
 def test_the_detectors_own_threshold_is_the_default_and_presence_is_the_best_score(
-    shared_segmenter: OpenVocabularySegmenter, photo: Pixels
+    loaded_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    features = shared_segmenter.encode(photo)
-    (everything,) = shared_segmenter.detect(features, ["dog"], EVERYTHING)
-    (standard,) = shared_segmenter.detect(features, ["dog"], Selection(limit=1.0))
-    (without,) = shared_segmenter.detect(features, ["dog"], Selection(presence=False, limit=1.0))
+    features = loaded_segmenter.encode(photo)
+    (everything,) = loaded_segmenter.detect(features, ["dog"], EVERYTHING)
+    (standard,) = loaded_segmenter.detect(features, ["dog"], Selection(limit=1.0))
+    (without,) = loaded_segmenter.detect(features, ["dog"], Selection(presence=False, limit=1.0))
     assert len(standard.masks) == (everything.masks.scores >= 0.3).sum()
     assert standard.presence == everything.presence >= everything.masks.scores.max()
     assert np.array_equal(without.masks.scores, standard.masks.scores)
-    (apart,) = shared_segmenter.detect(features, ["dog"], Selection(threshold=0.0, limit=0.2))
+    (apart,) = loaded_segmenter.detect(features, ["dog"], Selection(threshold=0.0, limit=0.2))
     overlap = apart.masks.overlap(apart.masks) - np.eye(len(apart.masks))
     assert overlap.max(initial=0) <= 0.2
 
@@ -206,45 +206,48 @@ BAD_PROMPTS = {
 }
 
 
-@pytest.mark.parametrize(("prompt", "told"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
+@pytest.mark.parametrize(("prompt", "expected"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
 def test_a_prompt_that_cannot_be_read_is_refused_before_anything_runs(
-    shared_segmenter: OpenVocabularySegmenter, photo: Pixels, prompt: str | ConceptPrompt, told: str
+    loaded_segmenter: OpenVocabularySegmenter,
+    photo: Pixels,
+    prompt: str | ConceptPrompt,
+    expected: str,
 ) -> None:
-    features = shared_segmenter.encode(photo)
+    features = loaded_segmenter.encode(photo)
     kept = len(features.candidates)
-    with pytest.raises(PromptError, match=told):
-        shared_segmenter.detect(features, ["never asked before", prompt])
+    with pytest.raises(PromptError, match=expected):
+        loaded_segmenter.detect(features, ["never asked before", prompt])
     assert len(features.candidates) == kept
 
 
 def test_too_many_prompts_and_clicks_outside_are_refused(
-    shared_segmenter: OpenVocabularySegmenter, photo: Pixels
+    loaded_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
     with pytest.raises(PromptError, match="10000 prompts in one call, the limit is 1000"):
-        shared_segmenter.detect(shared_segmenter.encode(photo), ["dog"] * 10_000)
+        loaded_segmenter.detect(loaded_segmenter.encode(photo), ["dog"] * 10_000)
     with pytest.raises(PromptError, match="outside the image of 260x150"):
-        shared_segmenter.segment_at(
-            shared_segmenter.encode(photo), ObjectPrompt(inside=((260, 5),))
+        loaded_segmenter.segment_at(
+            loaded_segmenter.encode(photo), ObjectPrompt(inside=((260, 5),))
         )
 
 
 @pytest.mark.parametrize("phrase", ["😀", "كلب", "dog\0", "[SEP]", "no. 5? bus", "a" * 20])
 def test_any_text_is_a_phrase(
-    shared_segmenter: OpenVocabularySegmenter, photo: Pixels, phrase: str
+    loaded_segmenter: OpenVocabularySegmenter, photo: Pixels, phrase: str
 ) -> None:
-    (found,) = shared_segmenter.detect(shared_segmenter.encode(photo), [phrase])
+    (found,) = loaded_segmenter.detect(loaded_segmenter.encode(photo), [phrase])
     assert 0 <= found.presence <= 1
-    separators = shared_segmenter.detector.tokens(phrase)["input_ids"][0, 1:-1].tolist()
+    separators = loaded_segmenter.detector.tokens(phrase)["input_ids"][0, 1:-1].tolist()
     assert separators.count(1012) == 1
     assert not {101, 102, 1029} & set(separators)
 
 
 @pytest.mark.parametrize("size", [(37, 900), (1, 5), (20, 11), (3, 3)])
 def test_pictures_of_odd_shapes_keep_boxes_and_masks_inside(
-    shared_segmenter: OpenVocabularySegmenter, size: tuple[int, int]
+    loaded_segmenter: OpenVocabularySegmenter, size: tuple[int, int]
 ) -> None:
     image = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-    (found,) = shared_segmenter.detect(shared_segmenter.encode(image), ["dog"], EVERYTHING)
+    (found,) = loaded_segmenter.detect(loaded_segmenter.encode(image), ["dog"], EVERYTHING)
     assert found.masks.size == size
     assert found.masks.dense().shape[1:] == size
     assert (found.masks.boxes <= [size[1], size[0]] * 2).all()
@@ -252,9 +255,9 @@ def test_pictures_of_odd_shapes_keep_boxes_and_masks_inside(
 
 def test_it_is_found_by_name_and_serves_a_scene(folder: Path, photo: Pixels) -> None:
     name = f"open:{folder / 'dino'}+{folder / 'sam2'}"
-    shared_segmenter = segmenter(name)
-    assert shared_segmenter.name == name
-    scene = Scene(photo, shared_segmenter)
+    loaded_segmenter = segmenter(name)
+    assert loaded_segmenter.name == name
+    scene = Scene(photo, loaded_segmenter)
     (finding,) = scene.segment(["dog"], region=(50, 20, 200, 140), selection=EVERYTHING)
     assert finding.numbers
     region = np.zeros(photo.shape[:2], np.bool_)
@@ -303,7 +306,7 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("open:huge", "no segmenter 'open:huge'; choose open:tiny, open:base, or open:DETECTOR"),
         ("open:", "no segmenter 'open:'"),
@@ -317,11 +320,11 @@ def test_a_lack_of_memory_says_what_to_do_and_other_failures_fly(
     ],
 )
 def test_a_name_that_cannot_be_loaded_says_what_to_do(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
 ) -> None:
     # as when the network is away, without the hub client's 23 seconds of trying again
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     places = {"dino": folder / "dino", "sam2": folder / "sam2", "empty": tmp_path}
     with pytest.raises((InputError, SegmenterError)) as raised:
         segmenter(name.format(**places))
-    assert re.search(told, str(raised.value)), raised.value
+    assert re.search(expected, str(raised.value)), raised.value

@@ -63,7 +63,9 @@ def planner(
     return OpenAIPlanner(model, http_client=client, **options)
 
 
-def says(text: str | None = None, *calls: tuple[str, str, Any], **usage: Any) -> httpx2.Response:
+def model_reply(
+    text: str | None = None, *calls: tuple[str, str, Any], **usage: Any
+) -> httpx2.Response:
     """A reply of the model; a call is (id, name, arguments)."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if calls:
@@ -86,8 +88,8 @@ def fails(
     return httpx2.Response(status, json=body, headers=headers)
 
 
-SEGMENT = says(None, ("c1", "segment", {"phrases": ["dog", "leash"]}))
-ANSWER = says(None, ("c2", "answer", {"text": "The first dog.", "numbers": [1]}))
+SEGMENT = model_reply(None, ("c1", "segment", {"phrases": ["dog", "leash"]}))
+ANSWER = model_reply(None, ("c2", "answer", {"text": "The first dog.", "numbers": [1]}))
 
 
 def ask(server: Server, image: Pixels, segmenter: FakeSegmenter, **options: Any) -> Answer:
@@ -197,14 +199,14 @@ def test_a_large_image_is_sent_small_and_the_masks_have_its_own_size() -> None:
 def test_several_calls_in_one_turn_are_answered_by_their_ids_and_pictures_follow_the_last(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    both = says(
+    both = model_reply(
         "Looking.", ("a", "segment", {"phrases": ["dog"]}), ("b", "segment", {"phrases": ["leash"]})
     )
     server = Server(both, ANSWER)
     ask(server, image, segmenter)
-    said, first, second, seen = shapes_for_pictures(server.bodies[1]["messages"][2:])
-    assert said["content"] == "Looking."
-    assert [call["id"] for call in said["tool_calls"]] == ["a", "b"]
+    reply, first, second, seen = shapes_for_pictures(server.bodies[1]["messages"][2:])
+    assert reply["content"] == "Looking."
+    assert [call["id"] for call in reply["tool_calls"]] == ["a", "b"]
     assert [(one["role"], one["tool_call_id"]) for one in (first, second)] == [
         ("tool", "a"),
         ("tool", "b"),
@@ -231,7 +233,7 @@ def test_ids_that_are_missing_or_come_again_are_made_unique() -> None:
 def test_only_the_latest_pictures_are_sent_and_older_ones_become_words(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    looks = [says(None, (f"c{n}", "segment", {"phrases": ["dog"]})) for n in range(4)]
+    looks = [model_reply(None, (f"c{n}", "segment", {"phrases": ["dog"]})) for n in range(4)]
     server = Server(*looks, ANSWER)
     answer = ask(server, image, segmenter)
     sent = json.dumps(shapes_for_pictures(server.bodies[4]["messages"]))
@@ -268,7 +270,7 @@ USAGE: dict[str, Any] = {
     ],
 )
 def test_tokens_bytes_and_the_cost_are_told(model: str, price: Any, cost: float | None) -> None:
-    server = Server(says("hm", **USAGE))
+    server = Server(model_reply("hm", **USAGE))
     spent = planner(server, model=model, price=price).reply(QUESTION, tools()).spent
     assert spent.cost == (None if cost is None else pytest.approx(cost))
     assert replace(spent, cost=None) == TokenUsage(
@@ -324,7 +326,7 @@ def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_on
 ) -> None:
     written = '```json\n{"tool": "segment", "arguments": {"phrases": ["dog"]}}\n```'
     done = 'So:\n{"tool": "answer", "arguments": {"text": "It is here.", "numbers": [2]}}'
-    server = Server(fails(status, words), says(written), says(done))
+    server = Server(fails(status, words), model_reply(written), model_reply(done))
     with caplog.at_level(logging.WARNING, "sam3_agent"):
         answer = ask(server, image, segmenter)
     assert answer.numbers == (2,)
@@ -333,16 +335,16 @@ def test_a_server_without_tools_is_asked_for_text_from_then_on_and_it_is_said_on
     assert [record.message for record in caplog.records] == [
         "openai:gpt-test has no native tool calls: they are now asked for as text"
     ]
-    system, _, said, result = server.bodies[2]["messages"]
+    system, _, reply, result = server.bodies[2]["messages"]
     assert "Call a tool by writing one JSON object" in system["content"]
-    assert said == {"role": "assistant", "content": written}
+    assert reply == {"role": "assistant", "content": written}
     assert result["role"] == "user"
     assert result["content"][0]["text"].startswith('Result of segment:\n"dog": masks 1, 2')
     assert picture_of(result["content"][-1]).shape == (384, 768, 3)
 
 
 def test_text_calls_may_be_asked_for_from_the_start() -> None:
-    server = Server(says("hm"))
+    server = Server(model_reply("hm"))
     planner(server, tool_calls="text").reply(QUESTION, tools())
     assert set(server.bodies[0]) == {"model", "messages"}
 
@@ -395,9 +397,9 @@ def test_a_parameter_that_is_refused_is_left_out_or_renamed_from_then_on(
 ) -> None:
     server = Server(fails(400, words), ANSWER, ANSWER)
     profile = Profile(limit_name="max_tokens") if refused == "max_tokens" else None
-    brain = planner(server, max_output_tokens=9, temperature=0.5, profile=profile)
+    model = planner(server, max_output_tokens=9, temperature=0.5, profile=profile)
     for _ in range(2):
-        brain.reply(QUESTION, ())
+        model.reply(QUESTION, ())
     first, *later = server.bodies
     assert refused in first
     for body in later:
@@ -441,7 +443,7 @@ def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
 def test_a_passing_fault_is_tried_again_with_growing_waits(status: int) -> None:
     waits: list[float] = []
-    server = Server(*[fails(status)] * (ATTEMPTS - 1), says("hm", **USAGE))
+    server = Server(*[fails(status)] * (ATTEMPTS - 1), model_reply("hm", **USAGE))
     reply = planner(server, waits=waits).reply(QUESTION, tools())
     assert reply.text == "hm"
     assert (reply.spent.calls, reply.spent.retries) == (1, ATTEMPTS - 1)
@@ -516,11 +518,11 @@ def before_deadline(seconds: float, work: Callable[[], Any]) -> Any:
 def test_a_wait_past_the_time_of_the_question_is_an_error_and_nothing_is_sent() -> None:
     waits: list[float] = []
     server = Server(fails(429, "slow down", {"Retry-After": "60"}), ANSWER)
-    brain = planner(server, waits=waits)
+    model = planner(server, waits=waits)
     with pytest.raises(
         PlannerError, match="no time is left to wait 60 s: openai model gpt-test answered 429"
     ):
-        before_deadline(30, lambda: brain.reply(QUESTION, tools()))
+        before_deadline(30, lambda: model.reply(QUESTION, tools()))
     assert (len(server.requests), waits) == (1, [])
 
 
@@ -533,9 +535,9 @@ def test_nothing_is_sent_when_the_time_of_the_question_is_over() -> None:
 
 def test_a_request_may_take_no_longer_than_the_question() -> None:
     server = Server(ANSWER, ANSWER)
-    brain = planner(server, timeout=200)
-    before_deadline(30, lambda: brain.reply(QUESTION, tools()))
-    brain.reply(QUESTION, tools())
+    model = planner(server, timeout=200)
+    before_deadline(30, lambda: model.reply(QUESTION, tools()))
+    model.reply(QUESTION, tools())
     limits = [request.extensions["timeout"]["read"] for request in server.requests]
     assert 25 < limits[0] <= 30
     assert limits[1] == 200
@@ -554,12 +556,12 @@ CONNECTION_FAULTS: dict[str, tuple[Exception, str]] = {
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), CONNECTION_FAULTS.values(), ids=CONNECTION_FAULTS.keys()
+    ("error", "expected"), CONNECTION_FAULTS.values(), ids=CONNECTION_FAULTS.keys()
 )
-def test_a_lost_connection_is_tried_again(error: Exception, told: str) -> None:
+def test_a_lost_connection_is_tried_again(error: Exception, expected: str) -> None:
     server = Server(error, error, ANSWER)
     assert planner(server).reply(QUESTION, tools()).spent.retries == 2
-    with pytest.raises(PlannerError, match=f"openai model gpt-test after 6 tries: {told}"):
+    with pytest.raises(PlannerError, match=f"openai model gpt-test after 6 tries: {expected}"):
         planner(Server(*[error] * 6)).reply(QUESTION, tools())
 
 
@@ -634,12 +636,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("choice", "told"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("choice", "expected"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_model_that_refuses_to_answer_is_not_asked_again(
-    choice: dict[str, Any], told: str
+    choice: dict[str, Any], expected: str
 ) -> None:
     server = Server(httpx2.Response(200, json={"choices": [choice]}))
-    with pytest.raises(PlannerError, match=told):
+    with pytest.raises(PlannerError, match=expected):
         planner(server).reply(QUESTION, tools())
 
 
@@ -664,13 +666,13 @@ FINAL: dict[str, tuple[httpx2.Response, str]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "told"), FINAL.values(), ids=FINAL.keys())
+@pytest.mark.parametrize(("answer", "expected"), FINAL.values(), ids=FINAL.keys())
 def test_what_trying_again_cannot_mend_is_an_error_at_once(
-    answer: httpx2.Response, told: str
+    answer: httpx2.Response, expected: str
 ) -> None:
     waits: list[float] = []
     server = Server(answer)
-    with pytest.raises(PlannerError, match=f"openai model gpt-test .*{told}") as caught:
+    with pytest.raises(PlannerError, match=f"openai model gpt-test .*{expected}") as caught:
         planner(server, waits=waits).reply(QUESTION, tools())
     assert (len(server.requests), waits) == (1, [])
     assert "\n" not in str(caught.value)
@@ -684,11 +686,11 @@ ODD_KEY = "my.odd/key+17"
 def test_the_key_is_shown_nowhere(key: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
     words = f"Incorrect API key provided: {key}. Authorization: Bearer {key}"
     server = Server(*[fails(status, words, param=key)] * 6)
-    brain = planner(server, api_key=key)
+    model = planner(server, api_key=key)
     with caplog.at_level(logging.DEBUG), pytest.raises(PlannerError) as caught:
-        brain.reply(QUESTION, tools())
+        model.reply(QUESTION, tools())
     assert server.requests[0].headers["authorization"] == f"Bearer {key}"
-    shown = [repr(brain), str(caught.value), repr(caught.value), caplog.text]
+    shown = [repr(model), str(caught.value), repr(caught.value), caplog.text]
     shown += traceback.format_exception(caught.value)
     error: BaseException | None = caught.value
     while error is not None:
@@ -701,9 +703,9 @@ def test_the_key_is_shown_nowhere(key: str, status: int, caplog: pytest.LogCaptu
 
 def test_a_password_in_the_address_is_not_shown() -> None:
     server = Server(*[httpx2.ConnectError("refused")] * 6)
-    brain = planner(server, base_url="http://me:secret@stub/v1")
+    model = planner(server, base_url="http://me:secret@stub/v1")
     with pytest.raises(PlannerError, match=r"http://\*\*\*@stub/v1") as caught:
-        brain.reply(QUESTION, tools())
+        model.reply(QUESTION, tools())
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -753,8 +755,8 @@ def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
     assert (usage["tool_errors"], usage["input_tokens"], usage["output_tokens"]) == (1, 1000, 200)
     assert usage["images"] == 3 + 1 + 1 + 2
     assert usage["bytes"] == sum(len(request.content) for request in server.requests)
-    told = server.bodies[4]["messages"][-1]["content"]
-    assert told.startswith("Error: the arguments of segment are not valid JSON")
+    expected = server.bodies[4]["messages"][-1]["content"]
+    assert expected.startswith("Error: the arguments of segment are not valid JSON")
 
 
 def test_a_call_that_was_broken_is_sent_back_as_json_that_strict_servers_read() -> None:

@@ -209,9 +209,9 @@ BAD_PROMPTS = {
 }
 
 
-@pytest.mark.parametrize(("prompt", "told"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
+@pytest.mark.parametrize(("prompt", "expected"), BAD_PROMPTS.values(), ids=BAD_PROMPTS.keys())
 def test_a_prompt_that_makes_no_sense_is_refused_and_nothing_is_kept(
-    tiny: Sam3Segmenter, photo: Pixels, prompt: ConceptPrompt | ObjectPrompt, told: str
+    tiny: Sam3Segmenter, photo: Pixels, prompt: ConceptPrompt | ObjectPrompt, expected: str
 ) -> None:
     features = tiny.encode(photo)
     kept = len(features.candidates)
@@ -222,7 +222,7 @@ def test_a_prompt_that_makes_no_sense_is_refused_and_nothing_is_kept(
         else:
             tiny.segment_at(features, prompt)
 
-    with pytest.raises(PromptError, match=told):
+    with pytest.raises(PromptError, match=expected):
         ask()
     assert len(features.candidates) == kept
 

@@ -37,8 +37,8 @@ from tests.test_openai import (
     ask,
     declared,
     fails,
+    model_reply,
     planner,
-    says,
     shapes_for_pictures,
 )
 
@@ -92,7 +92,7 @@ NO_TOOL_ROLE = [
 def test_without_a_tool_role_calls_and_results_are_text(
     image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
-    done = says('{"tool": "answer", "arguments": {"text": "It.", "numbers": [2]}}')
+    done = model_reply('{"tool": "answer", "arguments": {"text": "It.", "numbers": [2]}}')
     server = Server(SEGMENT, fails(status, words), done)
     answer = ask(server, image, segmenter)
     assert (answer.status, answer.numbers) == ("answered", (2,))
@@ -133,7 +133,7 @@ MORE_NO_TOOLS = [
 def test_tools_that_are_refused_are_described_in_text(
     image: Pixels, segmenter: FakeSegmenter, status: int, words: str
 ) -> None:
-    done = says('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
+    done = model_reply('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
     server = Server(fails(status, words), done)
     model = planner(server)
     assert Agent(model, segmenter, verifier="none").ask(image, "a cat?").status == "no_target"

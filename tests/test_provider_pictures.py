@@ -29,9 +29,9 @@ from tests.test_openai import (
     SEGMENT,
     Server,
     fails,
+    model_reply,
     picture_of,
     planner,
-    says,
     shapes_for_pictures,
     wire_call,
 )
@@ -240,7 +240,7 @@ def test_a_verifier_that_turns_out_to_take_no_pictures_judges_nothing(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     verdicts = [{"number": 1, "right": False, "confidence": 1, "reason": "blind"}]
-    judging = says(None, ("j", "judge", {"verdicts": verdicts}))
+    judging = model_reply(None, ("j", "judge", {"verdicts": verdicts}))
     server = Server(fails(500, "image input is not supported by this server"), judging)
     first = calling(("answer", {"text": "The first dog.", "numbers": [1]}))
     script = ScriptedPlanner([calling(("segment", {"phrases": ["dog"]})), first])

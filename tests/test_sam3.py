@@ -140,13 +140,13 @@ def test_of_masks_that_overlap_too_much_only_the_best_stays(
 
 
 @pytest.mark.parametrize(
-    ("phrase", "told"),
+    ("phrase", "expected"),
     [("", "empty"), (" \t", "empty"), ("zebra " * 40, "tokens, SAM 3 reads at most 32")],
 )
 def test_a_phrase_that_cannot_be_read_is_refused_before_anything_runs(
-    random_segmenter: Sam3Segmenter, photo: Pixels, phrase: str, told: str
+    random_segmenter: Sam3Segmenter, photo: Pixels, phrase: str, expected: str
 ) -> None:
-    with pytest.raises(PromptError, match=told):
+    with pytest.raises(PromptError, match=expected):
         random_segmenter.detect(random_segmenter.encode(photo), ["dog", phrase])
 
 
@@ -221,19 +221,19 @@ def test_a_checkpoint_that_cannot_be_loaded_says_what_to_do(
 ) -> None:
     # as when the network is away, without the hub client's 23 seconds of trying again
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    place, told = broken_checkpoints(tmp_path)[name]
-    with pytest.raises(SegmenterError, match=told):
+    place, expected = broken_checkpoints(tmp_path)[name]
+    with pytest.raises(SegmenterError, match=expected):
         Sam3Segmenter(place)
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "expected"),
     [
         (403, "is gated: accept its licence at https://huggingface.co/facebook/sam3.*HF_TOKEN"),
         (404, "there is no segmenter 'facebook/sam3'"),
     ],
 )
-def test_a_hub_that_refuses_is_explained(status: int, told: str) -> None:
+def test_a_hub_that_refuses_is_explained(status: int, expected: str) -> None:
     from huggingface_hub import errors
 
     from sam3_agent.model.checkpoints import advice
@@ -242,7 +242,7 @@ def test_a_hub_that_refuses_is_explained(status: int, told: str) -> None:
     refusal = kinds[status].__new__(kinds[status])
     wrapped = OSError("could not load")
     wrapped.__cause__ = refusal
-    assert __import__("re").search(told, advice("facebook/sam3", wrapped))
+    assert __import__("re").search(expected, advice("facebook/sam3", wrapped))
 
 
 @pytest.mark.parametrize(("width", "epsilon"), [(1024, 1e-5), (64, 1e-6)])

@@ -300,10 +300,10 @@ def test_any_arguments_of_a_tool_are_run_or_refused_with_one_bounded_line(argume
         try:
             result = tool.run(scene(), arguments)
         except (ToolError, PromptError) as error:
-            told = str(error)
+            error_text = str(error)
         else:
             assert isinstance(result, (Conclusion, Observation))
-            told = ""
+            error_text = ""
             json.dumps(result.text, ensure_ascii=False).encode()
-        assert len(told) < 500
-        assert "\n" not in told
+        assert len(error_text) < 500
+        assert "\n" not in error_text

@@ -40,9 +40,9 @@ def test_a_spelling_is_read(text: str, calls: Calls) -> None:
     assert run(text) == calls
 
 
-@pytest.mark.parametrize(("text", "told"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_understood_is_refused_and_not_run(text: str, told: str) -> None:
-    with pytest.raises(ToolError, match=told):
+@pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_understood_is_refused_and_not_run(text: str, expected: str) -> None:
+    with pytest.raises(ToolError, match=expected):
         run(text)
 
 

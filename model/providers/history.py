@@ -23,12 +23,12 @@ NO_PICTURES = (
 )
 
 
-def arranged(messages: Sequence[Message], tools: Sequence[Tool], profile: Profile) -> list[Message]:
+def arrange(messages: Sequence[Message], tools: Sequence[Tool], profile: Profile) -> list[Message]:
     """The conversation in the form that a server takes: see `Profile`."""
-    out = rebuilt(messages) if profile.layout == "rebuilt" else [*messages]
+    out = in_one_message(messages) if profile.layout == "rebuilt" else [*messages]
     if profile.tool_calls == "text":
         out = as_text(out, tools)
-    return out if profile.system else without_system(out)
+    return out if profile.system else _without_system(out)
 
 
 def count_pictures(messages: Sequence[Message]) -> int:
@@ -36,7 +36,7 @@ def count_pictures(messages: Sequence[Message]) -> int:
     return sum(len(message.pictures) for message in messages)
 
 
-def economical(
+def with_latest_pictures(
     messages: Sequence[Message], kept: int = KEPT_PICTURES, limit: int | None = None
 ) -> list[Message]:
     """The conversation with the original image and the `kept` latest pictures.
@@ -50,12 +50,12 @@ def economical(
         if message.role != "user" and message.pictures:
             shown = message.pictures[max(0, len(message.pictures) - left) :]
             left -= len(shown)
-            message = _showing(message, shown, "of this step no longer shown")
+            message = _keep_pictures(message, shown, "of this step no longer shown")
         out.append(message)
-    return out[::-1] if limit is None else _limited(out[::-1], limit)
+    return out[::-1] if limit is None else _limit_pictures(out[::-1], limit)
 
 
-def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
+def _limit_pictures(messages: Sequence[Message], limit: int) -> list[Message]:
     """The conversation with at most `limit` pictures.
 
     Those of the latest message that has any are shown, side by side in one where they are too many;
@@ -77,15 +77,15 @@ def _limited(messages: Sequence[Message], limit: int) -> list[Message]:
         pictures = out[i].pictures
         if len(pictures) > free and i in latest:
             note = f"({len(pictures)} pictures, here in one, in their order)"
-            out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(_joined(pictures),))
+            out[i] = replace(out[i], text=f"{out[i].text}\n{note}", pictures=(_join(pictures),))
         elif len(pictures) > free:
             what = "not shown: the server takes too few in one request; see the latest"
-            out[i] = _showing(out[i], pictures[len(pictures) - free :], what)
+            out[i] = _keep_pictures(out[i], pictures[len(pictures) - free :], what)
         left -= len(out[i].pictures)
     return out
 
 
-def _showing(message: Message, pictures: tuple[Pixels, ...], what: str) -> Message:
+def _keep_pictures(message: Message, pictures: tuple[Pixels, ...], what: str) -> Message:
     """The message with only these of its pictures, and a line about the others."""
     out = len(message.pictures) - len(pictures)
     if not out:
@@ -94,7 +94,7 @@ def _showing(message: Message, pictures: tuple[Pixels, ...], what: str) -> Messa
     return replace(message, text=f"{message.text}\n{note}".strip(), pictures=pictures)
 
 
-def _joined(pictures: Sequence[Pixels]) -> Pixels:
+def _join(pictures: Sequence[Pixels]) -> Pixels:
     """Several (H, W, 3) pictures as one, in order: side by side, or below each other if they are
     wide; each keeps its pixels.
     """
@@ -111,7 +111,7 @@ def _joined(pictures: Sequence[Pixels]) -> Pixels:
     return np.concatenate(parts, axis)
 
 
-def rebuilt(messages: Sequence[Message]) -> list[Message]:
+def in_one_message(messages: Sequence[Message]) -> list[Message]:
     """The system prompt and one user message: the question, what was done so far, the pictures."""
     first = [message for message in messages if message.role == "system"]
     lines: list[str] = []
@@ -128,7 +128,7 @@ def rebuilt(messages: Sequence[Message]) -> list[Message]:
     return [*first, Message("user", "\n".join(lines), tuple(pictures))]
 
 
-def without_system(messages: Sequence[Message]) -> list[Message]:
+def _without_system(messages: Sequence[Message]) -> list[Message]:
     """The conversation with the system prompt at the beginning of the user's first message."""
     prompts = [message.text for message in messages if message.role == "system"]
     out = [message for message in messages if message.role != "system"]

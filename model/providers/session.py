@@ -11,7 +11,12 @@ from sam3_agent.errors import PlannerError
 from sam3_agent.image_encoding import PictureEncoder
 from sam3_agent.messages import Message
 from sam3_agent.model.providers.failures import Failure, RequestError, declined
-from sam3_agent.model.providers.history import KEPT_PICTURES, arranged, count_pictures, economical
+from sam3_agent.model.providers.history import (
+    KEPT_PICTURES,
+    arrange,
+    count_pictures,
+    with_latest_pictures,
+)
 from sam3_agent.model.providers.profile import LearnedProfile, Profile, RequestContents
 from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.providers.wire import Encode, Wire
@@ -93,7 +98,7 @@ class Session:
         kept, spent = KEPT_PICTURES, TokenUsage()
         while True:
             profile = self.profile
-            shown = economical(messages, kept, profile.pictures)
+            shown = with_latest_pictures(messages, kept, profile.pictures)
             payload = self._payload(api, shown, tools, profile)
             sent = TokenUsage(images=count_pictures(shown), bytes=api.size(payload))
             failed: list[TokenUsage] = []
@@ -103,7 +108,10 @@ class Session:
                 error.spent = spent = sum(failed, spent)
                 if not isinstance(error, RequestError):
                     raise
-                fewer = count_pictures(economical(messages, 0, profile.pictures)) < sent.images
+                fewer = (
+                    count_pictures(with_latest_pictures(messages, 0, profile.pictures))
+                    < sent.images
+                )
                 if "context" in error.failure.refusals and fewer:
                     logger.warning("%s: context too long, older pictures dropped", self._name)
                     kept = 0
@@ -125,7 +133,7 @@ class Session:
         self, api: Api[S], messages: Sequence[Message], tools: Sequence[Tool], profile: Profile
     ) -> Wire:
         return api.payload(
-            arranged(messages, tools, profile),
+            arrange(messages, tools, profile),
             tools if profile.tool_calls == "native" else (),
             profile,
             lambda picture: self.pictures.encode(picture, profile.max_side),
