@@ -95,6 +95,7 @@ GUARDED = {
     "plugin/error_responses.py": {"starlette"},
     "plugin/metrics.py": {"prometheus_client", "starlette"},
     "plugin/mcp_content.py": {"mcp_types"},
+    "plugin/request_body.py": {"fastapi", "starlette"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
     "commands/server.py": {"uvicorn"},
     "providers/gemini_api.py": {"google.genai"},

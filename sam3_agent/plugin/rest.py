@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sam3_agent.errors import InputError, ToolError
+from sam3_agent.errors import InputError
 from sam3_agent.extras import require
 from sam3_agent.plugin import resources
 from sam3_agent.plugin.error_responses import (
@@ -23,24 +23,22 @@ from sam3_agent.plugin.error_responses import (
 )
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
+from sam3_agent.plugin.request_body import JSON, RequestBody, body_reader, body_schema
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
 from sam3_agent.plugin.toolkit import Toolkit, public_name
 from sam3_agent.plugin.work_queue import Report, WorkQueue
-from sam3_agent.sanitize import shorten
-from sam3_agent.tool import Tool, read_json
+from sam3_agent.tool import Tool
 from sam3_agent.tool_schema import json_schema
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
 
 PATHS = {"ask_image": "/ask"}
 """The path of a tool that is not its name."""
 
-JSON, FORM, EVENTS = "application/json", "multipart/form-data", "text/event-stream"
-
-FILE = {"type": "string", "format": "binary", "description": "The file's content."}
+EVENTS = "text/event-stream"
 
 ERRORS = {
     400: "The request cannot be read",
@@ -78,25 +76,6 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
     planner: str
     segmenter: str
-
-
-@dataclass(frozen=True)
-class RequestBody:
-    """A body as it came: raw JSON, or the fields of a form, whose `image` may be a file."""
-
-    content: bytes | dict[str, Any]
-
-    def values(self) -> dict[str, Any]:
-        """The arguments; raises ToolError for what is no JSON object."""
-        if isinstance(self.content, dict):
-            return self.content
-        try:
-            values = read_json(self.content.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ToolError("the body is not valid JSON") from error
-        if not isinstance(values, dict):
-            raise ToolError("the body must be a JSON object")
-        return values
 
 
 def app(toolkit: Toolkit, queue: WorkQueue, rules: AccessRules) -> AccessMiddleware:
@@ -154,9 +133,9 @@ def _add_tool(app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue) ->
         response_model=ToolResult,
         response_description="What the tool found; as events: progress, then result or error.",
         responses=_errors(400, 408, 413, 415, 422, 429, 500, 502, 504),
-        openapi_extra=_body_schema(tool.parameters),
+        openapi_extra=body_schema(tool.parameters),
     )
-    async def call(request: Request, body: Annotated[RequestBody, Depends(_body_reader())]) -> Any:
+    async def call(request: Request, body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
         steps = stream_tool(queue, toolkit, tool.name, body.values, lambda result: result)
         if EVENTS in request.headers.get("accept", ""):
             first = await anext(steps)  # what is rejected at once has its own status
@@ -180,9 +159,9 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         summary="Open an image; its handle stands for it in all other calls.",
         response_model=OpenedImage,
         responses=_errors(400, 408, 413, 415, 422, 429, 500, 504),
-        openapi_extra=_body_schema(json_schema(ImageToOpen)),
+        openapi_extra=body_schema(json_schema(ImageToOpen)),
     )
-    async def open_image(body: Annotated[RequestBody, Depends(_body_reader())]) -> Any:
+    async def open_image(body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
         def work(_: Report) -> OpenedImage:
             values = body.values()
             if set(values) != {"image"} or not isinstance(values["image"], str | bytes):
@@ -237,35 +216,6 @@ def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
     )
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def _body_reader() -> "Callable[[Request], Awaitable[RequestBody]]":
-    """The dependency that reads a body of either type, with limits on forms."""
-    from fastapi import Request
-    from starlette.exceptions import HTTPException
-
-    async def read(request: Request) -> RequestBody:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == JSON:
-            return RequestBody(await request.body())
-        if kind != FORM:
-            raise HTTPException(415, f"send {JSON} or {FORM}")
-        async with request.form(max_files=1, max_fields=20) as form:
-            values: dict[str, Any] = {}
-            for name, value in form.multi_items():
-                if name in values:
-                    raise HTTPException(422, f"the field {shorten(name, 80)!r} comes twice")
-                values[name] = value if isinstance(value, str) else await value.read()
-            return RequestBody(values)
-
-    return read
-
-
-def _body_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAPI of a body that is JSON of this schema, or a form with the image as a file."""
-    form = {**schema, "properties": {**schema["properties"], "image": FILE}}
-    content = {JSON: {"schema": schema}, FORM: {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
