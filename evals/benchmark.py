@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checka
 
 from sam3_agent.answer import Status
 from sam3_agent.evals.metrics.bootstrap import Interval, Tally
-from sam3_agent.images import Pixels
+from sam3_agent.images import Pixels, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE
 
@@ -39,6 +39,10 @@ class Sample:
     ignore: RLE | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    def pixels(self) -> Pixels:
+        """Reads the image: (H, W, 3) uint8."""
+        return load_image(self.image) if isinstance(self.image, Path) else self.image()
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ def collect(
     return list(samples.values()), problems
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> Size:
     """Reads the (height, width) of an image, after EXIF rotation, from its header."""
     try:
         with Image.open(path) as image:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sam3_agent.budget import sampling_seed
@@ -13,7 +12,7 @@ from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
-from sam3_agent.images import Pixels, load_image
+from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.usage import Usage
 
@@ -106,6 +105,7 @@ def run_samples(
     pool = ThreadPoolExecutor(workers, "sample")
     try:
         while True:
+            # keep `workers` samples in flight, and store whichever is finished first
             while len(in_flight) < workers and not state.must_stop(max_usd):
                 index, sample = next(queue, (0, None))
                 if sample is None:
@@ -208,7 +208,7 @@ def solve_sample(solver: Solver, sample: Sample) -> tuple[Row, Sam3AgentError | 
     """Returns the row of a sample, and the error if it failed; never raises."""
     began = time.monotonic()
     try:
-        image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
+        image = sample.pixels()
         _check_size(image, sample)
         return _answered(sample, solver.solve(image, sample)), None
     except UnfinishedError as stop:

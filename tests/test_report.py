@@ -308,6 +308,21 @@ def test_only_a_whole_set_at_its_own_size_has_published_rows(tmp_path: Path) -> 
     assert read("scenes", limit=1).dataset is None
 
 
+def test_average_precisions_are_compared_by_the_mean_score(tmp_path: Path) -> None:
+    FOLDERS["omnilabel"](tmp_path / "omni")
+    samples = read("omnilabel", tmp_path / "omni").samples
+    config = {"benchmark": "omnilabel", "data": str(tmp_path / "omni")}
+    for name, masks in (("right", packed(square())), ("empty", packed())):
+        with RunFile(tmp_path / name, new_header(config, samples, len(samples))) as file:
+            for index, sample in enumerate(samples):
+                file.append(index, answered(sample, masks))
+    (change,) = report_json(tmp_path / "right", tmp_path / "empty")["differences"]
+    # the category has the square as its truth, the description has none
+    assert change["metrics"].keys() == {"score"}
+    assert (change["metrics"]["score"]["before"], change["metrics"]["score"]["after"]) == (0.5, 0.5)
+    assert (change["better"], change["worse"]) == (1, 1)
+
+
 def test_a_run_that_was_asked_once_is_scored_at_another_size_by_its_report(tmp_path: Path) -> None:
     FOLDERS["refcoco"](tmp_path / "ref")
     benchmark = read("refcoco", tmp_path / "ref")

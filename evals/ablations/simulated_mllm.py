@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_agent.evals.metrics import box_iou
+from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
 from sam3_agent.messages import Message
 from sam3_agent.model.scripted_planner import calling
@@ -97,12 +98,12 @@ class NoisySegmenter:
         )
         self._masks = every[np.argsort(-every.scores, kind="stable")]
 
-    def encode(self, image: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    def encode(self, image: npt.NDArray[np.uint8]) -> Size:
         """Returns the size; nothing else is needed."""
         return int(image.shape[0]), int(image.shape[1])
 
     def detect(
-        self, features: tuple[int, int], prompts: Sequence[Prompt], selection: Selection = STANDARD
+        self, features: Size, prompts: Sequence[Prompt], selection: Selection = STANDARD
     ) -> list[Detection]:
         """Returns the masks above the threshold, the same for each prompt."""
         least = max(0.5 if selection.threshold is None else selection.threshold, 0.01)
@@ -110,7 +111,7 @@ class NoisySegmenter:
         presence = float(self._masks.scores.max(initial=0.0))
         return [Detection(checked_concept(p, features), presence, masks) for p in prompts]
 
-    def segment_at(self, features: tuple[int, int], prompt: ObjectPrompt) -> Masks:
+    def segment_at(self, features: Size, prompt: ObjectPrompt) -> Masks:
         """Returns no mask: there is no tracker."""
         return Masks.empty(features)
 

@@ -95,15 +95,12 @@ def meta_sizes(config: Any) -> dict[str, dict[str, Any]]:
 
     The attention sizes of geometry encoder, DETR encoder and decoder must be the same.
     """
-    from torch import nn
+    return {**_encoder_sizes(config), **_detector_sizes(config), **_head_sizes(config)}
 
-    vision, text, detr = config.vision_config, config.text_config, config.detr_decoder_config
-    trunk, geometry, masks = (
-        vision.backbone_config,
-        config.geometry_encoder_config,
-        config.mask_decoder_config,
-    )
-    hidden, wide = detr.hidden_size, detr.intermediate_size
+
+def _encoder_sizes(config: Any) -> dict[str, dict[str, Any]]:
+    hidden, text = config.detr_decoder_config.hidden_size, config.text_config
+    trunk = config.vision_config.backbone_config
     return {
         "PositionEmbeddingSine": {"num_pos_feats": hidden, "precompute_resolution": None},
         "ViT": {
@@ -125,17 +122,21 @@ def meta_sizes(config: Any) -> dict[str, dict[str, Any]]:
             "layers": text.num_hidden_layers,
             "vocab_size": text.vocab_size,
         },
-        "MultiheadAttention": {"embed_dim": hidden, "num_heads": detr.num_attention_heads},
+    }
+
+
+def _detector_sizes(config: Any) -> dict[str, dict[str, Any]]:
+    detr, trunk = config.detr_decoder_config, config.vision_config.backbone_config
+    geometry = config.geometry_encoder_config
+    hidden, wide, heads = detr.hidden_size, detr.intermediate_size, detr.num_attention_heads
+    return {
+        "MultiheadAttention": {"embed_dim": hidden, "num_heads": heads},
         "TransformerEncoderLayer": {"d_model": hidden, "dim_feedforward": wide},
         "TransformerEncoderFusion": {
             "d_model": hidden,
             "num_layers": config.detr_encoder_config.num_layers,
         },
-        "TransformerDecoderLayer": {
-            "d_model": hidden,
-            "dim_feedforward": wide,
-            "n_heads": detr.num_attention_heads,
-        },
+        "TransformerDecoderLayer": {"d_model": hidden, "dim_feedforward": wide, "n_heads": heads},
         "TransformerDecoder": {
             "d_model": hidden,
             "num_layers": detr.num_layers,
@@ -144,6 +145,23 @@ def meta_sizes(config: Any) -> dict[str, dict[str, Any]]:
             "stride": trunk.patch_size,
         },
         "TransformerWrapper": {"d_model": hidden},
+        "SequenceGeometryEncoder": {
+            "d_model": hidden,
+            "num_layers": geometry.num_layers,
+            "roi_size": geometry.roi_size,
+        },
+    }
+
+
+def _head_sizes(config: Any) -> dict[str, dict[str, Any]]:
+    from torch import nn
+
+    hidden, wide = (
+        config.detr_decoder_config.hidden_size,
+        config.detr_decoder_config.intermediate_size,
+    )
+    stages = config.mask_decoder_config.num_upsampling_stages
+    return {
         "MLP": {
             "input_dim": hidden,
             "hidden_dim": wide,
@@ -151,18 +169,7 @@ def meta_sizes(config: Any) -> dict[str, dict[str, Any]]:
             "out_norm": nn.LayerNorm(hidden),
         },
         "DotProductScoring": {"d_model": hidden, "d_proj": hidden},
-        "PixelDecoder": {
-            "hidden_dim": hidden,
-            "num_upsampling_stages": masks.num_upsampling_stages,
-        },
-        "UniversalSegmentationHead": {
-            "hidden_dim": hidden,
-            "upsampling_stages": masks.num_upsampling_stages,
-        },
+        "PixelDecoder": {"hidden_dim": hidden, "num_upsampling_stages": stages},
+        "UniversalSegmentationHead": {"hidden_dim": hidden, "upsampling_stages": stages},
         "CXBlock": {"dim": hidden},
-        "SequenceGeometryEncoder": {
-            "d_model": hidden,
-            "num_layers": geometry.num_layers,
-            "roi_size": geometry.roi_size,
-        },
     }

@@ -35,7 +35,7 @@ class Instances:
         self._folders = [root for root in roots if root.is_dir()]
         self._size = cache(image_size)
 
-    def image(self, image_id: int) -> tuple[Path, tuple[int, int]]:
+    def image(self, image_id: int) -> tuple[Path, Size]:
         """Returns the file of an image and its (height, width), both checked."""
         if image_id not in self._images:
             raise InputError(f"its image {image_id} is not in {self.path}")

@@ -87,14 +87,14 @@ def tally(rows: Sequence[Row]) -> Tally:
 
 
 def _samples(
-    path: Path, size: Callable[[Path], tuple[int, int]]
+    path: Path, size: Callable[[Path], Size]
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
     for number, parse in json_lines(path):
         yield f"{path}:{number}", partial(_sample, path, number, parse, size)
 
 
 def _sample(
-    path: Path, number: int, parse: Callable[[], Any], size: Callable[[Path], tuple[int, int]]
+    path: Path, number: int, parse: Callable[[], Any], size: Callable[[Path], Size]
 ) -> Sample:
     record = parse()
     name, query = field(record, "image", str), text(record, "query")

@@ -68,6 +68,7 @@ def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
     """
     places = {subset: place for place, subset in enumerate(dict.fromkeys(subsets))}
     count, width = tally.columns.shape
+    # K columns for each subset: a sample fills those of its own, so that all sums stay apart
     columns = np.zeros((count, len(places), width))
     columns[np.arange(count), [places[subset] for subset in subsets]] = tally.columns
 
@@ -143,6 +144,7 @@ def difference(
         values = _defined(drawn, name)
         if math.isnan(value) or not len(values):
             continue
+        # the share of resamples on the other side of 0, doubled; + 1 since p is never 0
         tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
         p = min(1.0, 2 * (tail + 1) / (len(values) + 1))
         out[name] = Difference(value, interval(values), p)

@@ -168,6 +168,7 @@ def _match(pair: DescribedPair) -> _Match:
     ignored = np.zeros_like(matched)
     if len(order) and len(truth):
         iou = np.asarray(coco.iou(pair.pred[order], truth, crowd.astype(np.uint8)))
+        # at each threshold every prediction, the best first, matches one truth that is left
         for level, threshold in enumerate(IOU_THRESHOLDS):
             taken = np.zeros(len(truth), np.bool_)
             for place, overlaps in enumerate(iou):
@@ -232,6 +233,7 @@ def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
     wrong = np.cumsum((~ranked.matched & ~ranked.ignored) * times, axis=1)
     recalls = right / truths
     precisions = right / (wrong + right + np.spacing(1))
+    # the precision at a recall is the highest at this or any larger recall, and 0 beyond the last
     envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
     padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
     for level in range(len(IOU_THRESHOLDS)):

@@ -1,7 +1,6 @@
 """Single samples as a report shows them: images, texts, the whole conversation."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,9 @@ from PIL import Image
 
 from sam3_agent.errors import Sam3AgentError
 from sam3_agent.evals.benchmark import Row, Sample
+from sam3_agent.geometry import Size
 from sam3_agent.image_encoding import encode_jpeg
-from sam3_agent.images import Pixels, load_image
+from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.overlay import draw_masks
 from sam3_agent.rle import BoolArray
@@ -48,7 +48,7 @@ def _pictures(row: Row, sample: Sample | None) -> list[dict[str, str]]:
     if sample is None:
         return []
     try:
-        image = load_image(sample.image) if isinstance(sample.image, Path) else sample.image()
+        image = sample.pixels()
     except Sam3AgentError:
         return []
     pred = row.pred if row.pred.size == image.shape[:2] else Masks.empty(_size(image))
@@ -73,7 +73,7 @@ def _comparison(image: Pixels, pred: BoolArray, truth: BoolArray) -> Pixels:
     return np.asarray(out.clip(0, 255), np.uint8)
 
 
-def _size(image: Pixels) -> tuple[int, int]:
+def _size(image: Pixels) -> Size:
     return int(image.shape[0]), int(image.shape[1])
 
 

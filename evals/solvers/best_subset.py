@@ -15,6 +15,7 @@ def best_subset(found: Masks, truth: Masks) -> list[int]:
     target = truth.union()
     chosen: list[int] = []
     best = 0.0
+    # masks without a common pixel can only lower the IoU
     touching = [i for i in range(len(found)) if mask_overlap(found[[i]], target).intersection]
     while True:
         moves = [[*chosen, i] for i in touching if i not in chosen]

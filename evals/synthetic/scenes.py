@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from sam3_agent.evals.synthetic.backgrounds import Rng, background
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES, sprite
-from sam3_agent.geometry import Size
+from sam3_agent.geometry import Region, Size
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 Split = Literal["train", "heldout"]
@@ -42,7 +42,7 @@ class SceneObject:
 
     noun: str
     color: str | None
-    box: tuple[int, int, int, int]
+    box: Region
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class SyntheticScene:
     objects: tuple[SceneObject, ...]
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """(height, width) in pixels."""
         return int(self.labels.shape[0]), int(self.labels.shape[1])
 
@@ -108,7 +108,7 @@ def compose(
     return SyntheticScene(_exposed(canvas.picture, rng), canvas.labels, objects)
 
 
-def _random_size(rng: Rng) -> tuple[int, int]:
+def _random_size(rng: Rng) -> Size:
     """Draws a (height, width)."""
     low, high = np.log(TRAIN_ASPECTS)
     aspect = float(np.exp(rng.uniform(low, high)))
@@ -206,7 +206,7 @@ class _Canvas:
         return int(rng.integers(-outside, max(span - side + outside, 0) + 1))
 
 
-def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def _tight_box(mask: npt.NDArray[np.bool_]) -> Region:
     columns = np.flatnonzero(mask.any(0))
     rows = np.flatnonzero(mask.any(1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
