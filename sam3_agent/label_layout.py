@@ -191,9 +191,9 @@ def _rings(first: int, last: int) -> Centers:
 
 def _boxes_at(centers: Centers, extent: Extent, picture: Extent) -> Boxes:
     """The boxes of one (width, height) around (N, 2) centers, moved into the picture."""
-    corners = np.rint(centers - np.array(extent) / 2).astype(np.int64)
-    corners = corners.clip(0, np.array(picture) - extent)
-    return np.hstack([corners, corners + extent])
+    sides = np.array(extent, np.int64)
+    corners = np.rint(centers - sides / 2).astype(np.int64).clip(0, picture - sides)
+    return np.hstack([corners, corners + sides])
 
 
 def _overlaps(boxes: Boxes, others: Boxes) -> npt.NDArray[np.bool_]:

@@ -196,15 +196,19 @@ def test_a_gap_is_between_the_nearest_pixels_of_large_outlines() -> None:
 @pytest.mark.parametrize(
     ("rgb", "name"),
     [
-        ((0, 0, 0), "black"), ((30, 30, 34), "black"), ((128, 128, 128), "grey"),
-        ((250, 250, 250), "white"), ((200, 20, 20), "red"), ((120, 10, 15), "red"),
-        ((250, 130, 20), "orange"), ((120, 70, 30), "brown"), ((240, 220, 40), "yellow"),
-        ((40, 150, 60), "green"), ((100, 140, 30), "green"), ((30, 60, 200), "blue"),
-        ((120, 190, 240), "blue"), ((130, 50, 180), "purple"), ((250, 150, 190), "pink"),
+        ((0, 0, 0), "black"), ((15, 15, 15), "black"), ((30, 30, 34), "black"),
+        ((128, 128, 128), "grey"), ((250, 250, 250), "white"), ((200, 20, 20), "red"),
+        ((220, 30, 30), "red"), ((128, 0, 0), "red"), ((120, 10, 15), "red"),
+        ((250, 130, 20), "orange"), ((240, 130, 20), "orange"), ((120, 70, 30), "brown"),
+        ((136, 84, 80), "brown"), ((112, 72, 64), "brown"), ((150, 100, 60), "brown"),
+        ((240, 220, 40), "yellow"), ((240, 210, 30), "yellow"), ((40, 150, 60), "green"),
+        ((30, 140, 60), "green"), ((100, 140, 30), "green"), ((30, 60, 200), "blue"),
+        ((0, 110, 220), "blue"), ((120, 190, 240), "blue"), ((130, 50, 180), "purple"),
+        ((130, 50, 190), "purple"), ((250, 150, 190), "pink"), ((245, 180, 185), "pink"),
         ((230, 60, 170), "pink"),
     ],
 )  # fmt: skip
-def test_measure_names_colours(rgb: tuple[int, int, int], name: str) -> None:
+def test_measure_names_colours_as_people_do(rgb: tuple[int, int, int], name: str) -> None:
     image = np.empty((20, 20, 3), np.uint8)
     image[:] = rgb
     scene = Scene(image, FakeSegmenter({"patch": [(2, 2, 18, 18)]}))

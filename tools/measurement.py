@@ -131,7 +131,7 @@ def _gap(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
     chance = np.random.default_rng(0)
     few, fewer = (chance.permutation(points)[:OUTLINE_POINTS] for points in (one, other))
     square = ((few[:, None] - fewer) ** 2).sum(axis=-1)
-    a = few[square.argmin() // len(fewer)]
+    a, b = few[square.argmin() // len(fewer)], fewer[square.argmin() % len(fewer)]
     for _ in range(3):
         b = other[((other - a) ** 2).sum(axis=1).argmin()]
         a = one[((one - b) ** 2).sum(axis=1).argmin()]
