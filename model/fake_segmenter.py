@@ -1,4 +1,4 @@
-"""A segmenter that knows where things are: for tests, demonstrations and recorded runs."""
+"""A fake segmenter that finds what was placed in it, for tests and demonstrations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,10 +28,10 @@ class FakeSegmenter:
     things: concept phrase -> N boxes (x0, y0, x1, y1) in pixels, filled as masks, or an (N, H, W)
         bool array of masks. A thing answers to every phrase that it is placed under; a phrase that
         is not here is found nowhere.
-    scores: concept phrase -> N scores in 0..1; 0.9 where nothing is said.
+    scores: concept phrase -> N scores in 0..1; 0.9 by default.
     threshold: the least score of a mask that is kept, as in SAM 3.
     max_words: a longer phrase raises PromptError.
-    vocabulary: the nouns that it says it knows, each with its attributes; None for any.
+    vocabulary: the nouns that it declares, each with its attributes; None for any.
 
     encoded: how many images were encoded. asked: every phrase that was asked, in order.
     """

@@ -1,6 +1,6 @@
-"""Record and replay: what a planner was asked and said, kept in a folder, and played again.
+"""Records the requests to planners and their replies in a folder, and replays them.
 
-    recording.json   what was asked, of whom, what the person said in between, and the answer
+    recording.json   the question, the models' names, the user's replies in between, the answer
     image.png        the image
     turns.jsonl      a line for every reply of the planner or verifier: the request's fingerprints,
                      its new messages, and the reply, or why there is none
@@ -49,7 +49,7 @@ REWORDED = {
 def start_recording(
     agent: Agent, folder: Path, image: Pixels, query: str
 ) -> "tuple[Agent, Recording]":
-    """An agent like this one whose planner, verifier and person are recorded, and the recording.
+    """An agent like this one whose planner, verifier and user are recorded, and the recording.
 
     `Recording.finish` keeps the answer. Raises InputError when the folder cannot be written.
     """
@@ -113,8 +113,8 @@ class Recording:
     def __init__(self, folder: Path, image: Pixels, about: Mapping[str, Any]) -> None:
         self._folder = folder
         self._about = {"version": VERSION, **about}
-        self._heard: list[str] | None = None
-        self._told: set[str] = set()
+        self._user_replies: list[str] | None = None
+        self._written: set[str] = set()
         self._lock = threading.Lock()
         try:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
@@ -125,14 +125,14 @@ class Recording:
             raise InputError(f"cannot record to {folder}: {error.strerror or error}") from error
 
     def listening(self, ask: Callable[[str], str]) -> Callable[[str], str]:
-        """`ask`, and what the person says is kept."""
-        heard = self._heard = []
+        """`ask`, with every reply of the user written down."""
+        replies = self._user_replies = []
         self._write_about({})
 
         def ask_person(question: str) -> str:
-            heard.append(replace_surrogates(ask(question)))
+            replies.append(replace_surrogates(ask(question)))
             self._write_about({})
-            return heard[-1]
+            return replies[-1]
 
         return ask_person
 
@@ -141,27 +141,27 @@ class Recording:
         messages: Sequence[Message],
         tools: Sequence[Tool],
         reply: Message | PlannerError,
-        blind: bool = False,
+        lost_pictures: bool = False,
     ) -> None:
         """Write a request and its reply; of the messages only those not yet written.
 
-        blind: whether the planner's server has turned out to take no pictures.
+        lost_pictures: whether the planner's server has turned out to take no pictures.
         """
         digests = [_fingerprint(message) for message in messages]
         with self._lock:
             new = [
                 self._kept(message)
                 for message, digest in zip(messages, digests, strict=True)
-                if digest not in self._told
+                if digest not in self._written
             ]
-            self._told.update(digests)
+            self._written.update(digests)
             line: dict[str, Any] = {
                 "request": {"tools": [tool.name for tool in tools], "messages": digests},
                 "new_messages": new,
-                "blind": blind,
+                "blind": lost_pictures,
             }
             if isinstance(reply, Message):
-                self._told.add(_fingerprint(reply))
+                self._written.add(_fingerprint(reply))
                 line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
             else:
                 kind = "DeadlineError" if isinstance(reply, DeadlineError) else "PlannerError"
@@ -187,12 +187,12 @@ class Recording:
         return values
 
     def _write_about(self, more: dict[str, Any]) -> None:
-        text = json.dumps(self._about | {"person": self._heard} | more, indent=2)
+        text = json.dumps(self._about | {"person": self._user_replies} | more, indent=2)
         (self._folder / "recording.json").write_text(text + "\n", encoding="utf-8")
 
 
 class RecordingPlanner:
-    """Passes everything on to another planner, and keeps it."""
+    """Passes everything on to another planner, and records it."""
 
     def __init__(self, planner: Planner, recording: Recording) -> None:
         self.name = planner.name
@@ -205,9 +205,9 @@ class RecordingPlanner:
         try:
             reply = self._planner.reply(messages, tools)
         except PlannerError as error:
-            self._recording.keep(messages, tools, error, self._turned_blind())
+            self._recording.keep(messages, tools, error, self._lost_pictures())
             raise
-        self._recording.keep(messages, tools, reply, self._turned_blind())
+        self._recording.keep(messages, tools, reply, self._lost_pictures())
         return reply
 
     @property
@@ -220,18 +220,18 @@ class RecordingPlanner:
         """What the other planner's tokens cost."""
         return price_of(self._planner)
 
-    def _turned_blind(self) -> bool:
+    def _lost_pictures(self) -> bool:
         """Whether its server has turned out to take no pictures."""
         return self._saw and not self.sees
 
 
 class Replay:
-    """A recorded ask: what was asked of whom, and every reply.
+    """A recorded ask with every reply; InputError for a folder that holds none.
 
     query, planner, verifier, segmenter, effort, budget, check_domain: those of the recorded ask;
-    verifier is "none" when nobody checked. ask_person: says what the person said; None when there
-    was nobody to ask. blind: the models that have turned out to take no pictures, so far. Raises
-    InputError for a folder that holds no recording.
+    verifier is "none" when there was none. ask_person: returns the recorded replies of the user;
+    None when no user was there. without_pictures: the names of the models that have turned out to
+    take no pictures, up to this reply.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -252,15 +252,15 @@ class Replay:
             self.effort = Effort.from_dict(about["effort"])
             # a recording from before the check was answered without it
             self.check_domain = bool(about.get("check_domain", False))
-            heard = about.get("person")
-            self.ask_person = None if heard is None else partial(_said_again, iter(list(heard)))
+            replies = about.get("person")
+            self.ask_person = None if replies is None else partial(_next_reply, iter(list(replies)))
             # seconds passed differently then
             self.budget = Budget(**{**about["budget"], "seconds": None})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
             ) from error
-        self.blind: set[str] = set()
+        self.without_pictures: set[str] = set()
         self._lock = threading.Lock()
 
     def take(self, name: str, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
@@ -276,7 +276,7 @@ class Replay:
                 if recorded is not None and request.difference(recorded) is None:
                     self._requests[number] = None
                     if turn.get("blind"):
-                        self.blind.add(name)
+                        self.without_pictures.add(name)
                     return _reply_in(turn)
             for number, recorded in enumerate(self._requests, 1):
                 if recorded is not None:
@@ -300,7 +300,7 @@ class ReplayPlanner:
     @property
     def sees(self) -> bool:
         """Whether the planner took pictures when it was recorded, up to this reply."""
-        return self.name not in self._replay.blind
+        return self.name not in self._replay.without_pictures
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The recorded reply; PlannerError when there is none or the request has changed."""
@@ -309,10 +309,10 @@ class ReplayPlanner:
         return Message("assistant", reply["text"], (), calls, spent=TokenUsage(**reply["spent"]))
 
 
-def _said_again(heard: Iterator[str], question: str) -> str:
-    reply = next(heard, None)
+def _next_reply(replies: Iterator[str], question: str) -> str:
+    reply = next(replies, None)
     if reply is None:
-        raise PlannerError("the person was not asked this in the recording: record it again")
+        raise PlannerError("the user was not asked this in the recording: record it again")
     return reply
 
 
@@ -328,7 +328,7 @@ def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fingerprint(message: Message) -> str:
-    """What tells a message from others."""
+    """A digest that two messages share only if they are equal."""
     pictures = (picture.tobytes() for picture in message.pictures)
     return _digest(json.dumps(message.to_dict()).encode(), *pictures)
 

@@ -1,4 +1,4 @@
-"""A planner that plays prepared replies: for tests, demonstrations and recorded runs."""
+"""A fake planner that returns prepared replies, for tests and demonstrations."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from sam3_agent.tool import Tool
 
 
 class ScriptedPlanner:
-    """Gives its replies one after the other; PlannerError when they are used up.
+    """Returns its replies one after the other; PlannerError when they are used up.
 
     seen: the conversations that it was given, one per reply.
     """

@@ -1,4 +1,4 @@
-"""Objects that a caller hands in: what they declare, and why a wrong one is refused."""
+"""Reads the optional attributes of objects that a caller gives, and refuses unfit objects."""
 
 import inspect
 import numbers
@@ -69,7 +69,7 @@ def refuse_unless_whole(value: Any, what: str, least: int, most: int | None = No
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Whether a function can be called with so many positional arguments, as far as it says."""
+    """Whether the signature of a function takes so many positional arguments."""
     try:
         inspect.signature(function).bind(*range(count))
     except ValueError:  # a function written in C may have no signature

@@ -1,6 +1,6 @@
-"""The user's defaults: which planner and segmenter run when nothing else is said.
+"""The configuration: which planner and segmenter run when no option names one.
 
-A choice is looked up in this order: the option or argument, the environment variable, the
+A setting is looked up in this order: the option or argument, the environment variable, the
 configuration file that `sam3-agent setup` writes, the default. The file is TOML::
 
     planner = "openai:gpt-5.4-mini"
@@ -26,16 +26,16 @@ VARIABLES: dict[Setting, str] = {
     "segmenter": "SAM3_AGENT_SEGMENTER",
     "base_url": "OPENAI_BASE_URL",
 }
-"""The environment variable that overrules each setting of the file."""
+"""The environment variable that overrules each setting in the file."""
 
 DEFAULTS: dict[Setting, str] = {"planner": "offline", "segmenter": "tiny"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting's value, and where it comes from in words; value None when nobody has set it.
+    """The value of a setting, None when it is not set, and a description of its source.
 
-    file: the configuration file that it was read from, if it was.
+    file: the configuration file, if it was read from there.
     """
 
     value: str | None
@@ -44,9 +44,9 @@ class Choice:
 
 
 def chosen(setting: Setting, given: str | None = None) -> Choice:
-    """The value of a setting; given: an option or argument, None for none.
+    """Looks up a setting; given: an option or argument, None for none.
 
-    Raises InputError when the configuration file would decide and cannot be read.
+    Raises InputError when the configuration file is needed and cannot be read.
     """
     if given:
         return Choice(given, "given")
@@ -61,7 +61,7 @@ def chosen(setting: Setting, given: str | None = None) -> Choice:
 
 
 def config_path() -> Path | None:
-    """Where the configuration file is, whether it exists or not; None on a machine without homes.
+    """The path of the configuration file, which need not exist; None without a home folder.
 
     $SAM3_AGENT_CONFIG, else sam3-agent/config.toml in %APPDATA% (Windows), in $XDG_CONFIG_HOME, or
     in ~/.config.
@@ -69,14 +69,14 @@ def config_path() -> Path | None:
     named = os.environ.get("SAM3_AGENT_CONFIG")
     if named:
         return Path(named).expanduser()
-    place = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", "")
-    if not os.path.isabs(place):  # the XDG specification has relative paths ignored
-        place = os.path.expanduser("~/.config")
-    return Path(place) / "sam3-agent" / "config.toml" if os.path.isabs(place) else None
+    folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", "")
+    if not os.path.isabs(folder):  # the XDG specification has relative paths ignored
+        folder = os.path.expanduser("~/.config")
+    return Path(folder) / "sam3-agent" / "config.toml" if os.path.isabs(folder) else None
 
 
 def read_config(path: Path) -> dict[Setting, str]:
-    """The settings in a configuration file; none when there is no such file.
+    """Reads the settings of a configuration file; none when there is no such file.
 
     Raises InputError that names the file and line for anything that is not a known setting.
     """
@@ -92,8 +92,8 @@ def read_config(path: Path) -> dict[Setting, str]:
         raise InputError(f"{path}, line {line}: this is not UTF-8 text; {_MEND}") from error
     except tomllib.TOMLDecodeError as error:
         last = f"at line {len(text.splitlines())}"
-        told = str(error).replace("at end of document", last)
-        raise InputError(f"the configuration {path} is no TOML: {told}; {_MEND}") from error
+        problem = str(error).replace("at end of document", last)
+        raise InputError(f"the configuration {path} is no TOML: {problem}; {_MEND}") from error
     for name, value in values.items():
         place = f"{path}, line {_line_of(name, text)}"
         if name not in get_args(Setting):
@@ -105,7 +105,7 @@ def read_config(path: Path) -> dict[Setting, str]:
 
 
 def write_config(path: Path, values: dict[Setting, str]) -> None:
-    """Replace a configuration file; raises InputError when it cannot be written."""
+    """Writes a configuration file; raises InputError when it cannot be written."""
     lines = ["# written by `sam3-agent setup`; keys are read from the environment only"]
     # a JSON string is a TOML string
     lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
@@ -123,7 +123,7 @@ _SHOWN = 'planner = "offline"'
 
 
 def _line_of(name: str, text: str) -> int:
-    """The line on which a setting, or a table of that name, begins; 1 when it cannot be found."""
+    """The line of a setting, or of a table of that name, from 1; 1 when it is not found."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip().lstrip("[").lstrip().strip("\"'").startswith(name):
             return number

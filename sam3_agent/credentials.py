@@ -1,6 +1,6 @@
-"""Keys and addresses of model servers, checked before the first request.
+"""Checks keys and base URLs of model servers before the first request.
 
-What is wrong is told without the key: it would stand in logs and error reports.
+No error message contains the key, which would get into logs and error reports.
 """
 
 import re
@@ -12,7 +12,7 @@ _NO_KEY_HAS = re.compile(r"[\s\"'`\\]|[^\x21-\x7e]")
 
 
 def checked_key(key: str | None, variable: str) -> str:
-    """The key without blanks and line breaks around it; empty when there is none.
+    """Strips blanks and line breaks around a key; empty when there is none.
 
     variable: the environment variable that it belongs into. Raises PlannerError for a key that
     cannot be one.
@@ -28,8 +28,9 @@ def checked_key(key: str | None, variable: str) -> str:
 
 
 def key_problem(key: str | None) -> str | None:
-    """What no key has inside, as half a paste or two keys in one variable leave behind, in words
-    that do not show the key; None for one that may be right, or for none at all.
+    """Describes a character that no key contains, without the key; None for one that may be right.
+
+    Two keys in one variable, or a key that was copied with its surroundings, have one.
     """
     key = _stripped(key)
     wrong = _NO_KEY_HAS.search(key)
@@ -51,11 +52,10 @@ def _stripped(key: str | None) -> str:
 
 
 def checked_url(url: str | None, variable: str, surplus: str, example: str) -> str | None:
-    """The base URL without blanks around it; None when there is none.
+    """Strips blanks around a base URL; None when there is none.
 
     variable: the environment variable that it belongs into. surplus: a pattern for the end of a
-    path that the client adds itself. example: a right one. Raises PlannerError that says what is
-    wrong.
+    path that the client adds itself. example: a right one. Raises PlannerError with what is wrong.
     """
     url = (url or "").strip()
     if not url:
@@ -71,7 +71,7 @@ def checked_url(url: str | None, variable: str, surplus: str, example: str) -> s
 
 
 def _problem(url: str, surplus: str) -> str | None:
-    """What is wrong with a base URL, if anything."""
+    """Describes what is wrong with a base URL; None if nothing is."""
     if re.search(r"\s", url) or not url.isprintable():
         return "it has a blank, a line break or a character that cannot be seen inside"
     if not re.match(r"https?://", url, re.IGNORECASE):

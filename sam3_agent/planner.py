@@ -126,7 +126,7 @@ def provider_of(planner: Planner | type[Planner]) -> Provider | None:
 
 
 def checked_planner(value: Any, role: str = "planner") -> Planner:
-    """The value, if it is a planner; raises InputError that says what was expected."""
+    """The value, if it is a planner; raises InputError with what was expected."""
     hint = f"or give the name of a {role}, such as 'offline' or 'openai:MODEL'"
     refuse_unfit(value, role, ("reply(messages, tools)",), hint)
     planner: Planner = value
@@ -135,7 +135,7 @@ def checked_planner(value: Any, role: str = "planner") -> Planner:
 
 
 def checked_reply(planner: Planner, reply: Any) -> Message:
-    """The reply of a planner, if it is one; raises PlannerError that says what was expected."""
+    """The reply of a planner, if it is one; raises PlannerError with what was expected."""
     wrong = _wrong_in(reply)
     if wrong:
         raise PlannerError(

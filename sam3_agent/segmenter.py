@@ -184,7 +184,7 @@ def outside_domain(segmenter: Segmenter, image: Pixels) -> str | None:
 
 
 def checked_segmenter(value: Any) -> Segmenter:
-    """The value, if it is a segmenter; raises InputError that says what was expected."""
+    """The value, if it is a segmenter; raises InputError with what was expected."""
     methods = ["encode(image)", "detect(features, prompts, selection)"]
     if not isinstance(value, type) and "clicks" in prompts_of(value):
         methods.append("segment_at(features, prompt)")

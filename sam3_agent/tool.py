@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -127,43 +127,37 @@ class Tool:
 
     def fitting(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments among `values`; raises ToolError with what is accepted."""
-        properties, required = self.parameters["properties"], self.parameters["required"]
-        for name in values:
-            if name not in properties:
-                told = shorten(repr(name), MAX_SHOWN)
-                raise ToolError(f"{self.name} has no argument {told}; {self._usage()}")
-        for name in required:
-            if name not in values:
-                raise ToolError(f"{self.name} needs the argument {name!r}; {self._usage()}")
+        required, known = self.parameters["required"], self.parameters["properties"]
         # null for an argument that may be left out means that it is left out
-        given = {k: v for k, v in values.items() if v is not None or k in required}
+        given = {
+            name: value
+            for name, value in values.items()
+            if value is not None or name in required or name not in known
+        }
         from pydantic import ValidationError
 
         try:
-            fitting = self.arguments.model_validate(given)
+            model = self.arguments.model_validate(given)
         except ValidationError as error:
             raise ToolError(f"{self._misfit(given, error)}; {self._usage()}") from error
-        checked = {name: getattr(fitting, name) for name in given}
-        for name, value in fitting.model_dump(include=set(given)).items():
-            for text in _texts(value):
-                found = _NO_TEXT.search(text)
-                if found:
-                    raise ToolError(
-                        f"argument {name!r} of {self.name} has the character "
-                        f"U+{ord(found[0]):04X}, which is no text; {self._usage()}"
-                    )
-        return checked
+        return {name: getattr(model, name) for name in given}
 
     def _misfit(self, given: Mapping[str, Any], error: "ValidationError") -> str:
-        """What is wrong with the first argument that does not fit."""
-        first = error.errors(include_url=False, include_input=False)[0]
+        """What is wrong with the first argument that does not fit; unknown ones come first."""
+        errors = error.errors(include_url=False, include_input=False)
+        unknown = (one for one in errors if one["type"] == "extra_forbidden")
+        first = next(unknown, errors[0])
         name = str(first["loc"][0])
+        if name not in self.parameters["properties"]:
+            return f"{self.name} has no argument {shorten(repr(name), MAX_SHOWN)}"
+        if name not in given:
+            return f"{self.name} needs the argument {name!r}"
         value, schema = given[name], self.parameters["properties"][name]
         what = f"argument {name!r} of {self.name} is {_shown(value)}, "
         what += f"{_ARTICLES.get(_kind(value), 'a ')}{_kind(value)}"
         if "enum" in schema:
             return f"{what}, not one of {', '.join(schema['enum'])}"
-        # of what is of another type pydantic says no more
+        # of what is of another type pydantic states no more
         if "anyOf" in schema or first["type"].endswith("_type"):
             return what
         return f"{what}: {first['msg'].removeprefix('Value error, ')}"
@@ -193,7 +187,7 @@ def tools_by_name(tools: Iterable[Tool | ToolFunction]) -> dict[str, Tool]:
 
 
 def checked_tool(value: Any) -> Tool:
-    """A tool, or a plain function as one; raises InputError that says what was expected."""
+    """A tool, or a plain function as one; raises InputError with what was expected."""
     if isinstance(value, Tool):
         return value
     if not inspect.isroutine(value):
@@ -241,17 +235,6 @@ _EXAMPLES: dict[str, Any] = {
     "points": [[50, 40]],
 }
 _ARTICLES = {"object": "an ", "null": ""}
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters and halves of surrogate pairs."""
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """The strings in a checked value."""
-    if isinstance(value, str):
-        yield value
-    inner = value.values() if isinstance(value, dict) else value
-    for one in inner if isinstance(value, (list, dict)) else ():
-        yield from _texts(one)
 
 
 def _example_of(schema: Mapping[str, Any]) -> Any:

@@ -46,6 +46,9 @@ class _Finite(BaseModel):
 
 
 _NUMBER = r"[-+]?[\d.]+(?:[eE][-+]?\d+)?"
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of surrogate pairs."""
+
 _NUMBERS = re.compile(rf"{_NUMBER}(?:[\s,]+{_NUMBER})*")
 
 
@@ -59,12 +62,12 @@ def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
         parameter.name: (
-            _lax(hints[parameter.name]),
+            Annotated[_lax(hints[parameter.name]), AfterValidator(_printable)],
             ... if parameter.default is parameter.empty else parameter.default,
         )
         for parameter in list(inspect.signature(function).parameters.values())[1:]
     }
-    return create_model(function.__name__, __config__=_CONFIG, **fields)
+    return create_model(function.__name__, __config__=_CONFIG | {"extra": "forbid"}, **fields)
 
 
 @functools.cache
@@ -75,7 +78,10 @@ def lax_model(model: type[M], inner: bool = False) -> type[M]:
     """
     hints = get_type_hints(model, include_extras=True)
     fields: dict[str, Any] = {
-        name: (_lax(hints[name], inner), ... if field.is_required() else field.default)
+        name: (
+            Annotated[_lax(hints[name], inner), AfterValidator(_printable)],
+            ... if field.is_required() else field.default,
+        )
         for name, field in model.model_fields.items()
     }
     return create_model(model.__name__, __base__=(model, _Finite), **fields)  # type: ignore[arg-type]
@@ -96,14 +102,16 @@ def compact(schema: Mapping[str, Any]) -> dict[str, Any]:
     return _compact(schema, schema.get("$defs", {}))
 
 
+_LEFT_OUT = ("$defs", "$ref", "title", "default", "additionalProperties", "type", "anyOf")
+"""Keywords that are left out of a compact schema, or written anew."""
+
+
 def _compact(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     if "$ref" in schema:  # the docstring of a class is no description of this argument
         referred = definitions[schema["$ref"].rpartition("/")[2]]
         schema = {**referred, "description": None, **schema}
     rest = {
-        name: value
-        for name, value in schema.items()
-        if name not in ("$defs", "$ref", "title", "default", "type", "anyOf") and value is not None
+        name: value for name, value in schema.items() if name not in _LEFT_OUT and value is not None
     }
     options = [_compact(one, definitions) for one in schema.get("anyOf", ())]
     options = [one for one in options if one != {"type": "null"}]
@@ -162,6 +170,16 @@ def _nothing(value: Any) -> Any:
     return (
         None if isinstance(value, str) and value.strip() in ("", "null", "none", "None") else value
     )
+
+
+def _printable(value: Any) -> Any:
+    """The value; ValueError for a control character in it, or in a list's item."""
+    for one in value if isinstance(value, list) else ():
+        _printable(one)
+    found = _NO_TEXT.search(value) if isinstance(value, str) else None
+    if found:
+        raise ValueError(f"it has the character U+{ord(found[0]):04X}, which is no text")
+    return value
 
 
 def _no_truth(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Closed vocabularies: which part of a concept phrase a segmenter does not know, and what it does.
+"""Closed vocabularies: finds the words of a concept phrase that a segmenter was not trained on.
 
-A segmenter with an open vocabulary has none; see `Segmenter`.
+A segmenter with an open vocabulary has none; see `SegmenterDefaults`.
 """
 
 from collections.abc import Collection, Mapping
