@@ -92,4 +92,9 @@ class ToolRunner:
         if number > MAX_CALLS:
             raise ToolError(f"not run: one reply may have at most {MAX_CALLS} calls")
         with self.tracker.active():
-            return self.tools[name].run(self.scene, call.arguments)
+            result = self.tools[name].run(self.scene, call.arguments)
+        if isinstance(result, Conclusion):
+            for number in result.numbers:
+                if not 1 <= number <= len(self.scene.masks):
+                    raise ToolError(f"there is no mask {number}")
+        return result

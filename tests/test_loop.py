@@ -10,6 +10,7 @@ from sam3_agent import (
     Agent,
     Answer,
     Budget,
+    Conclusion,
     InputError,
     Message,
     Scene,
@@ -215,3 +216,16 @@ def test_a_tool_that_returns_a_number_is_an_error(image: Pixels, segmenter: Fake
     planner = ScriptedPlanner([calling(("count", {}))])
     with pytest.raises(InputError, match="the tool count returned int, not text, an Observation"):
         Agent(planner, segmenter, tools=[count]).ask(image, "how many?")  # type: ignore[list-item]
+
+
+def test_an_answer_of_an_own_tool_may_only_have_masks_that_exist(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    def finish(scene: Scene, number: int) -> Conclusion:
+        """End with a mask."""
+        return Conclusion("This one.", (number,))
+
+    planner = ScriptedPlanner([calling(("finish", {"number": 7}))] * 2)
+    answer = Agent(planner, segmenter, tools=[finish], budget=Budget(turns=2)).ask(image, "which?")
+    assert answer.status == "out_of_budget"
+    assert "there is no mask 7" in tool_texts(answer)[0]

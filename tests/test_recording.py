@@ -185,12 +185,12 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
     first_only = calling(("answer", {"text": "The first.", "numbers": [1]}))
     plan = [*REPLIES, first_only, REPLIES[0], REPLIES[1], REPLIES[1]]
 
-    class Toolkit:
-        name = "eyes"
+    class Verifier:
+        name = "verifier"
 
         def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
             if tools[0].name == "report":
-                raise PlannerError("eyes answered 500", 2)
+                raise PlannerError("verifier answered 500", 2)
             if tools[0].name == "prefer":
                 better = "A" if "Answer A: The first." in messages[1].text else "B"
                 return replace(calling(("prefer", {"better": better, "reason": ""})), spent=spent)
@@ -201,7 +201,7 @@ def test_a_thorough_ask_with_failures_and_retries_replays_to_the_same_answer(
             return replace(calling(("judge", {"verdicts": verdicts})), spent=spent)
 
     replies = [replace(reply, spent=spent) for reply in plan] + [fail]
-    agent = Agent(Moody(replies), segmenter, verifier=Toolkit(), effort="thorough")
+    agent = Agent(Moody(replies), segmenter, verifier=Verifier(), effort="thorough")
     agent, recording = start_recording(agent, tmp_path, image, "which dogs?")
     first = agent.ask(image, "which dogs?")
     recording.finish(first)
