@@ -9,7 +9,6 @@ from sam3_agent.model.offline.query_tree import (
     THING,
     AnyOf,
     AskColor,
-    Check,
     Chosen,
     Compare,
     Concept,
@@ -18,6 +17,7 @@ from sam3_agent.model.offline.query_tree import (
     CountKinds,
     Excluded,
     Exists,
+    Fits,
     Node,
     Query,
     Ranked,
@@ -32,7 +32,7 @@ from sam3_agent.model.vocabulary import CATEGORIES, NOUNS
 
 
 class AnswerText(YesNoText, ColorText):
-    """Words the answer to any query."""
+    """Phrases the answer to any query."""
 
     def answer(self, query: Query) -> str:
         """One to three plain sentences."""
@@ -46,8 +46,8 @@ class AnswerText(YesNoText, ColorText):
                 sentences = [self._kind_count(what)]
             case Exists():
                 sentences = [self._existence(query)]
-            case Check():
-                sentences = [self._check(query)]
+            case Fits():
+                sentences = [self._fits(query)]
             case Compare(_, other):
                 sentences = [self._comparison(query)]
                 what = AnyOf((what, other))

@@ -6,7 +6,7 @@ from sam3_agent.model.offline.query_tree import Chosen, Node, SameColor
 
 
 class ColorText(Naming):
-    """Words answers about colours."""
+    """Phrases answers about colours."""
 
     def _color_counts(self, node: Node) -> str:
         objects = self._executor.execute(node)

@@ -7,10 +7,10 @@ from sam3_agent.model.offline.lexicon import COLORS, RESERVED
 from sam3_agent.model.offline.parser import parse_words
 from sam3_agent.model.offline.query_tree import (
     AnyOf,
-    Check,
     Chosen,
     Compare,
     Concept,
+    Fits,
     Node,
     ParseFailure,
     Placed,
@@ -80,7 +80,7 @@ def _those(match: re.Match[str]) -> str:
 
 def _asked_too(what: Node, before: Query | ParseFailure) -> Query:
     """The query before, about other objects."""
-    if isinstance(before, ParseFailure | Check | Compare):
+    if isinstance(before, ParseFailure | Fits | Compare):
         raise ParseError("Ask the whole question: it cannot tell what to add to the last one.")
     if _is_plain(what) and not _is_plain(before.what):
         raise ParseError("Ask the whole question: it cannot tell how much of the last one holds.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sam3_agent.geometry import Size
+from sam3_agent.geometry import Box, Size
 from sam3_agent.model.offline.query_tree import Order, Place, Relation
 
 SAME_BOX_IOU = 0.7
@@ -28,7 +28,7 @@ class SceneObject:
     """A mask: its number, box (x0, y0, x1, y1), area in pixels and score in 0..1."""
 
     number: int
-    box: tuple[float, float, float, float]
+    box: Box
     area: int
     score: float
 

@@ -4,10 +4,10 @@ from typing import Literal, TypeAlias
 
 from sam3_agent.model.offline.query_tree import Order, Place, Relation
 
-Words: TypeAlias = tuple[str, ...]
+Phrase: TypeAlias = tuple[str, ...]
 
 
-def _phrases(text: str) -> tuple[Words, ...]:
+def _phrases(text: str) -> tuple[Phrase, ...]:
     """Splits comma-separated phrases into words."""
     return tuple(words for phrase in text.split(",") if (words := tuple(phrase.split())))
 
@@ -47,7 +47,7 @@ EXISTENCE = _phrases("""
     do we have, do you have, have we got, can you find,
     if there is, if there are, whether there is, whether there are, can you spot
 """)
-COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {
+COMPARISONS: dict[Phrase, Literal["more", "fewer", "as many"]] = {
     ("more",): "more",
     ("fewer",): "fewer",
     ("less",): "fewer",
@@ -57,7 +57,7 @@ COMPARISONS: dict[Words, Literal["more", "fewer", "as many"]] = {
 """Comparisons of two numbers."""
 BOUNDS = _phrases("at least, at most, exactly, only, just")
 """Words before a number: "are there [exactly] two dogs"."""
-SHARES: dict[Words, Literal["most", "none"]] = {
+SHARES: dict[Phrase, Literal["most", "none"]] = {
     ("most", "of"): "most",
     ("most",): "most",
     ("none", "of"): "none",
@@ -150,7 +150,7 @@ _ORDER_WORDS: dict[Order, str] = {
     "widest": "widest, broadest, wider, broader",
     "narrowest": "narrowest, thinnest, narrower, thinner",
 }
-ORDERS: dict[Words, Order] = {
+ORDERS: dict[Phrase, Order] = {
     words: order for order, text in _ORDER_WORDS.items() for words in _phrases(text)
 }
 SIZES: dict[str, Order] = {
@@ -170,7 +170,7 @@ _PLACE_WORDS: dict[Place, str] = {
     "bottom left": "bottom left, lower left, bottom left hand, lower left hand, left bottom",
     "bottom right": "bottom right, lower right, bottom right hand, lower right hand, right bottom",
 }
-PLACES: dict[Words, Place] = {
+PLACES: dict[Phrase, Place] = {
     words: place for place, text in _PLACE_WORDS.items() for words in _phrases(text)
 }
 PLACE_PREPOSITIONS = _phrases("""
@@ -205,7 +205,7 @@ _RELATION_WORDS: dict[Relation, str] = {
     "larger": "larger than, bigger than",
     "smaller": "smaller than",
 }
-RELATIONS: dict[Words, Relation] = {
+RELATIONS: dict[Phrase, Relation] = {
     words: relation for relation, text in _RELATION_WORDS.items() for words in _phrases(text)
 }
 NEAREST = frozenset({("closest", "to"), ("nearest", "to"), ("nearest",), ("closest",)})
@@ -230,7 +230,7 @@ PROPERTIES = frozenset(
 )
 """What "which" and "what" may ask for that is no object."""
 
-REASONS: dict[Words, str] = {
+REASONS: dict[Phrase, str] = {
     **dict.fromkeys(
         _phrases("""
             behind, front, in front, in front of, in back of, in the background, in the foreground,

@@ -51,7 +51,7 @@ _RANK_TEXT = (
 class Naming:
     """Names query trees; colors: those of objects, by number.
 
-    Words that name selected objects link to their masks: "[The leftmost](3) of 4 cars."
+    Phrase that name selected objects link to their masks: "[The leftmost](3) of 4 cars."
     """
 
     def __init__(self, executor: Executor, colors: Mapping[int, str]) -> None:

@@ -21,10 +21,10 @@ from sam3_agent.model.offline.follow_ups import parse_follow_up
 from sam3_agent.model.offline.geometry import SceneObject
 from sam3_agent.model.offline.parser import parse
 from sam3_agent.model.offline.query_tree import (
-    Check,
     Chosen,
     ColorQuery,
     CountKinds,
+    Fits,
     ParseFailure,
     Query,
     concepts,
@@ -174,7 +174,7 @@ def _doubt(known: KnownQuery, executor: Executor) -> str:
     if any(not executor.execute(node) for node in known.wider):
         reason = f"{' '.join(known.notes)} I see none, but there may be other kinds."
         return UNKNOWN.format(reason=reason)
-    if isinstance(query, Check) and isinstance(query.what, Chosen):
+    if isinstance(query, Fits) and isinstance(query.what, Chosen):
         total, asked = len(executor.candidates(query.what.of)), query.what.count
         if total > asked:
             reason = f"It is open which {asked} of the {total} that I found you mean."

@@ -128,7 +128,7 @@ class Exists:
 
 
 @dataclass(frozen=True)
-class Check:
+class Fits:
     """Do all, most, or none of the objects fit a description?"""
 
     what: Node
@@ -175,7 +175,7 @@ class SameColor:
 
 
 ColorQuery: TypeAlias = AskColor | CountColors | SameColor
-Query: TypeAlias = Refer | Count | CountKinds | Exists | Check | Compare | ColorQuery
+Query: TypeAlias = Refer | Count | CountKinds | Exists | Fits | Compare | ColorQuery
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 
-from sam3_agent.model.offline.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Words
+from sam3_agent.model.offline.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Phrase
 from sam3_agent.sanitize import shorten
 
 MAX_WORDS = 80
@@ -67,11 +67,11 @@ class Tokens:
         word = self.peek(offset)
         return bool(_PLAIN.fullmatch(word)) and word not in RESERVED
 
-    def matches(self, phrase: Words) -> bool:
+    def matches(self, phrase: Phrase) -> bool:
         """Whether these words come next."""
         return tuple(self.words[self.at : self.at + len(phrase)]) == phrase
 
-    def matches_any(self, phrases: Iterable[Words]) -> bool:
+    def matches_any(self, phrases: Iterable[Phrase]) -> bool:
         """Whether one of these phrases comes next."""
         return any(self.matches(phrase) for phrase in phrases)
 
@@ -89,7 +89,7 @@ class Tokens:
         self.at += 1
         return word
 
-    def take_phrase(self, phrases: Iterable[Words]) -> Words:
+    def take_phrase(self, phrases: Iterable[Phrase]) -> Phrase:
         """Takes and returns the longest of these phrases that comes next, else ()."""
         found = max((p for p in phrases if self.matches(p)), key=len, default=())
         self.at += len(found)

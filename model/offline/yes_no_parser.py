@@ -8,9 +8,9 @@ from sam3_agent.model.offline.noun_lists import NounList
 from sam3_agent.model.offline.noun_phrase import NounPhrase
 from sam3_agent.model.offline.query_tree import (
     AnyOf,
-    Check,
     Compare,
     Exists,
+    Fits,
     Node,
     Query,
     Share,
@@ -53,13 +53,13 @@ class YesNoParser(ListParser):
         first, *others = listed.phrases
         present = self.take_one(lexicon.PRESENT)
         if self.peek() and not others and (fitting := self._superlative(first)):
-            return Check(self.resolve(listed, choose=True), fitting, share or "all")
+            return Fits(self.resolve(listed, choose=True), fitting, share or "all")
         several = first.number == "plural" or first.elided or (first.count or 1) > 1
         if others or any_of_them or not (share or every or first.ordered or several):
             return self._exists_fitting(listed, least, present)
         if present or not (self.peek() or first.placed):
             return Exists(self.resolve(listed, choose=False), listed.every, _least(listed))
-        return self._check(first, share or "all")
+        return self._fits(first, share or "all")
 
     def _exists_fitting(self, listed: NounList, least: int, present: str) -> Exists:
         """Parses the predicate of "[is a dog] left of the tree", a question of existence."""
@@ -86,7 +86,7 @@ class YesNoParser(ListParser):
             noun = heads(self.antecedent)[0].noun
         return self.resolve(NounList([named]), choose=True, noun=noun)
 
-    def _check(self, phrase: NounPhrase, share: Share) -> Check:
+    def _fits(self, phrase: NounPhrase, share: Share) -> Fits:
         """Parses the predicate of "[all cars are] red"."""
         fitting = deepcopy(phrase)
         if self.peek():
@@ -96,7 +96,7 @@ class YesNoParser(ListParser):
             phrase.places, phrase.relations, phrase.left_out = [], [], []
             what = self.resolve(NounList([phrase]), choose=True)
             fits = self._node_of(fitting)
-        return Check(what, fits, share)
+        return Fits(what, fits, share)
 
     def _fitting(self, phrase: NounPhrase) -> Node:
         begin = self.at

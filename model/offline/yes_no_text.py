@@ -4,10 +4,10 @@ from sam3_agent.model.offline.inflection import indefinite
 from sam3_agent.model.offline.naming import Naming, are, listed
 from sam3_agent.model.offline.query_tree import (
     AnyOf,
-    Check,
     Compare,
     Concept,
     Exists,
+    Fits,
     Placed,
     Ranked,
     Related,
@@ -16,7 +16,7 @@ from sam3_agent.model.offline.query_tree import (
 
 
 class YesNoText(Naming):
-    """Words answers that begin with yes or no."""
+    """Phrases answers that begin with yes or no."""
 
     def _existence(self, query: Exists) -> str:
         node = query.what
@@ -42,7 +42,7 @@ class YesNoText(Naming):
             return self._nothing(node)
         return " ".join(("No.", *(self._nothing(part) for part in parts)))
 
-    def _check(self, query: Check) -> str:
+    def _fits(self, query: Fits) -> str:
         objects = self._executor.execute(query.what)
         if not objects:
             return self._nothing(query.what)
@@ -61,7 +61,7 @@ class YesNoText(Naming):
         only = "only " if reply == "No" and query.share != "none" else ""
         return f"{reply}, {only}{fitting} of {some} {are(fitting)} {is_what}."
 
-    def _predicate(self, query: Check, *, several: bool) -> str:
+    def _predicate(self, query: Fits, *, several: bool) -> str:
         """The predicate of a check: "red", "on the left", "dogs"."""
         match query.fitting:
             case Placed() | Related() as node:
