@@ -1,4 +1,4 @@
-"""The command line: one JSON object on stdout, the rest on stderr, and honest exit codes."""
+"""The command line: one JSON object on stdout, the rest on stderr, exit codes, help."""
 
 import base64
 import json
@@ -50,7 +50,7 @@ def test_ask_prints_one_json_object_whose_mask_overlaps_the_truth() -> None:
     assert (found & truth).sum() / (found | truth).sum() > 0.6
 
 
-def test_progress_and_the_models_are_told_on_stderr_and_the_answer_on_stdout() -> None:
+def test_progress_and_models_are_printed_on_stderr_and_the_answer_on_stdout() -> None:
     done = run("ask", RED_CARS, "how many red cars are there?")
     assert done.exit_code == 0
     assert "planner offline" in done.stderr
@@ -81,7 +81,7 @@ def test_noise_is_answered_without_an_error(tmp_path: Path) -> None:
     assert out["text"]
 
 
-def test_segment_finds_every_instance_and_tells_the_presence() -> None:
+def test_segment_finds_every_instance_and_reports_the_presence() -> None:
     out = run_json("segment", RED_CARS, "red car", "elephant")
     assert [instance["phrase"] for instance in out["instances"]] == ["red car"] * 3
     assert out["presence"]["red car"] > 0.5 > out["presence"]["elephant"]
@@ -90,7 +90,7 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["ask", "missing.png", "the car"], 2, "there is no file missing.png"),
         (["ask", RED_CARS, " "], 2, "the question is empty"),
@@ -111,7 +111,8 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
         (["segment", RED_CARS, "zebra " * 40], 2, "SAM 3 reads at most 32"),
         (["replay", "nowhere"], 2, "holds no recording"),
         (["eval", "moon"], 2, "scenes"),
-        (["eval", "scenes", "--concepts", "--baseline", "segmenter"], 2, "takes no --solver"),
+        (["eval", "scenes", "--concepts", "--solver", "segmenter"], 2, "takes no --solver"),
+        (["eval", "scenes", "--baseline", "mllm", "--solver", "agent"], 2, "only one of them"),
         (["eval", "scenes", "--limit", "1", "--baseline", "mllm"], 2, "needs an MLLM"),
         (["eval", "scenes", "--limit", "1", "--resume"], 2, "need the run's folder"),
         (["eval", "scenes", "--limit", "1", "--shard", "2"], 2, "it is I/N, such as 1/4"),
@@ -121,14 +122,14 @@ def test_segment_finds_every_instance_and_tells_the_presence() -> None:
     ],
 )
 def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
-    arguments: list[str], code: int, told: str, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for key in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("GEMINI_API_KEY", "none")
     done = run(*arguments)
-    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
     assert done.exit_code == code
     assert done.stdout == ""
 
@@ -191,16 +192,16 @@ def test_a_recorded_ask_is_replayed(tmp_path: Path) -> None:
     assert again == first
 
 
-def test_doctor_tells_what_would_run_and_fails_when_something_is_missing(
+def test_doctor_reports_what_would_run_and_fails_when_something_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     fine = run_json("doctor")
     assert fine["ok"]
-    said = {check["what"]: check["said"] for check in fine["checks"]}
-    assert said["planner"] == "offline"
-    assert said["segmenter"].startswith("tiny on cpu")
+    found = {check["what"]: check["said"] for check in fine["checks"]}
+    assert found["planner"] == "offline"
+    assert found["segmenter"].startswith("tiny on cpu")
     broken = run("doctor", "--planner", "gemini:x")
     assert broken.exit_code == 3
     assert "GEMINI_API_KEY" in broken.stdout
@@ -217,8 +218,10 @@ def test_eval_scenes_prints_the_promised_metrics(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = run_json("eval", "scenes", "--seed", "7", "--limit", "8")
-    told = {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
-    assert set(out["metrics"]) == told | {"unable"}  # a question has a word that tiny does not know
+    promised = {"giou", "ciou", "n", "no_target_accuracy", "seconds_per_ask"}
+    assert set(out["metrics"]) == promised | {
+        "unable"
+    }  # a question has a word that tiny does not know
     assert out["metrics"]["n"] == 8
     assert set(out["kinds"]) == {
         *("attribute", "superlative", "ordinal", "relation"),
@@ -229,13 +232,17 @@ def test_eval_scenes_prints_the_promised_metrics(
     assert len(list(tmp_path.glob("runs/scenes-agent-*/run.jsonl"))) == 2
 
 
-def test_eval_scenes_scores_the_segmenter_alone_and_as_a_baseline(tmp_path: Path) -> None:
+def test_eval_scenes_scores_the_segmenter_alone_and_as_a_solver(tmp_path: Path) -> None:
     concepts = run_json("eval", "scenes", "--limit", "3", "--concepts")["metrics"]
     assert {"cgf1", "pmf1", "il_mcc", "presence_accuracy", "count_accuracy"} <= set(concepts)
     assert concepts["n"] == 12
-    out = ("--out", str(tmp_path))
-    baseline = run_json("eval", "scenes", "--limit", "8", "--baseline", "segmenter", *out)
-    assert baseline["config"]["planner"] == "none"
+    runs = [
+        run_json("eval", "scenes", "--limit", "8", name, "segmenter", "--out", str(tmp_path / name))
+        for name in ("--solver", "--baseline")
+    ]
+    assert [one["config"]["strategy"] for one in runs] == ["segmenter"] * 2
+    assert runs[0]["config"]["planner"] == "none"
+    assert runs[0]["metrics"]["giou"] == runs[1]["metrics"]["giou"]
 
 
 def test_the_version_is_printed_and_that_of_the_package() -> None:

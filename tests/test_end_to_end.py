@@ -1,4 +1,4 @@
-"""The real command line against a real server on loopback that plays an MLLM, over demo scenes."""
+"""The command line against a server on loopback in place of an MLLM, on demo scenes."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from tests.stub_server import AnyStep, Request, Step, StepFunction, StubServer, 
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "evals" / "demo"
+LEFTMOST = "the leftmost red car"
 KEY = "stub-key-5f0e7d31c2"
 TIMES = ("seconds", "planner_seconds", "checks_seconds", "segmenter_seconds")
 AT_ONCE = {"retry-after-ms": "1", "Retry-After": "0"}
@@ -28,7 +29,7 @@ AT_ONCE = {"retry-after-ms": "1", "Retry-After": "0"}
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys that nobody may see, and no server but the one that a test starts."""
+    """Keys that must not be printed, and no server but the one that a test starts."""
     for name in os.environ:
         if name.startswith(("OPENAI_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -62,8 +63,13 @@ def printed(done: subprocess.CompletedProcess[str] | Result) -> dict[str, Any]:
     return out
 
 
+def asking(query: str, *options: str, image: str = "red_cars.png") -> tuple[str, ...]:
+    """The arguments of `ask` about a demo scene, with JSON as output."""
+    return ("ask", str(DEMO / image), query, "--json", *options)
+
+
 def timeless(out: dict[str, Any]) -> dict[str, Any]:
-    """An answer.json without what a clock says."""
+    """An answer.json without times."""
     return out | {"usage": {k: v for k, v in out["usage"].items() if k not in TIMES}}
 
 
@@ -92,8 +98,8 @@ def answer_leftmost(phrase: str) -> StepFunction:
     """Answer with the leftmost mask in the tool's last result, as a model reads it."""
 
     def step(request: Request) -> Step:
-        said = json.dumps(request.body, ensure_ascii=False)
-        rows = re.findall(rf'(\d+): \\+"{phrase}\\+" score [\d.]+ box ([\d.]+),', said)
+        body = json.dumps(request.body, ensure_ascii=False)
+        rows = re.findall(rf'(\d+): \\+"{phrase}\\+" score [\d.]+ box ([\d.]+),', body)
         number = int(min(rows, key=lambda row: float(row[1]))[0])
         return call(("answer", {"text": f"The {phrase}.", "numbers": [number]}), text="Done.")
 
@@ -111,21 +117,12 @@ FAULTS: list[AnyStep] = [
 def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_can_be_replayed(
     tmp_path: Path,
 ) -> None:
-    query, record = "the leftmost red car", str(tmp_path / "record")
-    ask = (
-        "ask",
-        str(DEMO / "red_cars.png"),
-        query,
-        "--planner",
-        "openai:any",
-        "--verifier",
-        "none",
-        "--json",
-    )
+    record = str(tmp_path / "record")
+    ask = asking(LEFTMOST, "--planner", "openai:any", "--verifier", "none")
     with StubServer([*FAULTS, look("red car"), answer_leftmost("red car")]) as server:
         done = run_process(server, *ask, "--record", record, "--out", str(tmp_path / "out"))
     out = printed(done)
-    assert_masks(out, truth_of("red_cars.png", query))
+    assert_masks(out, truth_of("red_cars.png", LEFTMOST))
     assert (out["status"], out["planner"]) == ("answered", "openai:any")
     counts = {name: out["usage"][name] for name in ("calls", "retries", "turns", "tool_errors")}
     assert counts == {"calls": 3, "retries": 3, "turns": 3, "tool_errors": 1}
@@ -144,16 +141,7 @@ def test_an_ask_through_faults_and_a_broken_call_ends_with_the_right_mask_and_ca
 
 def test_the_same_for_gemini() -> None:
     query = "how many boats can you see?"
-    ask = (
-        "ask",
-        str(DEMO / "backpacks.png"),
-        query,
-        "--planner",
-        "gemini:any",
-        "--verifier",
-        "none",
-        "--json",
-    )
+    ask = asking(query, "--planner", "gemini:any", "--verifier", "none", image="backpacks.png")
     script: list[AnyStep] = [
         fault(503, {"Retry-After": "0"}),
         look("boat"),
@@ -175,7 +163,7 @@ def test_no_call_is_made_after_the_dollars_are_spent() -> None:
     steps = [look("red car", input_tokens=399, output_tokens=0)] + [look("bus")] * 9
     steps[1] = look("book", input_tokens=10, output_tokens=0)
     with StubServer(steps) as server:
-        ask = ("ask", str(DEMO / "red_cars.png"), "cars?", "--planner", "openai:gpt-5.4", "--json")
+        ask = asking("cars?", "--planner", "openai:gpt-5.4")
         out = printed(run(server, *ask, "--max-usd", "0.001"))
     assert len(server.requests) == 2
     assert out["status"] == "out_of_budget"
@@ -184,7 +172,7 @@ def test_no_call_is_made_after_the_dollars_are_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "error"),
     [
         (fault(401, words=f"Incorrect API key provided: {KEY}"), "answered 401.*OPENAI_API_KEY"),
         (
@@ -194,27 +182,17 @@ def test_no_call_is_made_after_the_dollars_are_spent() -> None:
     ],
     ids=["a wrong key", "an unknown model"],
 )
-def test_a_planner_that_cannot_be_used_ends_in_one_line_and_exit_3(step: Step, told: str) -> None:
+def test_a_planner_that_cannot_be_used_ends_in_one_line_and_exit_3(step: Step, error: str) -> None:
     with StubServer([step]) as server:
-        ask = (
-            "ask",
-            str(DEMO / "red_cars.png"),
-            "cars?",
-            "--planner",
-            "openai:any",
-            "--verifier",
-            "none",
-            "--json",
-        )
-        done = run(server, *ask)
+        done = run(server, *asking("cars?", "--planner", "openai:any", "--verifier", "none"))
     assert (done.exit_code, done.stdout) == (3, "")
     last = done.stderr.strip().splitlines()[-1]
-    assert re.match(f"error: openai model any {told}", last)
+    assert re.match(f"error: openai model any {error}", last)
     assert "Traceback" not in done.stderr
     assert KEY not in done.stderr
 
 
-HANDS = [
+EVERY_TOOL = [
     call(
         ("segment", {"phrases": ["car"], "threshold": 0.3}), ("look", {"region": [0, 40, 70, 100]})
     ),
@@ -234,20 +212,18 @@ def tool_results(request: Request) -> str:
 
 
 @pytest.mark.parametrize("provider", ["openai", "gemini"])
-def test_every_tool_works_through_the_wire_of_a_real_planner(provider: str) -> None:
-    query = "the leftmost red car"
-
+def test_every_tool_works_through_the_format_of_a_real_planner(provider: str) -> None:
     def finish(request: Request) -> Step:
         """The leftmost, as `measure` ordered the masks."""
         order = re.search(r"left to right: (\d+)", tool_results(request))
         assert order
         return call(("answer", {"text": "The leftmost.", "numbers": [int(order[1])]}))
 
-    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", f"{provider}:any", "--json")
-    with StubServer([*HANDS, finish]) as server:
-        out = printed(run(server, *ask, "--effort", "fast"))
-        told = tool_results(server.requests[-1])
-    assert_masks(out, truth_of("red_cars.png", query))
+    ask = asking(LEFTMOST, "--planner", f"{provider}:any", "--effort", "fast")
+    with StubServer([*EVERY_TOOL, finish]) as server:
+        out = printed(run(server, *ask))
+        results = tool_results(server.requests[-1])
+    assert_masks(out, truth_of("red_cars.png", LEFTMOST))
     assert (out["usage"]["tool_calls"], out["usage"]["tool_errors"]) == (10, 0)
     for line in (
         "The region 0,40,70,100 at ",
@@ -260,25 +236,23 @@ def test_every_tool_works_through_the_wire_of_a_real_planner(provider: str) -> N
         "Mask 5 without 2 is now mask 6. Masks: 3, 6.",
         "dropped: ",
     ):
-        assert line in told, line
+        assert line in results, line
 
 
 def judged(request: Request) -> Step:
     """A verifier that finds every mask right."""
     last = request.body["messages"][-1]["content"]
-    told = next(part["text"] for part in last if part["type"] == "text")
-    numbers = told.splitlines()[1].removeprefix("Masks to judge: ").split(", ")
+    text = next(part["text"] for part in last if part["type"] == "text")
+    numbers = text.splitlines()[1].removeprefix("Masks to judge: ").split(", ")
     right = {"right": True, "confidence": 0.9, "reason": "a red car"}
     return call(("judge", {"verdicts": [{"number": int(n), **right} for n in numbers]}))
 
 
-def test_the_answer_is_verified_over_the_wire_and_the_cost_is_told_by_part() -> None:
-    query = "the leftmost red car"
-    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", "openai:any", "--json")
+def test_the_answer_is_verified_by_requests_and_the_cost_is_reported_by_part() -> None:
     with StubServer([look("red car"), answer_leftmost("red car"), judged]) as server:
-        done = run(server, *ask)
+        done = run(server, *asking(LEFTMOST, "--planner", "openai:any"))
     out = printed(done)
-    assert_masks(out, truth_of("red_cars.png", query))
+    assert_masks(out, truth_of("red_cars.png", LEFTMOST))
     assert {name: part["calls"] for name, part in out["usage"]["parts"].items()} == {
         "planner": 2,
         "verify": 1,
@@ -289,11 +263,7 @@ def test_the_answer_is_verified_over_the_wire_and_the_cost_is_told_by_part() -> 
 
 def test_fast_answers_a_bare_concept_without_the_planner() -> None:
     with StubServer([]) as server:
-        done = run(
-            server,
-            *("ask", str(DEMO / "red_cars.png"), "red cars", "--planner", "openai:any"),
-            *("--effort", "fast", "--json"),
-        )
+        done = run(server, *asking("red cars", "--planner", "openai:any", "--effort", "fast"))
     out = printed(done)
     assert len(out["instances"]) == 3
     assert not server.requests
@@ -301,12 +271,12 @@ def test_fast_answers_a_bare_concept_without_the_planner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "reply"),
     [(b"the red one\n", "The person says: the red one"), (b"\x04", "No reply: take the likeliest")],
     ids=["a reply", "Ctrl-D"],
 )
 def test_on_a_terminal_the_planner_may_ask_the_person(
-    typed: bytes, told: str, tmp_path: Path
+    typed: bytes, reply: str, tmp_path: Path
 ) -> None:
     question = call(("ask_person", {"question": "The red one or the orange one?"}))
     steps: list[AnyStep] = [question, look("red car"), answer_leftmost("red car")]
@@ -323,7 +293,7 @@ def test_on_a_terminal_the_planner_may_ask_the_person(
     os.close(theirs)
     assert done.returncode == 0, done.stderr
     assert "the planner asks: The red one or the orange one?" in done.stderr
-    assert told in done.stderr
+    assert reply in done.stderr
     assert "> " not in done.stdout
     with StubServer([]) as silent:
         again = printed(run(silent, "replay", str(tmp_path), "--json"))
@@ -334,10 +304,8 @@ def test_on_a_terminal_the_planner_may_ask_the_person(
 def test_the_verifier_has_its_own_price_and_counts_into_the_budget() -> None:
     judged = {"right": True, "confidence": 0.9, "reason": "a red car"}
     form = {"verdicts": [{"number": 1, **judged}]}
-    ask = (
-        *("ask", str(DEMO / "red_cars.png"), "the car", "--planner", "openai:mine", "--json"),
-        *("--price", "1,1,1", "--verifier", "openai:other", "--max-usd", "1"),
-    )
+    models = ("--planner", "openai:mine", "--price", "1,1,1", "--verifier", "openai:other")
+    ask = asking("the car", *models, "--max-usd", "1")
     with StubServer([look("red car"), answer_leftmost("red car"), call(("judge", form))]) as server:
         refused = run(server, *ask)
         out = printed(run(server, *ask, "--verifier-price", "100,100,100"))
@@ -348,16 +316,14 @@ def test_the_verifier_has_its_own_price_and_counts_into_the_budget() -> None:
 
 
 def test_a_verifier_that_is_the_planner_has_its_price() -> None:
-    ask = (
-        *("ask", str(DEMO / "red_cars.png"), "the car", "--planner", "openai:mine", "--json"),
-        *("--price", "1,1,1", "--verifier", "openai:mine", "--max-usd", "1"),
-    )
+    models = ("--planner", "openai:mine", "--price", "1,1,1", "--verifier", "openai:mine")
+    ask = asking("the car", *models, "--max-usd", "1")
     with StubServer([look("red car"), answer_leftmost("red car"), call(("judge", "{}"))]) as server:
         assert printed(run(server, *ask))["status"] == "answered"
 
 
 @pytest.mark.parametrize("provider", ["openai", "gemini"])
-def test_the_planner_asks_for_checks_over_the_wire(provider: str) -> None:
+def test_the_planner_asks_for_checks(provider: str) -> None:
     """`verify` and `check_complete` are calls of the planner that lead to calls of a verifier."""
 
     def play(request: Request) -> Step:
@@ -382,12 +348,10 @@ def test_the_planner_asks_for_checks_over_the_wire(provider: str) -> None:
         answer_leftmost("red car"),
     ]
     steps = iter(script)
-    query = "the leftmost red car"
-    ask = ("ask", str(DEMO / "red_cars.png"), query, "--planner", f"{provider}:any", "--json")
     with StubServer(play) as server:
-        done = run(server, *ask)
+        done = run(server, *asking(LEFTMOST, "--planner", f"{provider}:any"))
     out = printed(done)
-    assert_masks(out, truth_of("red_cars.png", query))
+    assert_masks(out, truth_of("red_cars.png", LEFTMOST))
     calls = {name: part["calls"] for name, part in out["usage"]["parts"].items()}
     assert calls == {"planner": 5, "verify": 2, "check_complete": 1}
     assert "mask 2: WRONG (0.80): orange" in done.stderr
