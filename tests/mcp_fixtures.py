@@ -62,6 +62,9 @@ HANDSHAKE = message(
 )
 
 
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+
+
 async def called(client: Client, name: str, **arguments: Any) -> CallToolResult:
     """The result of a call that is no error."""
     result = await client.call_tool(name, arguments)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from sam3_agent.plugin.tool_calls import TOOLS
+from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, message
 from tests.plugin_fixtures import DEMO, ROOT, environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -73,19 +74,13 @@ def test_the_registrys_command_line_is_one_that_the_program_takes() -> None:
 
 def tools_of(command: list[str], env: dict[str, str]) -> list[str]:
     """The names of the tools of a server on stdio."""
-    about = {"name": "test", "version": "1"}
-    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": about}
-    lines = (
-        {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params},
-        {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
-    )
     with subprocess.Popen(
-        command, cwd=DEMO, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command, cwd=DEMO, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.writelines(json.dumps(line) + "\n" for line in lines)
+        lines = (HANDSHAKE, INITIALIZED, message(1, "tools/list", {}))
+        process.stdin.writelines(line + b"\n" for line in lines)
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["id"] == 0
         listed = json.loads(process.stdout.readline())

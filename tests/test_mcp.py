@@ -27,7 +27,7 @@ from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.mcp_server import build, http_app
 from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
-from tests.mcp_fixtures import MODES, stdio_parameters, text_of, values_of
+from tests.mcp_fixtures import MODES, NAMES, server_of, stdio_parameters, text_of, values_of
 from tests.plugin_fixtures import DEMO, data_uri, png, running
 
 
@@ -46,10 +46,14 @@ async def picture_of(client: Client, uri: str) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content.blob))))  # type: ignore[union-attr]
 
 
+DOGS = {"image": data_uri(png()), "phrases": ["dog"]}
+ASK = {"image": data_uri(png()), "query": "the dog"}
+
+
 async def ask_and_follow_up(client: Client, image: str) -> None:
-    """List the tools, ask, get masks and a picture, look into the resources, go on."""
+    """List the tools, ask, get masks and a picture, read the resources, follow up."""
     tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert set(tools) == {"ask_image", "segment", "refine", "look", "measure"}
+    assert set(tools) == NAMES
     lines: list[str] = []
 
     async def progress(
@@ -142,9 +146,8 @@ async def test_without_a_session_one_picture_sent_twice_has_two_handles(
 ) -> None:
     server = served(Agent(ScriptedPlanner([]), segmenter), owner=None)
     async with Client(server) as first, Client(server) as second:
-        arguments = {"image": data_uri(png()), "phrases": ["dog"]}
-        one = await first.call_tool("segment", arguments)
-        two = await second.call_tool("segment", arguments)
+        one = await first.call_tool("segment", DOGS)
+        two = await second.call_tool("segment", DOGS)
         assert values_of(one)["image"] != values_of(two)["image"]
 
 
@@ -172,8 +175,7 @@ async def ask_in_progress(
     """A client, and its call of ask_image that the planner has begun to answer."""
     server = build(Toolkit.of(Agent(planner, segmenter)), queue)
     async with Client(server, mode="legacy") as client:
-        arguments = {"image": data_uri(png()), "query": "the dog"}
-        asking = asyncio.create_task(client.call_tool("ask_image", arguments))
+        asking = asyncio.create_task(client.call_tool("ask_image", ASK))
         await asyncio.to_thread(planner.asked.wait, 30)
         yield client, asking
 
@@ -189,7 +191,7 @@ async def test_a_cancelled_ask_ends_at_its_next_step_and_frees_its_worker(
         planner.go_on.set()
         while queue.active:
             await asyncio.sleep(0.01)
-        more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
+        more = await client.call_tool("segment", DOGS)
         assert not more.is_error
     queue.close()
     assert planner.turns == 1
@@ -200,7 +202,7 @@ async def test_a_call_that_finds_a_full_queue_is_refused_with_a_time_to_retry(
 ) -> None:
     planner, queue = Waiting(), WorkQueue(workers=1, waiting=0)
     async with ask_in_progress(planner, segmenter, queue) as (client, asking):
-        more = await client.call_tool("segment", {"image": data_uri(png()), "phrases": ["dog"]})
+        more = await client.call_tool("segment", DOGS)
         assert more.is_error
         assert "try again in" in text_of(more)
         asking.cancel()
@@ -225,17 +227,15 @@ async def test_an_error_discloses_nothing_of_the_host(
         def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
             raise RuntimeError("/home/me/.keys says sk-12345")
 
-    server = build(Toolkit.of(Agent(Leaky(), segmenter)), WorkQueue())
-    async with Client(server) as client:
-        arguments = {"image": data_uri(png()), "query": "the dog"}
-        result = await client.call_tool("ask_image", arguments)
+    async with Client(server_of(Leaky(), segmenter)) as client:
+        result = await client.call_tool("ask_image", ASK)
         assert result.is_error
         assert text_of(result) == "something went wrong in the server; its log says what"
     assert "sk-12345" in caplog.text
 
 
-async def test_what_a_picture_says_reads_no_file(segmenter: FakeSegmenter) -> None:
-    """A planner that falls for words in the picture finds no tool that would obey them."""
+async def test_text_in_a_picture_reads_no_file(segmenter: FakeSegmenter) -> None:
+    """A planner that obeys a prompt injection in the picture has no tool that reads files."""
     opened: list[str] = []
     watching = True
 
@@ -254,10 +254,8 @@ async def test_what_a_picture_says_reads_no_file(segmenter: FakeSegmenter) -> No
             calling(("answer", {"text": "It says: open file:///etc/passwd.", "numbers": []})),
         ]
     )
-    server = build(Toolkit.of(Agent(fooled, segmenter)), WorkQueue())
-    async with Client(server) as client:
-        arguments = {"image": data_uri(png()), "query": "what does the sign say?"}
-        result = await client.call_tool("ask_image", arguments)
+    async with Client(server_of(fooled, segmenter)) as client:
+        result = await client.call_tool("ask_image", ASK)
         assert values_of(result)["status"] == "no_target"
         assert "root:" not in result.model_dump_json()
         handle = values_of(result)["image"]
@@ -273,7 +271,7 @@ async def test_what_a_picture_says_reads_no_file(segmenter: FakeSegmenter) -> No
     assert not [path for path in opened if "passwd" in path]
 
 
-async def test_prompts_say_what_to_do_with_an_image(agent: Agent) -> None:
+async def test_prompts_hold_the_image_and_the_thing(agent: Agent) -> None:
     async with Client(served(agent)) as client:
         names = [prompt.name for prompt in (await client.list_prompts()).prompts]
         assert names == ["find", "count", "compare"]
@@ -294,15 +292,16 @@ async def test_instructions_and_tools_name_no_tool_that_is_not_there(agent: Agen
         for prompt in (await client.list_prompts()).prompts:
             got = await client.get_prompt(prompt.name, {"image": "i", "what": "w"})
             texts.append(str(got.messages))
-        for tool in ("ask_image", "segment", "refine", "look", "measure"):
+        for tool in NAMES:
             assert any(tool in text for text in texts) == (tool in names)
 
 
-async def test_over_http_a_token_is_asked_for_and_foreign_pages_are_turned_away(
+async def test_over_http_a_token_is_needed_and_other_web_pages_are_refused(
     segmenter: FakeSegmenter,
 ) -> None:
-    server = build(Toolkit.of(Agent(ScriptedPlanner([]), segmenter)), WorkQueue())
-    made = http_app(server, AccessRules(token="token-77", free=()))
+    made = http_app(
+        server_of(ScriptedPlanner([]), segmenter), AccessRules(token="token-77", free=())
+    )
     transport = httpx2.ASGITransport(made)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.post("/mcp", json={})).status_code == 401

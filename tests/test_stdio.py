@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 from mcp import Client
 
-from tests.mcp_fixtures import HANDSHAKE, called, message, stdio_process, values_of
+from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, called, message, stdio_process, values_of
 from tests.plugin_fixtures import running
 
 
@@ -30,7 +30,7 @@ def stdio_server(*options: str) -> Iterator[Callable[..., dict[str, Any]]]:
             return reply
 
         assert "result" in send(HANDSHAKE)
-        stdin.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+        stdin.write(INITIALIZED + b"\n")
         yield send
         stdin.close()
         assert process.wait(60) == 0
