@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +33,19 @@ MISSING_SHARE = 0.05
 _NO_NETWORK = frozenset(
     {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError", "FileMetadataError"}
 )
-"""Names of errors of a hub that is not reached, or of something else that answers in its place."""
+"""Names of errors of a hub that is not reached, or of something else that answers instead of it."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint: the detector (in float32, on the CPU) and its processor.
 
-    name: what the segmenter is called. place: the folder or hub id, from which the tracker is read
+    name: what the segmenter is called. source: the folder or hub id, from which the tracker is read
         when it is needed.
     """
 
     name: str
-    place: str
+    source: str
     model: Any
     processor: Any
 
@@ -58,20 +58,36 @@ def load_checkpoint(name: str) -> Checkpoint:
     try:
         import torch  # noqa: F401
         import torchvision  # noqa: F401  # transformers' SAM 3 needs its roi_align
-        import transformers
+        import transformers  # noqa: F401
     except ImportError as error:
         raise SegmenterError(
             f"SAM 3 needs torch, torchvision and transformers >= 5.10.4: {error}"
         ) from error
-    place = str(TINY) if name == "tiny" else name
-    with loading(name):
-        place = reachable(place)
-        kind = str(read_config(place).get("model_type"))
-        if kind not in MODELS:
-            raise SegmenterError(_unknown_kind(place, kind))
-        model = load_model(getattr(transformers, MODELS[kind]), place)
-        processor = transformers.Sam3Processor.from_pretrained(place)
-    return Checkpoint(name, place, model, processor)
+    source = str(TINY) if name == "tiny" else name
+    return Checkpoint(name, *load_pretrained(source, MODELS, "Sam3Processor"))
+
+
+def load_pretrained(
+    name: str,
+    kinds: Mapping[str, str],
+    processor: str,
+    what: str = "SAM 3 checkpoint",
+    example: str = "facebook/sam3",
+) -> tuple[str, Any, Any]:
+    """The folder or hub id that was read, the model in float32 on the CPU, and its processor.
+
+    kinds: transformers' class for each model_type. processor: that of the processor. what, example:
+    for errors. Raises SegmenterError with what to do.
+    """
+    import transformers
+
+    with loading(name, what):
+        source = reachable(name)
+        kind = str(read_config(source, what, example).get("model_type"))
+        if kind not in kinds:
+            raise SegmenterError(_unknown_kind(source, kind, what, example))
+        model = load_model(getattr(transformers, kinds[kind]), source)
+        return source, model, getattr(transformers, processor).from_pretrained(source)
 
 
 @contextmanager
@@ -95,15 +111,15 @@ def loading(name: str, what: str = "SAM 3 checkpoint") -> Iterator[None]:
     logger.info("loaded %s %s", what, name)
 
 
-def reachable(place: str) -> str:
+def reachable(source: str) -> str:
     """The folder or hub id to load from; an id's folder in the local cache when the hub is offline.
 
     The hub is asked once. Its client and transformers would ask for each file of a checkpoint and
     try each five times over, half a minute for a network that is not there. Raises SegmenterError
     for a token that cannot be one, and what the hub client raises.
     """
-    if Path(place).exists():
-        return place
+    if Path(source).exists():
+        return source
     problem = key_problem(os.environ.get("HF_TOKEN"))
     if problem is not None:
         raise SegmenterError(
@@ -117,45 +133,45 @@ def reachable(place: str) -> str:
         try_to_load_from_cache,
     )
 
-    cached = try_to_load_from_cache(place, "config.json")
+    cached = try_to_load_from_cache(source, "config.json")
     try:
-        url = hf_hub_url(place, "config.json")
+        url = hf_hub_url(source, "config.json")
         get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     except Exception as error:  # as open-ended as in `loading`
         if not isinstance(cached, str):
             raise
         reason = " ".join(str(error).split())
-        logger.warning("%s is read from the local cache: %s", place, reason)
+        logger.warning("%s is read from the local cache: %s", source, reason)
         return str(Path(cached).parent)
-    return place
+    return source
 
 
-def load_model(kind: Any, place: str) -> Any:
+def load_model(kind: Any, source: str) -> Any:
     """A transformers model of this class in float32 on the CPU, with weights from folder or hub.
 
     Raises SegmenterError when many weights are missing: transformers would make them up.
     """
     import torch
 
-    model, report = kind.from_pretrained(place, dtype=torch.float32, output_loading_info=True)
+    model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     missing = sorted(report["missing_keys"])
     if len(missing) > MISSING_SHARE * len(model.state_dict()):
         raise SegmenterError(
-            f"the weights in {place} are incomplete: {missing[0]} and {len(missing) - 1} more are "
+            f"the weights in {source} are incomplete: {missing[0]} and {len(missing) - 1} more are "
             "missing; copy or download the checkpoint again"
         )
     if missing:
-        logger.warning("%s lacks the weights %s", place, ", ".join(missing))
+        logger.warning("%s lacks the weights %s", source, ", ".join(missing))
     return model
 
 
-def weight_files(place: str) -> list[Path]:
+def weight_files(source: str) -> list[Path]:
     """The safetensors files of a checkpoint, from its folder or the local hub cache."""
-    folder = Path(place)
+    folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(place, allow_patterns=["*.safetensors", "*.json"]))
+        folder = Path(snapshot_download(source, allow_patterns=["*.safetensors", "*.json"]))
     return sorted(folder.glob("*.safetensors"))
 
 
@@ -172,9 +188,9 @@ def weights_digest(*models: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_vocabulary(place: str) -> Vocabulary | None:
+def read_vocabulary(source: str) -> Vocabulary | None:
     """The vocabulary.json of a checkpoint's folder; None without one, for an open vocabulary."""
-    file = Path(place) / "vocabulary.json"
+    file = Path(source) / "vocabulary.json"
     if not file.exists():
         return None
     known: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
@@ -182,15 +198,15 @@ def read_vocabulary(place: str) -> Vocabulary | None:
 
 
 def read_config(
-    place: str, what: str = "SAM 3 checkpoint", example: str = "facebook/sam3"
+    source: str, what: str = "SAM 3 checkpoint", example: str = "facebook/sam3"
 ) -> dict[str, Any]:
     """The config.json of a folder or a hub model."""
-    folder = Path(place)
+    folder = Path(source)
     if not folder.exists():
         from huggingface_hub import hf_hub_download
 
         config: dict[str, Any] = json.loads(
-            Path(hf_hub_download(place, "config.json")).read_text(encoding="utf-8")
+            Path(hf_hub_download(source, "config.json")).read_text(encoding="utf-8")
         )
         return config
     try:
@@ -204,13 +220,13 @@ def read_config(
     return config
 
 
-def _unknown_kind(place: str, kind: str) -> str:
+def _unknown_kind(source: str, kind: str, what: str, example: str) -> str:
     if kind.startswith(("sam3.1", "sam3_1", "sam31")):
         return (
-            f"{place} is a SAM 3.1 checkpoint ({kind}), which this version of transformers cannot "
+            f"{source} is a SAM 3.1 checkpoint ({kind}), which this version of transformers cannot "
             "load; use facebook/sam3, or upgrade transformers"
         )
-    return f"{place} holds a {kind!r} model, not a SAM 3 checkpoint"
+    return f"{source} holds a {kind!r} model, not a {what} such as {example}"
 
 
 def advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:

@@ -41,11 +41,11 @@ class FeatureCache:
         except (OSError, SafetensorError, KeyError) as error:
             logger.warning("%s cannot be read (%s): the image is encoded again", path, error)
             return None
-        places = tuple(
+        positions = tuple(
             self._neck.position_encoding(level.shape, level.device, level.dtype) for level in levels
         )
         return Sam3VisionEncoderOutput(
-            last_hidden_state=hidden, fpn_hidden_states=levels, fpn_position_encoding=places
+            last_hidden_state=hidden, fpn_hidden_states=levels, fpn_position_encoding=positions
         )
 
     def write(self, key: str, pyramid: Any) -> None:

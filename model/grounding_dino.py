@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.errors import PromptError
 from sam3_agent.images import Pixels
-from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
+from sam3_agent.model.checkpoints import load_pretrained
 from sam3_agent.rle import FloatArray
 from sam3_agent.sanitize import shorten
 
@@ -48,22 +48,12 @@ class GroundingDino:
     fused from the first encoder layer on. Raises SegmenterError when it cannot be loaded.
     """
 
-    def __init__(self, place: str, device: str) -> None:
-        import transformers
-
-        what = "Grounding DINO checkpoint"
-        with loading(place, what):
-            place = reachable(place)
-            kind = str(read_config(place, what, EXAMPLE).get("model_type"))
-            if kind not in KINDS:
-                raise SegmenterError(
-                    f"{place} holds a {kind!r} model, not a {what} such as {EXAMPLE}"
-                )
-            model = load_model(getattr(transformers, KINDS[kind]), place)
-            processor = transformers.GroundingDinoProcessor.from_pretrained(place)
+    def __init__(self, name: str, device: str) -> None:
+        _, model, self._processor = load_pretrained(
+            name, KINDS, "GroundingDinoProcessor", "Grounding DINO checkpoint", EXAMPLE
+        )
         self._device = device
         self.model = model.to(device).eval()
-        self._processor = processor
         config = model.config
         self._context = min(config.max_text_len, config.text_config.max_position_embeddings)
 

@@ -42,16 +42,16 @@ def repositories(segmenter: str) -> tuple[str, ...]:
     """
     if segmenter == "tiny":
         return ()
-    places: tuple[str, ...] = (segmenter,)
+    sources: tuple[str, ...] = (segmenter,)
     if segmenter.startswith("open:"):
-        from sam3_agent.model.open_vocabulary import checkpoint_places
+        from sam3_agent.model.open_vocabulary import checkpoint_sources
 
-        places = checkpoint_places(segmenter)
-    ids = tuple(place for place in places if not Path(place).is_dir())
-    for place in ids:
-        if not HUB_ID.fullmatch(place):
+        sources = checkpoint_sources(segmenter)
+    ids = tuple(source for source in sources if not Path(source).is_dir())
+    for source in ids:
+        if not HUB_ID.fullmatch(source):
             raise InputError(
-                f"there is no segmenter {place!r}: it is neither a folder nor a hub id such as "
+                f"there is no segmenter {source!r}: it is neither a folder nor a hub id such as "
                 "facebook/sam3; the others are tiny, open:tiny and open:base"
             )
     return ids

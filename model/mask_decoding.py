@@ -43,13 +43,13 @@ class _Enlarger:
         # a value above zero needs a neighbour above zero, at most one cell away
         self.start = max(0, int(np.floor((first - 0.5) * scale)) - 1)
         stop = min(target, int(np.ceil((last + 1.5) * scale)) + 1)
-        place = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5
-        place = place.clip(0, length - 1)
-        low = place.astype(np.intp)
+        position = (np.arange(self.start, stop, dtype=np.float32) + 0.5) / np.float32(scale) - 0.5
+        position = position.clip(0, length - 1)
+        low = position.astype(np.intp)
         high = np.minimum(low + 1, length - 1)
         self.source = slice(int(low[0]), int(high[-1]) + 1)
         self._low, self._high = low - low[0], high - low[0]
-        self._weight = (place - low).astype(np.float32)[:, None]
+        self._weight = (position - low).astype(np.float32)[:, None]
 
     def apply(self, values: FloatGrid) -> FloatGrid:
         """The values at `source`, (k, n), to (stop - start, n)."""

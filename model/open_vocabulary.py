@@ -91,7 +91,7 @@ class OpenVocabularySegmenter:
         image_bytes: float = IMAGE_BYTES,
     ) -> None:
         self.name = PREFIX + name.removeprefix(PREFIX)
-        detector, sam2 = checkpoint_places(self.name)
+        detector, sam2 = checkpoint_sources(self.name)
         self.device = device or best_device()
         self.threshold = threshold
         self.encoded = 0
@@ -186,7 +186,7 @@ class OpenVocabularySegmenter:
             raise memory_error(error, self.device, self.name) from error
 
 
-def checkpoint_places(name: str) -> tuple[str, str]:
+def checkpoint_sources(name: str) -> tuple[str, str]:
     """Detector and SAM 2 of an `open:` name; raises InputError for a name that there is not."""
     what = name.removeprefix(PREFIX)
     if what in NAMED:

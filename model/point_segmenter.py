@@ -23,7 +23,7 @@ class PointSegmenter:
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         self._device = device
-        config = read_config(checkpoint.place)
+        config = read_config(checkpoint.source)
         if "tracker_config" not in config:
             raise SegmenterError(
                 f"{checkpoint.name} has no tracker, so it cannot be pointed at one object with "
@@ -70,7 +70,7 @@ def _tracker_model(checkpoint: Checkpoint, config: dict[str, Any]) -> Any:
     model.vision_encoder.backbone = checkpoint.model.vision_encoder.backbone
     wanted = {k for k in model.state_dict() if not k.startswith("vision_encoder.backbone.")}
     weights = {}
-    for path in weight_files(checkpoint.place):
+    for path in weight_files(checkpoint.source):
         with safe_open(path, "pt") as file:
             for key in file.keys():  # noqa: SIM118  # not a dict
                 name = re.sub(r"^tracker_neck\.", "vision_encoder.neck.", key)
@@ -80,7 +80,7 @@ def _tracker_model(checkpoint: Checkpoint, config: dict[str, Any]) -> Any:
     missing = sorted(wanted - set(weights))
     if missing:
         raise SegmenterError(
-            f"the tracker in {checkpoint.place} is incomplete: {missing[0]} and "
+            f"the tracker in {checkpoint.source} is incomplete: {missing[0]} and "
             f"{len(missing) - 1} more weights are missing"
         )
     model.load_state_dict(weights, strict=False, assign=True)

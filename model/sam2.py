@@ -4,17 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from sam3_agent.errors import SegmenterError
 from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
-from sam3_agent.model.checkpoints import load_model, loading, reachable, read_config
+from sam3_agent.model.checkpoints import load_pretrained
 from sam3_agent.model.mask_decoding import FloatGrid
 from sam3_agent.model.object_prompt import frame_scale, object_logits
 from sam3_agent.rle import FloatArray
 from sam3_agent.segmenter import ObjectPrompt
 
-KINDS = ("sam2", "sam2_video")
-"""The model_types that transformers' Sam2Model loads; facebook/sam2.1-* are sam2_video."""
+KINDS = dict.fromkeys(("sam2", "sam2_video"), "Sam2Model")
+"""The transformers class for a checkpoint's model_type; facebook/sam2.1-* are sam2_video."""
 
 EXAMPLE = "facebook/sam2.1-hiera-tiny"
 
@@ -28,22 +27,12 @@ class Sam2:
     Raises SegmenterError when it cannot be loaded.
     """
 
-    def __init__(self, place: str, device: str) -> None:
-        import transformers
-
-        what = "SAM 2 checkpoint"
-        with loading(place, what):
-            place = reachable(place)
-            kind = str(read_config(place, what, EXAMPLE).get("model_type"))
-            if kind not in KINDS:
-                raise SegmenterError(
-                    f"{place} holds a {kind!r} model, not a {what} such as {EXAMPLE}"
-                )
-            model = load_model(transformers.Sam2Model, place)
-            processor = transformers.Sam2ImageProcessor.from_pretrained(place)
+    def __init__(self, name: str, device: str) -> None:
+        _, model, self._processor = load_pretrained(
+            name, KINDS, "Sam2ImageProcessor", "SAM 2 checkpoint", EXAMPLE
+        )
         self._device = device
         self.model = model.to(device).eval()
-        self._processor = processor
 
     def encode(self, image: Pixels) -> list[Any]:
         """The feature maps of an (H, W, 3) uint8 image, finest first."""

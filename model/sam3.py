@@ -97,13 +97,13 @@ class Sam3Segmenter:
         self.threshold = threshold
         self.encoded = 0
         self._checkpoint = loaded
-        self.vocabulary = read_vocabulary(loaded.place)
+        self.vocabulary = read_vocabulary(loaded.source)
         self.model = _as_trained(loaded.model).to(self.device).eval()
         self._parameters = sum(weight.numel() for weight in self.model.parameters())
         self._processor = loaded.processor
         self._batch = batch or BATCH.get(self.device.partition(":")[0], 1)
         self._text = TextEncoder(loaded, self.device)
-        domain = Path(loaded.place) / DOMAIN_FILE
+        domain = Path(loaded.source) / DOMAIN_FILE
         self._domain = Domain.read(domain) if domain.is_file() else None
         self._images: ImageCache[Any] = ImageCache(image_bytes, _pyramid_bytes)
         self._folder = FeatureCache(Path(cache_folder), self.model) if cache_folder else None
@@ -113,7 +113,7 @@ class Sam3Segmenter:
     @property
     def prompts(self) -> frozenset[str]:
         """What it takes besides phrases: "clicks" only when the checkpoint has a tracker."""
-        clicks = "tracker_config" in read_config(self._checkpoint.place)
+        clicks = "tracker_config" in read_config(self._checkpoint.source)
         return frozenset({"exemplars", "clicks"} if clicks else {"exemplars"})
 
     @property
