@@ -261,5 +261,5 @@ def _failed(sample: Sample, error: str, usage: Usage) -> Row:
 
 
 def _fields(sample: Sample) -> dict[str, Any]:
-    """The fields that a row has from its sample."""
+    """Returns the fields that a row has from its sample."""
     return {name: value for name, value in vars(sample).items() if name != "image"}

@@ -16,7 +16,6 @@ from sam3_agent.evals.synthetic.annotated_set import (
     annotated_scene,
     read_set,
     write_scenes,
-    write_set,
 )
 from sam3_agent.evals.synthetic.scenes import compose
 
@@ -37,17 +36,14 @@ def test_a_written_set_is_read_back_whole(tmp_path: Path) -> None:
         assert np.array_equal(one.scene.labels, other.scene.labels)
 
 
-def test_a_set_is_made_of_held_out_scenes_and_depends_on_its_seed(tmp_path: Path) -> None:
-    write_set(tmp_path / "a", 2, 2, size=SIZE)
-    write_set(tmp_path / "b", 3, 2, size=SIZE)
-    first, _ = read_set(tmp_path / "a")
-    assert np.array_equal(first.scene.image, compose(2_000_000, size=SIZE).image)
-    other, _ = read_set(tmp_path / "b")
-    assert not np.array_equal(first.scene.image, other.scene.image)
+def test_an_annotated_scene_is_the_held_out_scene_of_its_seed() -> None:
+    image = annotated_scene(2_000_000, size=SIZE).scene.image
+    assert np.array_equal(image, compose(2_000_000, size=SIZE).image)
+    assert not np.array_equal(image, annotated_scene(3_000_000, size=SIZE).scene.image)
 
 
 def test_masks_are_stored_as_coco_run_lengths(tmp_path: Path) -> None:
-    write_set(tmp_path, 7, 1, size=SIZE)
+    write_scenes(tmp_path, [annotated_scene(7_000_000, size=SIZE)])
     (annotated,) = read_set(tmp_path)
     content = json.loads((tmp_path / "annotations.json").read_text(encoding="utf-8"))
     for index, obj in enumerate(content["images"][0]["things"]):
@@ -99,7 +95,7 @@ IMAGE = ("images", 0)
 def test_a_broken_set_says_which_part_is_wrong(
     change: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
 ) -> None:
-    write_set(tmp_path, 8, 1, size=SIZE)
+    write_scenes(tmp_path, [annotated_scene(8_000_000, size=SIZE)])
     path = tmp_path / "annotations.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
@@ -109,7 +105,7 @@ def test_a_broken_set_says_which_part_is_wrong(
 
 
 def test_overlapping_masks_are_refused(tmp_path: Path) -> None:
-    write_set(tmp_path, 8, 1, size=SIZE)
+    write_scenes(tmp_path, [annotated_scene(8_000_000, size=SIZE)])
     path = tmp_path / "annotations.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["images"][0]["things"].append(content["images"][0]["things"][0])

@@ -10,7 +10,7 @@ from sam3_agent.evals.synthetic.concept_phrases import unrelated_words
 from sam3_agent.evals.synthetic.query_kinds import KINDS
 from sam3_agent.evals.synthetic.referring import (
     ReferringQuery,
-    held_out_queries,
+    held_out_scenes,
     referring_queries,
 )
 from sam3_agent.evals.synthetic.scenes import SyntheticScene, compose
@@ -210,14 +210,14 @@ def test_the_queries_of_a_scene_differ_and_repeat_with_the_seed() -> None:
 
 
 def test_the_kinds_take_turns_and_a_shorter_stream_is_the_beginning_of_a_longer_one() -> None:
-    longer = list(held_out_queries(5, 10))
-    assert [query.kind for _, query in longer] == [*KINDS, *KINDS][:10]
-    assert max(Counter(query.kind for _, query in longer).values()) == 2
-    shorter = list(held_out_queries(5, 3))
-    assert [query for _, query in shorter] == [query for _, query in longer[:3]]
-    for (scene, _), (same, _) in zip(shorter, longer, strict=False):
+    longer = list(held_out_scenes(5, 10))
+    assert [query.kind for _, _, query in longer] == [*KINDS, *KINDS][:10]
+    assert max(Counter(query.kind for _, _, query in longer).values()) == 2
+    shorter = list(held_out_scenes(5, 3))
+    for (seed, scene, query), (same_seed, same, same_query) in zip(shorter, longer, strict=False):
+        assert (seed, query) == (same_seed, same_query)
         assert np.array_equal(scene.image, same.image)
-    assert [query for _, query in held_out_queries(6, 3)] != [query for _, query in shorter]
+    assert {seed for seed, _, _ in held_out_scenes(6, 3)}.isdisjoint(seed for seed, _, _ in longer)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class SimulatedMLLM:
         self._rng = np.random.default_rng([13, self.seed])
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
-        """The next step as a planner, or the filled form as a verifier."""
+        """Returns the next call as a planner, or the verdict as a verifier."""
         match messages[-1].question:
             case VerificationQuestion() as question:
                 call = "judge", self._judge(question)
@@ -205,7 +205,7 @@ class SimulatedMLLM:
         return {"better": better, "reason": "simulated"}
 
     def _quality(self, boxes: npt.NDArray[np.float32]) -> float:
-        """F1 of an answer's boxes."""
+        """Computes the F1 of an answer's boxes."""
         if not len(boxes) or not len(self.targets):
             return float(len(boxes) == len(self.targets))
         hits = float((box_iou(self.targets, boxes).max(1) >= SAME_IOU).sum())
@@ -215,7 +215,7 @@ class SimulatedMLLM:
         return bool((box_iou(self.targets, box[None]) >= SAME_IOU).any())
 
     def _guess(self, truth: bool, rate: float) -> bool:
-        """The truth with this probability, else its opposite."""
+        """Returns the truth with this probability, else its opposite."""
         return truth if self._rng.random() < rate else not truth
 
 
@@ -227,7 +227,7 @@ def _arguments(messages: Sequence[Message]) -> list[str]:
 
 
 def _boxes_of(messages: Sequence[Message]) -> dict[int, npt.NDArray[np.float32]]:
-    """The pixel boxes of all masks that `segment` found, by number."""
+    """Returns the pixel boxes of all masks that `segment` found, by number."""
     return {
         number: box
         for message in messages

@@ -1,4 +1,4 @@
-"""Benchmarks by name; each file says where a person gets its data."""
+"""Reads benchmarks by name; the docstring of each module shows a record and its source."""
 
 from inspect import signature
 from pathlib import Path
@@ -13,7 +13,7 @@ from sam3_agent.evals.benchmark import Benchmark
 def read(
     name: str, data: Path | None = None, split: str | None = None, **options: Any
 ) -> Benchmark:
-    """The benchmark of this name from its files in `data`; None for a split takes its default.
+    """Reads the benchmark of this name from its files in `data`; None is the default split.
 
     name: built-in or of an installed package; see `registry.BENCHMARKS`. Raises InputError when
     there is none of that name, it does not take an option, or `data` does not hold it.

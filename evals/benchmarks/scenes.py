@@ -80,7 +80,7 @@ def _overlap(row: Row) -> Overlap:
 
 
 def _columns(row: Row, overlap: Overlap) -> tuple[bool, bool, float, int]:
-    """A no-target query answered with nothing, a no-target query, seconds, 1 for the row."""
+    """Returns: no-target query with an empty prediction, no-target query, seconds, 1."""
     no_target = row.truth is not None and not len(row.truth)
     return no_target and not overlap.union, no_target, float(row.usage.get("seconds", 0.0)), 1
 
@@ -116,7 +116,7 @@ def _image(seed: int, styles: tuple[str, ...], cached: Pixels | None) -> Pixels:
 
 
 def _targets(scene: SyntheticScene, targets: Sequence[int]) -> Masks:
-    """The visible pixels of a query's target objects, one mask each."""
+    """Returns the visible pixels of a query's target objects, one mask each."""
     if not targets:
         return Masks.empty(scene.size)
     dense = np.array([scene.mask(index) for index in targets], np.bool_)

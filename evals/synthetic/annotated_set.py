@@ -26,7 +26,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.dataset_io import check_size
 from sam3_agent.evals.json_io import read_text, validation_text
 from sam3_agent.evals.mask_io import rle_mask
-from sam3_agent.evals.synthetic.referring import SCENES_PER_SEED, ReferringQuery, referring_queries
+from sam3_agent.evals.synthetic.referring import ReferringQuery, referring_queries
 from sam3_agent.evals.synthetic.scenes import SceneObject, SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.geometry import Size
@@ -81,22 +81,6 @@ class AnnotatedScene:
     file_name: str
     scene: SyntheticScene
     queries: tuple[ReferringQuery, ...]
-
-
-def write_set(
-    folder: Path | str,
-    seed: int,
-    count: int,
-    *,
-    queries: int = 4,
-    size: Size = (480, 640),
-    styles: tuple[str, ...] = TRAIN_STYLES,
-) -> None:
-    """Composes and writes `count` held-out scenes of (height, width), `queries` queries each."""
-    seeds = range(seed * SCENES_PER_SEED, seed * SCENES_PER_SEED + count)
-    write_scenes(
-        folder, (annotated_scene(s, queries=queries, size=size, styles=styles) for s in seeds)
-    )
 
 
 def annotated_scene(

@@ -45,20 +45,13 @@ def referring_queries(scene: SyntheticScene, seed: int, limit: int) -> list[Refe
     return list(found.values())
 
 
-def held_out_queries(
-    seed: int, limit: int, styles: tuple[str, ...] = TRAIN_STYLES
-) -> Iterator[tuple[SyntheticScene, ReferringQuery]]:
-    """Yields `limit` held-out scenes with one query each, in turn of every kind.
-
-    A smaller limit yields the beginning of the same stream.
-    """
-    return ((scene, query) for _, scene, query in held_out_scenes(seed, limit, styles))
-
-
 def held_out_scenes(
     seed: int, limit: int, styles: tuple[str, ...] = TRAIN_STYLES
 ) -> Iterator[tuple[int, SyntheticScene, ReferringQuery]]:
-    """Yields as `held_out_queries` does, with the seed of each scene."""
+    """Yields `limit` held-out scenes with their seeds and one query each, in turn of every kind.
+
+    A smaller limit yields the beginning of the same stream.
+    """
     scene_seeds = itertools.count(seed * SCENES_PER_SEED)
     for kind in itertools.islice(itertools.cycle(KINDS), limit):
         for scene_seed in scene_seeds:
