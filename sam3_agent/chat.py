@@ -62,8 +62,7 @@ class Chat:
             f"Earlier: {_shortened(one.query)} -> {_shortened(one.text)}\n"
             for one in self.answers[-MAX_EARLIER:]
         )
-        answered = self.answers[-1].numbers if self.answers else ()
-        return Task(self.scene, query, self._messages, answered, earlier)
+        return Task(self.scene, query, self._messages, earlier)
 
 
 def _shortened(text: str) -> str:

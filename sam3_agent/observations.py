@@ -148,10 +148,9 @@ class Measurements:
 class UserQuestion:
     """A question of the user, as opposed to a reminder of the loop.
 
-    answered: the masks of the answer before it in a chat. vocabulary: the nouns that can be found.
+    vocabulary: the nouns that can be found, see `Scene.vocabulary`.
     """
 
-    answered: tuple[int, ...] = ()
     vocabulary: Vocabulary | None = None
 
 

@@ -16,20 +16,19 @@ MAX_QUERY_CHARACTERS = 4000
 class Task:
     """A question about a scene.
 
-    history: the messages of the earlier questions of a chat. answered: the numbers of the masks of
-    its last answer. context: its earlier questions and answers in words, for a reviewer.
+    history: the messages of the earlier questions of a chat. context: its earlier questions and
+    answers in words, for a reviewer.
     """
 
     scene: Scene
     query: str
     history: tuple[Message, ...] = ()
-    answered: tuple[int, ...] = ()
     context: str = ""
 
     def messages(self, system_prompt: str) -> list[Message]:
         """The conversation up to the question; the first question shows the image."""
         pictures = () if self.history else (self.scene.image,)
-        about = UserQuestion(self.answered, self.scene.vocabulary)
+        about = UserQuestion(self.scene.vocabulary)
         before = self.history or (Message("system", system_prompt),)
         return [*before, Message("user", self.query, pictures, question=about)]
 
