@@ -81,7 +81,7 @@ def make(what: str, factory: Any, *arguments: Any, **options: Any) -> Any:
     """Call a class or function; an object that is no class or function is taken as it is.
 
     what: what is made, for errors. Raises InputError when it does not take the arguments, and when
-    it raises anything but this package's errors.
+    a class of another package raises anything but this package's errors.
     """
     if not inspect.isroutine(factory) and not isinstance(factory, (type, functools.partial)):
         return factory
@@ -93,9 +93,11 @@ def make(what: str, factory: Any, *arguments: Any, **options: Any) -> Any:
         pass  # it has no signature
     try:
         return factory(*arguments, **options)
-    except Sam3AgentError:
-        raise
-    except Exception as error:  # whatever a class of another package raises
+    except Exception as error:
+        function = factory.func if isinstance(factory, functools.partial) else factory
+        own = function.__module__.partition(".")[0] == "sam3_agent"
+        if own or isinstance(error, Sam3AgentError):
+            raise
         raise InputError(f"{what} cannot be made: {type(error).__name__}: {error}") from error
 
 
@@ -130,6 +132,8 @@ def _module_exists(reference: str) -> bool:
     A console script, unlike `python -m`, does not find modules in the working directory.
     """
     top = reference.partition(":")[0].partition(".")[0]
+    if top in sys.modules:
+        return True
     if importlib.util.find_spec(top) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
         importlib.invalidate_caches()

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from sam3_agent import Agent, registry
+from sam3_agent import Agent, entry_points, registry
 from sam3_agent.cli import app
 from sam3_agent.errors import InputError, SegmenterError, ToolError
-from sam3_agent.evals.benchmarks import read
+from sam3_agent.evals.benchmarks import jsonl, read
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.planner import Provider, price_of
 from sam3_agent.plugin.rest import ImageToOpen
@@ -41,6 +41,9 @@ class Broken:
 
 class Nothing:
     pass
+
+def fail(data, split):
+    return {}["key"]
 
 placed = FakeSegmenter({"dog": [(1, 1, 5, 5)]})
 
@@ -191,3 +194,12 @@ def test_no_caller_of_rest_or_mcp_can_name_a_class(module: str, tool: str, field
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         ImageToOpen.model_validate({"image": "x.png", field: f"{module}:Echo"})
     assert module not in sys.modules
+
+
+def test_an_error_in_a_class_of_somebody_else_is_theirs_and_one_of_ours_is_a_bug(
+    module: str,
+) -> None:
+    with pytest.raises(InputError, match="cannot be made: KeyError: 'key'"):
+        read(f"{module}:fail")
+    with pytest.raises(AttributeError):
+        entry_points.make("the benchmark", jsonl.tally, [None])

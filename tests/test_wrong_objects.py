@@ -1,6 +1,8 @@
 """What is no planner, segmenter or tool is refused when it is handed in, with what was expected."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +22,10 @@ from sam3_agent import (
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
-from sam3_agent.planner import Price, price_of, sees, settings_of
-from sam3_agent.segmenter import device_of, prompts_of, threshold_of
+from sam3_agent.planner import PlannerDefaults, Price, price_of, sees, settings_of
+from sam3_agent.segmenter import SegmenterDefaults, device_of, prompts_of, threshold_of
+
+ROOT = Path(__file__).parents[1]
 
 
 class Replying:
@@ -186,3 +190,13 @@ def test_what_a_class_does_not_declare_has_a_default(segmenter: FakeSegmenter) -
     assert (sees(plain), price_of(plain), settings_of(plain)) == (True, Price(0, 0, 0), {})
     assert prompts_of(segmenter) == {"exemplars", "clicks"}
     assert (threshold_of(segmenter), device_of(segmenter)) == (0.5, "cpu")
+
+
+def test_optional_attributes_are_read_in_one_place() -> None:
+    names = {name for one in (PlannerDefaults, SegmenterDefaults) for name in vars(one)}
+    found = []
+    for folder in ("sam3_agent", "tools", "model", "evals"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for call in re.findall(r"(?:get|has)attr\([^()]*\"(\w+)\"", path.read_text("utf-8")):
+                found += [(path.name, call)] if call in names - {"__doc__"} else []
+    assert found == []

@@ -63,6 +63,7 @@ class RunOptions:
 
 def new_folder(name: str) -> Path:
     """A folder in runs/ that does not exist yet, with the time in its name."""
+    name = name.replace(":", "-")  # of module:function, which Windows takes in no path
     path = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     folders = (path if n == 1 else path.with_name(f"{path.name}-{n}") for n in count(1))
     return next(folder for folder in folders if not folder.exists())
