@@ -1,7 +1,8 @@
 """Limits of a server: what `sam3-agent mcp` and `sam3-agent serve` have in common."""
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_agent.errors import InputError
@@ -10,13 +11,19 @@ from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.middleware import LOOPBACK, AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
 
-MINIMUM = {"workers": 1, "waiting": 0, "seconds": 1, "memory_megabytes": 1, "megabytes": 0.001}
-"""Least value of a limit; others must be above 0."""
+MINIMUM = {
+    "workers": 1,
+    "waiting": 0,
+    "seconds": 1,
+    "memory_megabytes": 1,
+    "megabytes": 0.001,
+    "megapixels": 1e-6,
+}
 
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """Limits of one server; raises InputError for a value that is too small.
+    """Limits of one server; raises InputError for a value below MINIMUM or without an end.
 
     workers: tool calls that run at once. waiting: calls that may wait; more are rejected with 429.
     seconds: for one call, waiting included. memory_megabytes: of all open images together.
@@ -31,12 +38,10 @@ class ServerLimits:
     megapixels: float = 50.0
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value, least = getattr(self, one.name), MINIMUM.get(one.name, 0)
-            # written so that NaN fails too
-            if not (value >= least if one.name in MINIMUM else value > 0):
-                bound = f"at least {least:g}" if one.name in MINIMUM else "above 0"
-                raise InputError(f"{one.name} must be {bound}, not {value!r}")
+        for name, least in MINIMUM.items():
+            value = getattr(self, name)
+            if not least <= value < math.inf:  # false for NaN, too
+                raise InputError(f"{name} must be a number of at least {least:g}, not {value!r}")
 
     @property
     def ask_seconds(self) -> float:

@@ -78,5 +78,5 @@ class MetricsMiddleware:
             # the router writes the route into the scope; unknown paths would be endless labels
             route: Any = scope.get("route")
             if getattr(route, "include_in_schema", False) and route.path not in self._uncounted:
-                label = route.path.removesuffix("/{name:path}")
+                label = route.path.removesuffix("/{name:path}")  # one label for all files
                 self._metrics.count(label, status, time.monotonic() - began)
