@@ -22,6 +22,7 @@ lint: install
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy sam3_agent tests
+	$(BIN)/pyright
 
 check: lint test
 

@@ -123,28 +123,28 @@ class Benchmark(Protocol):
         """What must be known to compare the numbers, such as other protocols; or nothing."""
         return ""
 
-    def score(self, row: Row) -> float:
+    def score(self, row: Row, /) -> float:
         """Scores one row in 0..1: its part in the benchmark's mean (an IoU, an F1)."""
         ...
 
-    def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
+    def metrics(self, rows: Sequence[Row], /) -> dict[str, float]:
         """Computes the metrics over any rows by their original names; `n` is the number of rows.
 
         NaN for a metric that none of the rows enters.
         """
         ...
 
-    def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
+    def intervals(self, rows: Sequence[Row], /) -> dict[str, Interval]:
         """Computes bootstrap 95 % confidence intervals of the metrics that have one."""
         ...
 
-    def tally(self, rows: Sequence[Row]) -> Tally | None:
+    def tally(self, rows: Sequence[Row], /) -> Tally | None:
         """Returns the metrics as a function of sums over rows, which paired differences need.
 
         None where they are no such function; the mean score is then compared instead.
         """
         return None
 
-    def predictions(self, rows: Sequence[Row]) -> Mapping[str, Any]:
+    def predictions(self, rows: Sequence[Row], /) -> Mapping[str, Any]:
         """Returns the JSON files that the authors' own evaluator reads, by file name."""
         return {}

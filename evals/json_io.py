@@ -24,6 +24,7 @@ def read_text(path: Path, *fallbacks: str) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not raw.strip():
         raise InputError(f"{path} is empty")
+    problem: UnicodeDecodeError | None = None
     for encoding in ("utf-8-sig", *fallbacks):
         try:
             return raw.decode(encoding)

@@ -56,14 +56,14 @@ def refuse_other(value: object, kind: type, what: str, hint: str) -> None:
 def refuse_unless_above(value: Any, what: str, least: float) -> None:
     """Raise InputError unless a value is a number that is more than `least`."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not value > least:  # NaN fails the comparison, too
+    if not number or not float(value) > least:  # NaN fails the comparison, too
         raise InputError(f"the {what} is {_shown(value)}; give a number above {least:g}")
 
 
 def refuse_unless_whole(value: Any, what: str, least: int, most: int | None = None) -> None:
     """Raise InputError unless a value is a whole number from `least` to `most`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not least <= value or (most is not None and value > most):
+    if not whole or not least <= int(value) or (most is not None and int(value) > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"the {what} is {_shown(value)}; give a whole number {limits}")
 

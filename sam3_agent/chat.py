@@ -46,16 +46,18 @@ class Chat:
     def _events(self, query: str) -> Generator[Event, None, None]:
         if not self._busy.acquire(blocking=False):
             raise InputError("this chat is still answering; wait, or open another chat")
+        last: list[Event] = []
         try:
             for event in self._stream_task(self._task(query)):
                 if isinstance(event, Finished):
                     self.answers.append(event.answer)
                     self._messages = _continued(event.answer)
+                    last.append(event)
                     break
                 yield event
         finally:
             self._busy.release()
-        yield event  # only now: whoever holds a finished stream does not block the next question
+        yield from last  # only now: a finished stream does not block the next question
 
     def _task(self, query: str) -> Task:
         earlier = "".join(

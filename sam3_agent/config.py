@@ -80,6 +80,7 @@ def read_config(path: Path) -> dict[Setting, str]:
 
     Raises InputError that names the file and line for anything that is not a known setting.
     """
+    text = ""
     try:
         text = path.read_bytes().decode("utf-8-sig")
         values = tomllib.loads(text)

@@ -130,7 +130,8 @@ def checked_planner(value: Any, role: str = "planner") -> Planner:
     hint = f"or give the name of a {role}, such as 'offline' or 'openai:MODEL'"
     refuse_unfit(value, role, ("reply(messages, tools)",), hint)
     planner: Planner = value
-    sees(planner), price_of(planner)  # an attribute of another type is refused here, too
+    for ability in (sees, price_of):  # an attribute of another type is refused here, too
+        ability(planner)
     return planner
 
 

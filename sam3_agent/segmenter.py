@@ -190,8 +190,9 @@ def checked_segmenter(value: Any) -> Segmenter:
         methods.append("segment_at(features, prompt)")
     hint = "or give the name of a segmenter, such as 'tiny' or 'facebook/sam3'"
     refuse_unfit(value, "segmenter", methods, hint)
-    segmenter: Segmenter = value
-    threshold_of(segmenter), vocabulary_of(segmenter)  # another type is refused here, too
+    segmenter: Segmenter = value  # pyright: ignore[reportAssignmentType]
+    for ability in (threshold_of, vocabulary_of):  # another type is refused here, too
+        ability(segmenter)
     return segmenter
 
 

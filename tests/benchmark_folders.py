@@ -60,7 +60,7 @@ def answered(sample: Sample, pred: Masks) -> Row:
 
 def picture(path: Path, size: tuple[int, int] = SIZE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size[::-1], "gray").save(path)
+    Image.new("RGB", (size[1], size[0]), "gray").save(path)
     return path
 
 
@@ -190,7 +190,7 @@ def jsonl(root: Path) -> None:
 def _runs(dense: Any) -> list[int]:
     flat = np.asfortranarray(dense).ravel(order="F").astype(np.int8)
     edges = np.flatnonzero(np.diff(flat)) + 1
-    return [int(run) for run in np.diff([0, *edges, flat.size])]
+    return [int(run) for run in np.diff(np.array([0, *edges, flat.size]))]
 
 
 FOLDERS: dict[str, Callable[[Path], None]] = {

@@ -69,7 +69,11 @@ def transformers_boxes(place: Path, family: str, photo: Pixels, text: str) -> An
     """Boxes and scores of the plain detector with its own processor, best first."""
     model = getattr(transformers, f"{family}ForObjectDetection").from_pretrained(place).eval()
     processor = transformers.GroundingDinoProcessor.from_pretrained(place)
-    inputs = processor(images=photo, text=text, return_tensors="pt")
+    inputs: Any = processor(
+        images=photo,
+        text=text,
+        return_tensors="pt",  # pyright: ignore[reportCallIssue]
+    )
     with torch.inference_mode():
         output = model(**inputs)
     (result,) = processor.post_process_grounded_object_detection(

@@ -58,7 +58,7 @@ def samples(count: int) -> list[Sample]:
 class Questions(Benchmark):
     """A benchmark of `count` samples, scored by whether anything was answered."""
 
-    name = "questions"
+    name: str = "questions"
     samples: Sequence[Sample] = ()
 
     def __init__(self, count: int) -> None:

@@ -236,7 +236,7 @@ def test_a_large_scene_in_tiles_has_as_many_things_as_were_drawn(
 
 def blob(rng: np.random.Generator, size: tuple[int, int], slim: bool) -> BoolArray:
     """A random convex or slim thing anywhere in an image of (height, width)."""
-    picture = Image.new("1", size[::-1])
+    picture = Image.new("1", (size[1], size[0]))
     x, y = rng.uniform(0, size[1]), rng.uniform(0, size[0])
     if slim:
         angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(60, 500)

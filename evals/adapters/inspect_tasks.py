@@ -109,8 +109,8 @@ def _solver(benchmark: Benchmark, segmenter: Segmenter, solver: str, effort: str
             row, _ = await anyio.to_thread.run_sync(
                 solve_sample, sample_solver, benchmark.samples[index]
             )
-        state.metadata["row"] = row_to_dict(index, row)
-        state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")
+            state.metadata["row"] = row_to_dict(index, row)
+            state.output = ModelOutput.from_content(planner.name, row.text or row.error or "")
         return state
 
     return solve

@@ -82,7 +82,7 @@ def _photo() -> npt.NDArray[np.uint8]:
     """Makes an image that compresses like a photo: soft shapes with a little noise."""
     rng = np.random.default_rng(0)
     soft = Image.fromarray(rng.integers(0, 256, (30, 45, 3), dtype=np.uint8))
-    wide = np.asarray(soft.resize(SIZE[::-1], Image.Resampling.BICUBIC), np.float32)
+    wide = np.asarray(soft.resize((SIZE[1], SIZE[0]), Image.Resampling.BICUBIC), np.float32)
     return (wide + rng.normal(0, 4, wide.shape)).clip(0, 255).astype(np.uint8)
 
 

@@ -43,7 +43,7 @@ SOURCE = (
 class OmniLabel(Benchmark):
     """The benchmark; its average precisions are no functions of sums, so it has no tally."""
 
-    name = "omnilabel"
+    name: str = "omnilabel"
     samples: Sequence[Sample] = ()
     problems: Sequence[str] = ()
     dataset: Dataset | None = None

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> It
 
 def _has_image(table: Any) -> BoolArray:
     """Returns (N,) whether each row holds image bytes; from statistics where there are any."""
-    from pyarrow import compute
+    compute: Any = import_module("pyarrow.compute")  # made at run time, so it has no types
 
     parts = []
     for group in range(table.num_row_groups):

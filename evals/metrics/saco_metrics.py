@@ -216,9 +216,9 @@ class _Annotations:
             shapes = [
                 np.array([_box(one, self.sizes[pair]) for one in side]) for side in (found, there)
             ]
-            return ConceptSample(np.asarray(coco.iou(*shapes, [0] * len(there))))
+            return ConceptSample(np.asarray(coco.iou(shapes[0], shapes[1], [0] * len(there))))
         rles = [[_rle(one, self.sizes[pair]) for one in side] for side in (found, there)]
-        return ConceptSample(np.asarray(coco.iou(*rles, [0] * len(there))))
+        return ConceptSample(np.asarray(coco.iou(rles[0], rles[1], [0] * len(there))))
 
 
 def _predictions(path: Path, pairs: Set[Any], kind: Kind) -> dict[Any, list[Mapping[str, Any]]]:

@@ -223,6 +223,10 @@ def _check_comparable(runs: Sequence[Run]) -> None:
 
 def published(benchmark: str, split: str | None) -> list[Mapping[str, Any]]:
     """Reads the published results on a split, each with its source and who measured it."""
-    text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
+    text = (
+        resources.files("sam3_agent.evals.report")
+        .joinpath("published.json")
+        .read_text(encoding="utf-8")
+    )
     rows: list[Mapping[str, Any]] = json.loads(text)["rows"]
     return [row for row in rows if (row["benchmark"], row["split"]) == (benchmark, split)]

@@ -44,7 +44,9 @@ def page(content: Mapping[str, Any]) -> str:
     )
     environment.filters.update(value=shown, duration=duration, dollars=dollars, bare=bare)
     environment.filters.update(share=share, setup=setup)
-    text = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    text = (
+        resources.files("sam3_agent.evals.report").joinpath("page.html").read_text(encoding="utf-8")
+    )
     return environment.from_string(text).render(
         report=content,
         comparison=comparison(content),

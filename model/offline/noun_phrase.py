@@ -161,7 +161,7 @@ class NounPhrase:
 
     def _filters(self, definite: bool, choose: bool, order: Order | None) -> list[Place]:
         """The places that filter; the last one ranks if the phrase asks for a number of objects."""
-        places = [place for place, _ in self.places]
+        places: list[Place] = [place for place, _ in self.places]
         if not places:
             return []
         ranked = self.rank is not None and self.side_from is None

@@ -40,7 +40,7 @@ def tokenize(text: str) -> list[str]:
         raise ParseError(f"It reads only English, and cannot read {_shown(foreign)}.")
     for pattern, replacement in _CONTRACTIONS:
         text = re.sub(pattern, replacement, text)
-    words = [SPELLINGS.get(word, word) for word in _TOKEN.findall(text.strip(" .!?;,:"))]
+    words = [SPELLINGS.get(word, str(word)) for word in _TOKEN.findall(text.strip(" .!?;,:"))]
     words = ["," if word in (";", ":") else word for word in words]
     strange = [word for word in words if word != "," and not re.fullmatch(_WORD, word)]
     if strange:

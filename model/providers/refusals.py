@@ -141,7 +141,7 @@ _PATTERNS: dict[Refusal, str] = {
     r"|(unsupported|unknown|unrecognized|extra).{0,80}\bseed\b",
 }
 
-_COMPILED = {
+_COMPILED: dict[Refusal, re.Pattern[str]] = {
     refusal: re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for refusal, pattern in _PATTERNS.items()
 }

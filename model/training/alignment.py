@@ -1,5 +1,7 @@
 """A head for training only, which aligns the features of images and of words."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,13 @@ from sam3_agent.model.training.batch import Batch
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 _PAIRS = [(color, noun) for noun in COLORABLE for color in COLORS]
+
+
+def text_features(model: Sam3Model, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The features of N phrases, (N, L, hidden), from (N, L) tokens and their mask."""
+    encode: Any = model.get_text_features  # transformers declares other types than it takes
+    features: Tensor = encode(input_ids, attention_mask).pooler_output
+    return features
 
 
 class AlignmentHead(nn.Module):
@@ -45,7 +54,7 @@ class AlignmentHead(nn.Module):
 
         `features` is the 1x FPN map, (B, hidden, S / 8, S / 8).
         """
-        words = model.get_text_features(self.input_ids, self.attention_mask).pooler_output
+        words = text_features(model, self.input_ids, self.attention_mask)
         weight = self.attention_mask[..., None].to(words.dtype)
         words = (words * weight).sum(1) / weight.sum(1)
         # what all phrases have in common is several times larger than what distinguishes them

@@ -105,7 +105,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
     Every byte is a token, alone and at a word's end, so that any text can be written.
     """
-    words = Counter(dict.fromkeys(REFERRING_WORDS, 1))
+    words: Counter[str] = Counter(dict.fromkeys(REFERRING_WORDS, 1))
     for noun in (*NOUNS, *CATEGORIES):
         words.update({noun: 8, plural(noun): 4})
     words.update(dict.fromkeys(COLORS, 8))

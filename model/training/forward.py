@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import Sam3Model
 
 from sam3_agent.model.sam3 import MASKED_BOX_LABEL
-from sam3_agent.model.training.alignment import AlignmentHead
+from sam3_agent.model.training.alignment import AlignmentHead, text_features
 from sam3_agent.model.training.batch import Batch
 from sam3_agent.model.training.losses import Outputs
 
@@ -41,8 +41,8 @@ def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Output
     """
     features, position = image_features(model, batch.pixels)
     coarse, place = features[-1][batch.image], position.expand(len(batch.image), -1, -1, -1)
-    text = model.get_text_features(batch.input_ids, batch.attention_mask).pooler_output
-    geometry = model.geometry_encoder(
+    text = text_features(model, batch.input_ids, batch.attention_mask)
+    geometry: Any = model.geometry_encoder(
         box_embeddings=batch.boxes,
         box_mask=batch.box_labels != MASKED_BOX_LABEL,
         box_labels=batch.box_labels.clamp(min=0),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
 from sam3_agent.extras import require
-from sam3_agent.model.training.alignment import AlignmentHead
+from sam3_agent.model.training.alignment import AlignmentHead, text_features
 from sam3_agent.model.training.architecture import (
     build_model,
     build_tokenizer,
@@ -236,7 +236,7 @@ class Trainer:
         for layer, level in zip(layers, maps, strict=True):
             layer.proj2.weight.div_(level.std())
             layer.proj2.bias.div_(level.std())
-        text = self.model.get_text_features(batch.input_ids, batch.attention_mask).pooler_output
+        text = text_features(self.model, batch.input_ids, batch.attention_mask)
         words = text[batch.attention_mask.bool()].std()
         self.model.text_projection.weight.div_(words)
         self.model.text_projection.bias.div_(words)

@@ -13,7 +13,13 @@ from sam3_agent.evals.benchmark import Benchmark, Sample
 from sam3_agent.evals.benchmarks import read
 from sam3_agent.evals.runner import Shard, select_samples
 
-Style = StrEnum("Style", ["TRAIN", "HELDOUT"])
+
+class Style(StrEnum):
+    """The drawing style of scenes."""
+
+    TRAIN = "train"
+    HELDOUT = "heldout"
+
 
 ScoreSizeOption = Annotated[
     int | None,
