@@ -130,7 +130,7 @@ class RunFile:
 
 def read_run(path: Path) -> Run:
     """Reads the run in a folder or file, finished or not; InputError says what is wrong with it."""
-    path = path / FILE_NAME if path.is_dir() else path
+    path = path / FILE_NAME if os.path.isdir(path) else path
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ A name is built-in (a line in a table here), an entry point of an installed pack
 """
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -160,7 +161,7 @@ def _segmenter_name(name: str | None) -> str:
     name = choice.value or ""
     if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
         name = str(Path(name).expanduser())
-    known = _segmenter_class(name)[0] is not None or Path(name).exists()
+    known = _segmenter_class(name)[0] is not None or os.path.exists(name)
     if not known and not HUB_ID.fullmatch(name):
         source = "" if choice.source == "given" else f" (from {choice.source})"
         near = _near_segmenter(name)
@@ -172,7 +173,7 @@ def _segmenter_name(name: str | None) -> str:
 
 def _segmenter_class(name: str) -> tuple[Any, tuple[str, ...]]:
     """The class that a segmenter's name stands for, None for a checkpoint, and its argument."""
-    if ":" in name and Path(name).is_dir():
+    if ":" in name and os.path.isdir(name):
         return None, ()
     return _found("segmenters", name, SEGMENTERS)
 

@@ -55,13 +55,14 @@ class SolverOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.solver and self.baseline:
+        if None not in (self.solver, self.baseline):
             raise InputError("--baseline is the old name of --solver; give only one of them")
 
     @property
     def name(self) -> str:
         """The solver's name."""
-        return self.solver or self.baseline or "agent"
+        given = self.baseline if self.solver is None else self.solver
+        return "agent" if given is None else given
 
     @property
     def has_agent(self) -> bool:
@@ -91,7 +92,7 @@ def evaluate(
     written to run.jsonl as soon as it is finished, so that a killed run continues with --resume.
     `sam3-agent report` makes a page of it.
     """
-    if concepts and (solver.solver or solver.baseline or benchmark != "scenes"):
+    if concepts and ((solver.solver, solver.baseline) != (None, None) or benchmark != "scenes"):
         raise InputError("--concepts scores the segmenter alone on scenes; it takes no --solver")
     report = (
         _concepts(data, models) if concepts else _evaluate(benchmark, data, models, solver, run)

@@ -133,10 +133,10 @@ class ModelOptions:
     def __post_init__(self) -> None:
         """Checks what can be checked before a model is loaded; raises InputError."""
         checked_effort(self.effort)
-        registry.check_planner(self.planner)
         registry.check_segmenter(self.segmenter)
-        if self.verifier not in (None, "none"):
-            registry.check_planner(self.verifier)
+        for name in (self.planner, self.verifier):
+            if name not in (None, "none"):
+                registry.check_planner(name)
         if self.tool_calls not in (None, "native", "text"):
             raise InputError(f"--tool-calls is {self.tool_calls!r}; choose native or text")
         _prices("--price", self.price)
@@ -219,8 +219,11 @@ class OutputOptions:
 def check_writable(folder: Path) -> None:
     """Raises InputError for a folder that cannot be written to or made; makes nothing."""
     there = folder = folder.expanduser()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
     if not there.is_dir():
         raise InputError(f"cannot write to {folder}: {there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -19,7 +19,7 @@ from sam3_agent.plugin.toolkit import Toolkit
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What a server may read, and its limits."""
+    """What a server may read, and its limits; raises InputError for a limit that is too small."""
 
     root: Annotated[
         list[Path] | None,
@@ -52,6 +52,10 @@ class ServerOptions:
     )
     max_megapixels: MegapixelsOption = ServerLimits.megapixels
     any_image: AnyImageOption = False
+
+    def __post_init__(self) -> None:
+        self.limits()
+        Budget(usd=self.max_usd)
 
     def limits(self) -> ServerLimits:
         """The limits as a value."""
@@ -119,8 +123,9 @@ def listen(address: tuple[str, int]) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(address, family=family, backlog=256)
-    except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
 def run_http(app: AccessMiddleware, listening: socket.socket, path: str, seconds: float) -> None:
