@@ -437,7 +437,7 @@ def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
     assert len(server.requests) == 3
 
 
-# Faults
+# Failures
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])

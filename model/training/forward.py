@@ -75,29 +75,51 @@ def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Output
     boxes = (inverse_sigmoid(decoded.reference_boxes) + offsets).sigmoid()
     scores = model.dot_product_scoring(queries, prompt, valid).squeeze(-1)
 
-    # masks are trained on prompts with targets only: the pixel decoder is half of a step's cost
     rows = batch.present.nonzero().squeeze(1)
-    decoder = model.mask_decoder
-    present = tokens[rows]
-    attention, _ = decoder.prompt_cross_attn(
-        query=decoder.prompt_cross_attn_norm(present),
-        key=prompt[rows],
-        value=prompt[rows],
-        attention_mask=attended[rows],
-    )
     fine = [level[batch.image[rows]] for level in features[:-1]]
-    present = (present + attention).transpose(1, 2).reshape(len(rows), -1, *coarse.shape[-2:])
-    pixels = decoder.pixel_decoder([*fine, present])
-    instance = decoder.instance_projection(pixels)
-    embedded = decoder.mask_embedder(queries[:, rows])
-    masks = torch.einsum("drqc,rchw->drqhw", embedded, instance)
+    masks, semantic = _masks(
+        model.mask_decoder,
+        tokens[rows].unflatten(1, coarse.shape[-2:]),
+        fine,
+        prompt[rows],
+        attended[rows],
+        queries[:, rows],
+    )
     outputs = Outputs(
         boxes=boxes,
         scores=scores,
         presence=decoded.presence_logits.squeeze(-1),
         masks=masks,
-        semantic=decoder.semantic_projection(pixels)[:, 0],
+        semantic=semantic,
         dense=torch.stack(dense),
         rows=rows,
     )
     return outputs, features[-1]
+
+
+def _masks(
+    decoder: Any,
+    cells: Tensor,
+    fine: list[Tensor],
+    prompt: Tensor,
+    attended: Tensor,
+    queries: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Mask logits (D, R, Q, h, w) and semantic logits (R, h, w) of R prompts.
+
+    Only prompts with targets come here: the pixel decoder is half of a step's cost. cells: (R, g,
+    g, C) of the encoder. fine: the 4x and 2x maps. queries: (D, R, Q, C).
+    """
+    tokens = cells.flatten(1, 2)
+    attention, _ = decoder.prompt_cross_attn(
+        query=decoder.prompt_cross_attn_norm(tokens),
+        key=prompt,
+        value=prompt,
+        attention_mask=attended,
+    )
+    mixed = (tokens + attention).transpose(1, 2).unflatten(2, cells.shape[1:3])
+    pixels = decoder.pixel_decoder([*fine, mixed])
+    instance = decoder.instance_projection(pixels)
+    embedded = decoder.mask_embedder(queries)
+    masks = torch.einsum("drqc,rchw->drqhw", embedded, instance)
+    return masks, decoder.semantic_projection(pixels)[:, 0]
