@@ -8,7 +8,7 @@ A name is built-in (a line in a table here), an entry point of an installed pack
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,10 @@ def _planner_class(name: str | None) -> tuple[str, Any, tuple[str, ...]]:
     if factory is None:
         source = "" if choice.source == "given" else f" (from {choice.source})"
         known = [f"{one.name}:{one.example_model}" for one in providers()]
-        near = suggestion(name, ["offline", *known, *entry_points.installed("planners")])
-        raise InputError(f"there is no planner {name!r}{source}{near}; choose {planner_forms()}")
+        plugins = entry_points.installed("planners")
+        near = suggestion(name, ["offline", *known, *plugins])
+        forms = planner_forms(plugins)
+        raise InputError(f"there is no planner {name!r}{source}{near}; choose {forms}")
     provider = provider_of(factory)
     if provider and not any(arguments):
         example = f"{provider.name}:{provider.example_model}"
@@ -164,10 +166,8 @@ def _segmenter_name(name: str | None) -> str:
     known = _segmenter_class(name)[0] is not None or os.path.exists(name)
     if not known and not HUB_ID.fullmatch(name):
         source = "" if choice.source == "given" else f" (from {choice.source})"
-        near = _near_segmenter(name)
-        raise InputError(
-            f"there is no segmenter {name!r}{source}{near}; choose {segmenter_forms()}"
-        )
+        near, forms = _near_segmenter(name), segmenter_forms(entry_points.installed("segmenters"))
+        raise InputError(f"there is no segmenter {name!r}{source}{near}; choose {forms}")
     return name
 
 
@@ -244,15 +244,14 @@ def recorded_packages() -> list[str]:
     return list(dict.fromkeys(["sam3-agent", *LIBRARIES, *own, *entry_points.packages(GROUPS)]))
 
 
-def planner_forms() -> str:
+def planner_forms(plugins: Iterable[str] = ()) -> str:
     """How planners can be named, for help and errors: "offline, openai:MODEL, ..."."""
-    return _forms([*PLANNERS, *entry_points.installed("planners")])
+    return _forms([*PLANNERS, *plugins])
 
 
-def segmenter_forms() -> str:
+def segmenter_forms(plugins: Iterable[str] = ()) -> str:
     """How segmenters can be named, for help and errors."""
-    folder = "a folder with a SAM 3 checkpoint"
-    return _forms([*CHECKPOINTS, *entry_points.installed("segmenters"), folder])
+    return _forms([*CHECKPOINTS, *plugins, "a folder with a SAM 3 checkpoint"])
 
 
 def _forms(names: Sequence[str]) -> str:
