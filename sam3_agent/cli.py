@@ -1,4 +1,4 @@
-"""The command line: `sam3-agent ask`, `sam3-agent segment` and their kin.
+"""The command line: the commands by name, logging, and the version.
 
 With --json stdout is exactly one JSON object; everything else goes to stderr. Exit codes: 0 a
 finished run (also when nothing matched), 2 bad usage or input, 3 a planner or segmenter failed.

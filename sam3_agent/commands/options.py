@@ -49,7 +49,9 @@ AnyImageOption = Annotated[
         "with tiny.",
     ),
 ]
-MegapixelsOption = Annotated[float, typer.Option(min=0.001, help="Largest image.")]
+MegapixelsOption = Annotated[
+    float, typer.Option(min=0.001, help="Megapixels of the largest image.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -187,7 +189,7 @@ class BudgetOptions:
 
     max_turns: Annotated[int, typer.Option(min=1, help="Most replies of the planner.")] = 12
     max_seconds: Annotated[
-        float | None, typer.Option(help="No request is sent after this time.")
+        float | None, typer.Option(help="No request is sent after this many seconds.")
     ] = None
     max_tokens: Annotated[
         int | None,

@@ -47,9 +47,9 @@ class ServerOptions:
             min=1, help="Megabytes of all open images; the least recently used are closed."
         ),
     ] = ServerLimits.memory_megabytes
-    max_megabytes: Annotated[float, typer.Option(min=0.001, help="Largest image file.")] = (
-        ServerLimits.megabytes
-    )
+    max_megabytes: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes of the largest image file.")
+    ] = ServerLimits.megabytes
     max_megapixels: MegapixelsOption = ServerLimits.megapixels
     any_image: AnyImageOption = False
 
@@ -86,7 +86,7 @@ class ServerOptions:
 
 @dataclass(frozen=True)
 class AccessOptions:
-    """Who may call a server over HTTP."""
+    """The access rules of a server on HTTP."""
 
     token: Annotated[
         str | None,
