@@ -5,7 +5,9 @@ finished run (also when nothing matched), 2 bad usage or input, 3 a planner or s
 """
 
 import importlib
+import inspect
 import logging
+import re
 import sys
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -57,10 +59,11 @@ class CommandGroup(TyperGroup):
         """The name, the command and its arguments."""
         name, _, rest = super().resolve_command(ctx, args)
         module, _, function = COMMANDS[str(name)][0].partition(":")
+        run = getattr(importlib.import_module(f"sam3_agent.commands.{module}"), function)
+        # the lines of a docstring are no lines of a terminal: each paragraph is wrapped anew
+        paragraphs = re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.getdoc(run) or "")
         single = typer.Typer(add_completion=False)
-        single.command(name)(
-            getattr(importlib.import_module(f"sam3_agent.commands.{module}"), function)
-        )
+        single.command(name, help=paragraphs)(run)
         return name, typer.main.get_command(single), rest
 
 

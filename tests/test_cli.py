@@ -259,6 +259,14 @@ def test_the_overview_has_the_first_line_of_the_help_of_every_command() -> None:
         assert line in " ".join(run(name, "--help").stdout.split()), name
 
 
+def test_a_paragraph_of_help_is_wrapped_by_the_terminal_not_by_the_source() -> None:
+    wide = CliRunner(env={"COLUMNS": "500", "TERMINAL_WIDTH": "500"}).invoke(
+        app, ["eval", "--help"]
+    )
+    (paragraph,) = (line for line in wide.stdout.splitlines() if "checked before anything" in line)
+    assert "makes a page of it." in paragraph
+
+
 def test_defaults_are_shown_once() -> None:
     for name in COMMANDS:
         for row in run(name, "--help").stdout.split("--")[1:]:
