@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sam3_agent.errors import InputError
+from sam3_agent.sanitize import shorten
 
 
 def declared(value: object, defaults: object, name: str, kind: Any = object) -> Any:
@@ -80,5 +81,4 @@ def _takes(function: Any, count: int) -> bool:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
-    return f"{shown[:79]}…" if len(shown) > 80 else shown
+    return shorten(repr(value), 80)

@@ -11,7 +11,8 @@ from sam3_agent import Agent, ChecksFinished, Finished, Message, PlannerError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
-from sam3_agent.model.recording import load_recording, start_recording
+from sam3_agent.model.recording import start_recording
+from sam3_agent.model.replay import load_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.registry import system_prompt, tools
 from tests.limited_server import STEPS, asked, pictures_in

@@ -12,7 +12,8 @@ from sam3_agent import Agent, Answer, Budget, InputError, Message, PlannerError,
 from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
-from sam3_agent.model.recording import Replay, ReplayPlanner, load_recording, start_recording
+from sam3_agent.model.recording import start_recording
+from sam3_agent.model.replay import Replay, ReplayPlanner, load_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.usage import TokenUsage
 

@@ -75,7 +75,20 @@ def tiny_config(
         scale_factors=[4.0, 2.0, 1.0, 0.5],
         backbone_feature_sizes=[[4 * grid] * 2, [2 * grid] * 2, [grid] * 2],
     )
-    text = CLIPTextConfig(
+    attention = {"hidden_size": hidden, "num_attention_heads": 4}
+    block = {**attention, "intermediate_size": 4 * hidden, "dropout": 0.0}
+    return Sam3Config(
+        vision_config=vision,
+        text_config=_text_config(vocab_size, width),
+        geometry_encoder_config={**block, "num_layers": 2, "roi_size": 4},
+        detr_encoder_config={**block, "num_layers": 2},
+        detr_decoder_config={**block, "num_layers": 3, "num_queries": 16},
+        mask_decoder_config={**attention, "num_upsampling_stages": 2},
+    )
+
+
+def _text_config(vocab_size: int, width: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
         vocab_size=vocab_size,
         hidden_size=width,
         intermediate_size=4 * width,
@@ -87,16 +100,6 @@ def tiny_config(
         bos_token_id=vocab_size - 2,
         eos_token_id=vocab_size - 1,
         pad_token_id=vocab_size - 1,
-    )
-    attention = {"hidden_size": hidden, "num_attention_heads": 4}
-    block = {**attention, "intermediate_size": 4 * hidden, "dropout": 0.0}
-    return Sam3Config(
-        vision_config=vision,
-        text_config=text,
-        geometry_encoder_config={**block, "num_layers": 2, "roi_size": 4},
-        detr_encoder_config={**block, "num_layers": 2},
-        detr_decoder_config={**block, "num_layers": 3, "num_queries": 16},
-        mask_decoder_config={**attention, "num_upsampling_stages": 2},
     )
 
 

@@ -1,7 +1,7 @@
 """Turns training scenes into tensors: pixels, phrases, exemplar boxes and their targets."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,38 +88,31 @@ def build_batch(
     without it they are the source's own (for held-out checks).
     """
     samples = [(source(seed), random.Random(seed)) for seed in seeds]
+    all_masks = [_thing_masks(sample, size) for sample, _ in samples]
+    all_boxes = [_thing_boxes(sample) for sample, _ in samples]
+    cells = [
+        _cells(sample, masks, size // 8)
+        for (sample, _), masks in zip(samples, all_masks, strict=True)
+    ]
     prompts, owners = [], []
-    pixels, nouns, colors, all_masks, all_boxes = [], [], [], [], []
     for index, (sample, rng) in enumerate(samples):
-        pixels.append(image_pixels(sample.image, size))
-        masks = _thing_masks(sample, size)
-        all_masks.append(masks)
-        all_boxes.append(_thing_boxes(sample))
-        noun, color = _cells(sample, masks, size // 8)
-        nouns.append(noun)
-        colors.append(color)
         for phrase, targets in sample.prompts:
             prompt = TrainingPrompt(phrase, targets)
             prompts.append(_varied(prompt, sample, rng) if vary else prompt)
             owners.append(index)
+    boxes, labels = _exemplar_boxes(prompts, owners, all_boxes, [rng for _, rng in samples])
     rows, target_boxes, target_masks = [], [], []
-    most = max(1, *(len(prompt.exemplars) for prompt in prompts))
-    boxes = torch.full((len(prompts), most, 4), 0.5)
-    labels = torch.full((len(prompts), most), MASKED_BOX_LABEL)
     for row, (prompt, owner) in enumerate(zip(prompts, owners, strict=True)):
         for thing in prompt.targets:
             rows.append(row)
             target_boxes.append(all_boxes[owner][thing])
             target_masks.append(all_masks[owner][thing])
-        for slot, (thing, positive) in enumerate(prompt.exemplars):
-            boxes[row, slot] = _jittered(all_boxes[owner][thing], samples[owner][1])
-            labels[row, slot] = int(positive)
     text = tokenizer([prompt.phrase for prompt in prompts], padding=True, return_tensors="pt")
     target_row = torch.tensor(rows, dtype=torch.long)
     present = torch.zeros(len(prompts), dtype=torch.bool)
     present[target_row] = True
     return Batch(
-        pixels=torch.stack(pixels),
+        pixels=torch.stack([image_pixels(sample.image, size) for sample, _ in samples]),
         input_ids=text.input_ids,
         attention_mask=text.attention_mask,
         image=torch.tensor(owners),
@@ -129,9 +122,29 @@ def build_batch(
         target_row=target_row,
         target_boxes=torch.stack(target_boxes) if rows else torch.zeros(0, 4),
         target_masks=torch.stack(target_masks) if rows else torch.zeros(0, size, size),
-        cell_noun=torch.stack(nouns),
-        cell_color=torch.stack(colors),
+        cell_noun=torch.stack([nouns for nouns, _ in cells]),
+        cell_color=torch.stack([colors for _, colors in cells]),
     )
+
+
+def _exemplar_boxes(
+    prompts: Sequence[TrainingPrompt],
+    owners: Sequence[int],
+    things: Sequence[Tensor],
+    rngs: Sequence[random.Random],
+) -> tuple[Tensor, Tensor]:
+    """Boxes (N, K, 4) and labels (N, K) of the exemplars, as `Batch` has them.
+
+    owners: each prompt's image. things: the boxes of each image's things.
+    """
+    most = max(1, *(len(prompt.exemplars) for prompt in prompts))
+    boxes = torch.full((len(prompts), most, 4), 0.5)
+    labels = torch.full((len(prompts), most), MASKED_BOX_LABEL)
+    for row, (prompt, owner) in enumerate(zip(prompts, owners, strict=True)):
+        for slot, (thing, positive) in enumerate(prompt.exemplars):
+            boxes[row, slot] = _jittered(things[owner][thing], rngs[owner])
+            labels[row, slot] = int(positive)
+    return boxes, labels
 
 
 def _thing_masks(sample: TrainingScene, size: int) -> Tensor:

@@ -41,27 +41,13 @@ def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Output
     """
     features, position = image_features(model, batch.pixels)
     coarse, place = features[-1][batch.image], position.expand(len(batch.image), -1, -1, -1)
-    text = text_features(model, batch.input_ids, batch.attention_mask)
-    geometry: Any = model.geometry_encoder(
-        box_embeddings=batch.boxes,
-        box_mask=batch.box_labels != MASKED_BOX_LABEL,
-        box_labels=batch.box_labels.clamp(min=0),
-        img_feats=(coarse,),
-        img_pos_embeds=(place,),
-    )
-    prompt = torch.cat([text, geometry.last_hidden_state], dim=1)
-    valid = torch.cat([batch.attention_mask.bool(), geometry.attention_mask], dim=1)
+    prompt, valid = _prompts(model, batch, coarse, place)
     attended = valid[:, None, None]
 
     tokens, token_place = coarse.flatten(2).transpose(1, 2), place.flatten(2).transpose(1, 2)
     dense = []
     for layer, probe in zip(model.detr_encoder.layers, head.dense, strict=True):
-        tokens = layer(
-            tokens,
-            prompt_feats=prompt,
-            vision_pos_encoding=token_place,
-            prompt_cross_attn_mask=attended,
-        )
+        tokens = layer(tokens, prompt, token_place, attended)
         dense.append(probe(tokens).squeeze(-1))
     decoded = model.detr_decoder(
         vision_features=tokens,
@@ -95,6 +81,22 @@ def forward(model: Sam3Model, head: AlignmentHead, batch: Batch) -> tuple[Output
         rows=rows,
     )
     return outputs, features[-1]
+
+
+def _prompts(
+    model: Sam3Model, batch: Batch, coarse: Tensor, place: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Tokens (N, L + K + 1, hidden) of the phrases and exemplar boxes, and which of them count."""
+    text = text_features(model, batch.input_ids, batch.attention_mask)
+    geometry: Any = model.geometry_encoder(
+        box_embeddings=batch.boxes,
+        box_mask=batch.box_labels != MASKED_BOX_LABEL,
+        box_labels=batch.box_labels.clamp(min=0),
+        img_feats=(coarse,),
+        img_pos_embeds=(place,),
+    )
+    prompt = torch.cat([text, geometry.last_hidden_state], dim=1)
+    return prompt, torch.cat([batch.attention_mask.bool(), geometry.attention_mask], dim=1)
 
 
 def _masks(

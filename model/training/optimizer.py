@@ -1,10 +1,11 @@
 """The optimizers of the trainer: Muon for matrices, AdamW for everything else."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 SLOW = (
@@ -91,3 +92,17 @@ def build_optimizers(model: nn.Module, head: nn.Module, lr: float) -> list[torch
         Muon(groups(matrices), lr=lr),
         torch.optim.AdamW(groups(others), lr=lr, betas=(0.9, 0.98), weight_decay=0.01),
     ]
+
+
+def average_gradients(parameters: Sequence[nn.Parameter], minutes: float) -> float:
+    """Replace gradients by their mean over all worker processes; returns the sum of `minutes`.
+
+    Only rank 0 gives minutes that are not 0, so that all workers end in the same step.
+    """
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([*(part.flatten() for part in parts), torch.tensor([minutes])])
+    dist.all_reduce(flat)
+    gradients = torch.split(flat[:-1], [parameter.numel() for parameter in parameters])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.view_as(parameter) / dist.get_world_size()
+    return flat[-1].item()

@@ -33,7 +33,7 @@ from sam3_agent.model.training.architecture import (
 from sam3_agent.model.training.batch import Batch, Source, build_batch
 from sam3_agent.model.training.forward import forward, image_features
 from sam3_agent.model.training.losses import WEIGHTS, detection_losses
-from sam3_agent.model.training.optimizer import build_optimizers
+from sam3_agent.model.training.optimizer import average_gradients, build_optimizers
 from sam3_agent.model.training.settings import Settings, check_same_run
 from sam3_agent.model.training.validation import measures
 
@@ -192,33 +192,14 @@ class Trainer:
                 group["lr"] = rate * (settings.slowdown if slow else 1.0)
         return rate
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [
-            parameter
-            for optimizer in self.optimizers
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        ]
-
     def _share_gradients(self) -> float:
-        """Average gradients over the workers and clip them; returns their norm before that.
-
-        The time of rank 0 is sent along, so that all workers end in the same step.
-        """
-        used = [p for p in self._parameters() if p.grad is not None or self.joint]
+        """Average gradients over the workers and clip them; returns their norm before that."""
+        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
+        parameters = (parameter for group in groups for parameter in group["params"])
+        used = [p for p in parameters if p.grad is not None or self.joint]
+        self.elapsed = (time.monotonic() - self._origin) / 60
         if self.settings.workers > 1:
-            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
-            clock = (time.monotonic() - self._origin) / 60
-            last = torch.tensor([clock if self.rank == 0 else 0.0])
-            flat = torch.cat([*(part.flatten() for part in parts), last])
-            dist.all_reduce(flat)
-            sizes = [parameter.numel() for parameter in used]
-            self.elapsed = flat[-1].item()
-            gradients = torch.split(flat[:-1], sizes)
-            for parameter, gradient in zip(used, gradients, strict=True):
-                parameter.grad = gradient.view_as(parameter) / self.settings.workers
-        else:
-            self.elapsed = (time.monotonic() - self._origin) / 60
+            self.elapsed = average_gradients(used, 0.0 if self.rank else self.elapsed)
         return nn.utils.clip_grad_norm_(used, self.settings.clip).item()
 
     @torch.no_grad()

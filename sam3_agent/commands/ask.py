@@ -20,7 +20,8 @@ from sam3_agent.commands.options import (
 from sam3_agent.commands.output import print_answer, print_models, print_stderr, stderr
 from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarted, TurnStarted
 from sam3_agent.images import Pixels
-from sam3_agent.model.recording import load_recording, start_recording
+from sam3_agent.model.recording import start_recording
+from sam3_agent.model.replay import load_recording
 from sam3_agent.task import checked_query
 
 
