@@ -9,8 +9,8 @@ from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.retries import Retrier
+from tests.openai_fixtures import KEY
 from tests.stub_server import Rule, Step, StubServer, call, limited
-from tests.test_openai import KEY
 
 Wire = dict[str, Any]
 

@@ -23,8 +23,8 @@ from sam3_agent.testing.tool_contract import ToolContract
 from sam3_agent.tool import Tool
 from tests.checkpoints import save_grounding_dino_checkpoint, save_sam2_checkpoint
 from tests.gemini_fixtures import ANSWER, MockGemini, call, candidate_body
-from tests.test_openai import Server, model_reply
-from tests.test_openai import planner as openai_planner
+from tests.openai_fixtures import Server, model_reply
+from tests.openai_fixtures import planner as openai_planner
 
 SEGMENT = calling(("segment", {"phrases": ["dog"]}))
 DONE = calling(("answer", {"text": "Two dogs.", "numbers": [1, 2]}))

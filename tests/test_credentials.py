@@ -18,8 +18,8 @@ from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.retries import Retrier
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
+from tests.openai_fixtures import ANSWER, QUESTION, Server, fails, model_reply, planner
 from tests.stub_server import StubServer, call
-from tests.test_openai import ANSWER, QUESTION, Server, fails, model_reply, planner
 
 VARIABLES = (
     *("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),

@@ -20,7 +20,7 @@ from sam3_agent.model.providers.gemini import GeminiPlanner
 from tests.benchmark_folders import FOLDERS
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
-from tests.test_openai import ANSWER, QUESTION, Server, fails, planner
+from tests.openai_fixtures import ANSWER, QUESTION, Server, fails, planner
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from sam3_agent.planner import Price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
 from tests.gemini_fixtures import MODEL, MockGemini, candidate_body
+from tests.openai_fixtures import QUESTION, Server, planner
 from tests.stub_server import Request, Step, StubServer, call, fault
-from tests.test_openai import QUESTION, Server, planner
 
 SEGMENT = calling(("segment", {"phrases": ["dog"]}))
 ANSWER = calling(("answer", {"text": "Both.", "numbers": [1, 2]}))

@@ -18,16 +18,7 @@ from sam3_agent.registry import system_prompt, tools
 from tests.gemini_fixtures import MockGemini, candidate_body, refusal
 from tests.gemini_fixtures import call as gemini_call
 from tests.limited_server import IN_TEXT, Wire, asked, no_wait
-from tests.stub_server import (
-    StubServer,
-    alternating,
-    at_most_pictures,
-    fault,
-    limited,
-    no_field,
-    no_role,
-)
-from tests.test_openai import (
+from tests.openai_fixtures import (
     ANSWER,
     IMAGE,
     KEY,
@@ -40,6 +31,15 @@ from tests.test_openai import (
     model_reply,
     planner,
     shapes_for_pictures,
+)
+from tests.stub_server import (
+    StubServer,
+    alternating,
+    at_most_pictures,
+    fault,
+    limited,
+    no_field,
+    no_role,
 )
 
 NO_SYSTEM = [

@@ -16,13 +16,7 @@ from sam3_agent.model.replay import load_recording
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.registry import system_prompt, tools
 from tests.limited_server import STEPS, asked, pictures_in
-from tests.stub_server import (
-    StubServer,
-    at_most_pictures,
-    call,
-    limited,
-)
-from tests.test_openai import (
+from tests.openai_fixtures import (
     ANSWER,
     IMAGE,
     KEY,
@@ -35,6 +29,12 @@ from tests.test_openai import (
     planner,
     shapes_for_pictures,
     wire_call,
+)
+from tests.stub_server import (
+    StubServer,
+    at_most_pictures,
+    call,
+    limited,
 )
 
 ONE_PICTURE = [
