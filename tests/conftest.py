@@ -12,7 +12,7 @@ import pytest
 from sam3_agent import Agent, Answer, Message
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
-from sam3_agent.model.scripted_planner import ScriptedPlanner
+from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Reference data of the development machines; tests that read it skip where it is absent."""
@@ -24,6 +24,16 @@ def no_config() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAM3_AGENT_CONFIG", os.devnull)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment chooses no models, holds no keys and names no servers."""
+    models = ("SAM3_AGENT_PLANNER", "SAM3_AGENT_SEGMENTER", "HF_TOKEN")
+    providers = ("OPENAI_", "GEMINI_", "GOOGLE_", "ANTHROPIC_")
+    for name in list(os.environ):
+        if name.startswith((*models, *providers)) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +54,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = socket.getaddrinfo
     monkeypatch.setattr(socket.socket, "connect", guarded)
     monkeypatch.setattr(socket, "getaddrinfo", no_lookup)
-    for name in ("SAM3_AGENT_PLANNER", "SAM3_AGENT_SEGMENTER"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -69,6 +77,9 @@ def segmenter() -> FakeSegmenter:
     )
 
 
+SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
+ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
+
 Ask: TypeAlias = Callable[..., Answer]
 
 
@@ -80,3 +91,8 @@ def ask(image: Pixels, segmenter: FakeSegmenter) -> Ask:
         return Agent(ScriptedPlanner(replies), segmenter, **options).ask(image, query)
 
     return ask
+
+
+def tool_texts(answer: Answer) -> list[str]:
+    """What the planner got back from its tools."""
+    return [message.text for message in answer.messages if message.role == "tool"]

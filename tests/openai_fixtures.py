@@ -29,6 +29,7 @@ class Server:
     def __init__(self, *answers: httpx2.Response | Exception | Answering) -> None:
         self._answers = iter(answers)
         self.requests: list[httpx2.Request] = []
+        self.waits: list[float] = []
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -42,11 +43,9 @@ class Server:
         return answer if isinstance(answer, httpx2.Response) else answer(request)
 
 
-def planner(
-    server: Server, *, model: str = "gpt-test", waits: list[float] | None = None, **options: Any
-) -> OpenAIPlanner:
-    """The planner whose requests go to `server`; it never sleeps, and notes the waits instead."""
-    retrier = Retrier("openai", model, sleep=(waits if waits is not None else []).append)
+def planner(server: Server, *, model: str = "gpt-test", **options: Any) -> OpenAIPlanner:
+    """The planner whose requests go to `server`; it never sleeps, but notes the waits there."""
+    retrier = Retrier("openai", model, sleep=server.waits.append)
     options = {"api_key": KEY, "base_url": "http://stub/v1", "retrier": retrier, **options}
     client = httpx2.Client(transport=httpx2.MockTransport(server))
     return OpenAIPlanner(model, http_client=client, **options)

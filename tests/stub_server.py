@@ -28,9 +28,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, TypeAlias
+
+from tests.loopback import address, serving
 
 JSON = {"Content-Type": "application/json"}
 
@@ -160,13 +161,12 @@ class StubServer:
         self._step = script if callable(script) else _one_after_another(script)
         self._latency = latency
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._play))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._serving = serving(_handler(self._play))
 
     @property
     def gemini_url(self) -> str:
         """The base URL for google-genai."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._address
 
     @property
     def openai_url(self) -> str:
@@ -174,18 +174,11 @@ class StubServer:
         return f"{self.gemini_url}/v1"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._address = address(self._serving.__enter__())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def __exit__(self, *error: Any) -> None:
+        self._serving.__exit__(*error)
 
     def _play(self, request: Request) -> Step:
         with self._lock:
@@ -235,9 +228,6 @@ def _handler(play: Callable[[Request], Step]) -> type[BaseHTTPRequestHandler]:
             """Close so that the client gets a connection reset, and no tidy end."""
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
 
     return Handler
 

@@ -10,7 +10,6 @@ import pytest
 
 from sam3_agent import (
     Agent,
-    Answer,
     Budget,
     Finished,
     InputError,
@@ -29,14 +28,7 @@ from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.observations import SegmentFindings
-from tests.conftest import Ask
-
-SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
-ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
-
-
-def tool_texts(answer: Answer) -> list[str]:
-    return [message.text for message in answer.messages if message.role == "tool"]
+from tests.conftest import ANSWER, SEGMENT, Ask, tool_texts
 
 
 def test_an_answer_has_the_words_and_the_masks_of_several_concepts(ask: Ask) -> None:

@@ -1,13 +1,10 @@
 """The bench: what was measured, against what, and whether the target is met."""
 
-import json
-
 import pytest
-from typer.testing import CliRunner
 
 from sam3_agent import InputError
-from sam3_agent.cli import app
 from sam3_agent.evals.bench import bench
+from tests.command_line import run, run_json
 
 
 def test_every_measurement_names_its_work_and_its_target() -> None:
@@ -46,9 +43,7 @@ def test_an_unknown_benchmark_is_refused() -> None:
 
 
 def test_the_command_prints_one_json_object() -> None:
-    done = CliRunner().invoke(app, ["bench", "masks", "--masks", "2", "--json"])
-    assert done.exit_code == 0
-    assert len(json.loads(done.stdout)["rows"]) == 2
-    refused = CliRunner().invoke(app, ["bench", "speed"])
+    assert len(run_json("bench", "masks", "--masks", 2)["rows"]) == 2
+    refused = run("bench", "speed")
     assert refused.exit_code == 2
     assert "no benchmark 'speed'" in refused.stderr

@@ -9,34 +9,22 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 import sam3_agent
 from sam3_agent.cli import COMMANDS, app
 from sam3_agent.evals.synthetic.annotated_set import read_set
+from tests.command_line import run, run_json
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "evals" / "demo"
 RED_CARS = str(DEMO / "red_cars.png")
 UNPRICED = ["eval", "scenes", "--limit", "1", "--max-usd", "1"]
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
-def run_json(*arguments: str) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.stderr
-    out = json.loads(done.stdout)
-    assert isinstance(out, dict)
-    return out
 
 
 def test_ask_prints_one_json_object_whose_mask_overlaps_the_truth() -> None:
@@ -125,8 +113,6 @@ def test_bad_input_says_what_was_wrong_and_leaves_stdout_empty(
     arguments: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    for key in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("GEMINI_API_KEY", "none")
     done = run(*arguments)
     assert message in " ".join(done.stderr.replace("│", " ").split())
@@ -192,11 +178,7 @@ def test_a_recorded_ask_is_replayed(tmp_path: Path) -> None:
     assert again == first
 
 
-def test_doctor_reports_what_would_run_and_fails_when_something_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+def test_doctor_reports_what_would_run_and_fails_when_something_is_missing() -> None:
     fine = run_json("doctor")
     assert fine["ok"]
     found = {check["what"]: check["said"] for check in fine["checks"]}

@@ -9,28 +9,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from typer.testing import CliRunner
 
 from sam3_agent import PlannerError, SegmenterError, registry
-from sam3_agent.cli import app
 from sam3_agent.model.providers.gemini import GeminiPlanner
 from sam3_agent.model.providers.openai_chat import OpenAIPlanner
 from sam3_agent.model.providers.retries import Retrier
+from tests.command_line import run
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
 from tests.openai_fixtures import ANSWER, QUESTION, Server, fails, model_reply, planner
 from tests.stub_server import StubServer, call
-
-VARIABLES = (
-    *("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    *("GOOGLE_GEMINI_BASE_URL", "HF_TOKEN"),
-)
-
-
-@pytest.fixture(autouse=True)
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 def no_wait(seconds: float) -> None:
@@ -90,7 +78,7 @@ def test_doctor_tells_of_a_broken_key_and_does_not_show_it(
 ) -> None:
     for name in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN"):
         monkeypatch.setenv(name, "hf_first\nsecondhalf")
-    result = CliRunner().invoke(app, ["doctor", "--planner", "openai:m", "--json"])
+    result = run("doctor", "--planner", "openai:m", "--json")
     assert result.exit_code == 3
     checks = {check["what"]: check for check in json.loads(result.stdout)["checks"]}
     for name in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN"):
@@ -241,15 +229,15 @@ def test_a_port_where_nothing_listens_is_named_at_once() -> None:
 
 
 def test_a_server_that_answered_before_is_waited_for() -> None:
-    waits: list[float] = []
     refused = httpx2.ConnectError("no")
     refused.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    model = planner(Server(ANSWER, refused, ANSWER), waits=waits)
+    server = Server(ANSWER, refused, ANSWER)
+    model = planner(server)
     for _ in range(2):
         model.reply(QUESTION, registry.tools())
-    assert len(waits) == 1
+    assert len(server.waits) == 1
     with pytest.raises(PlannerError, match="cannot reach"):
-        planner(Server(refused), waits=waits).reply(QUESTION, registry.tools())
+        planner(Server(refused)).reply(QUESTION, registry.tools())
 
 
 def test_https_on_a_server_that_speaks_http_is_named_at_once() -> None:
@@ -288,7 +276,7 @@ def test_the_command_line_says_what_is_wrong_and_exits_with_3(
     picture = tmp_path / "a.png"
     Image.new("RGB", (40, 30)).save(picture)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-first\nsecondhalf")
-    result = CliRunner().invoke(app, ["ask", str(picture), "dogs", "--planner", "openai:m"])
+    result = run("ask", str(picture), "dogs", "--planner", "openai:m")
     assert result.exit_code == 3
     assert "a line break inside" in result.output
     assert "secondhalf" not in result.output

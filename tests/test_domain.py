@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import sam3_agent.plugin as plugin
 from sam3_agent import Agent
-from sam3_agent.cli import app
 from sam3_agent.errors import SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.solvers import make_solver
@@ -29,6 +27,7 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.sam3 import Sam3Segmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.segmenter import outside_domain
+from tests.command_line import run_json
 from tests.conftest import SHARED
 
 DEMO = Path(__file__).parents[1] / "evals" / "demo"
@@ -98,14 +97,6 @@ class CountingPlanner:
     def reply(self, messages: Any, tools: Any) -> Message:
         self.asked += 1
         raise AssertionError("the planner was asked about an image outside the domain")
-
-
-def run_cli(*arguments: str) -> dict[str, Any]:
-    done = CliRunner().invoke(app, [*arguments, "--json"])
-    assert done.exit_code == 0, done.stderr
-    out = json.loads(done.stdout)
-    assert isinstance(out, dict)
-    return out
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -215,24 +206,24 @@ def test_a_segmenter_without_a_domain_knows_every_image(tiny: Sam3Segmenter) -> 
 
 @pytest.mark.parametrize("command", ["ask", "segment"])
 def test_the_commands_say_unable_and_end_well(photo_file: str, command: str) -> None:
-    out = run_cli(command, photo_file, "the dog")
+    out = run_json(command, photo_file, "the dog")
     assert (out["status"], out["instances"]) == ("unable", [])
     assert out["text"].index("open:tiny") < out["text"].index("facebook/sam3")
-    insisted = run_cli(command, photo_file, "the dog", "--any-image")
+    insisted = run_json(command, photo_file, "the dog", "--any-image")
     assert insisted["status"] in ("answered", "no_target")
-    assert run_cli(command, RED_CARS, "red car")["status"] == "answered"
+    assert run_json(command, RED_CARS, "red car")["status"] == "answered"
 
 
 def test_doctor_says_what_tiny_knows() -> None:
-    checks = {one["what"]: one["said"] for one in run_cli("doctor")["checks"]}
+    checks = {one["what"]: one["said"] for one in run_json("doctor")["checks"]}
     assert "26 nouns" in checks["domain"]
     assert "open:tiny" in checks["domain"]
 
 
 def test_a_recorded_unable_is_replayed(photo_file: str, tmp_path: Path) -> None:
     folder = str(tmp_path / "kept")
-    first = run_cli("ask", photo_file, "the dog", "--record", folder)
-    assert first["status"] == run_cli("replay", folder)["status"] == "unable"
+    first = run_json("ask", photo_file, "the dog", "--record", folder)
+    assert first["status"] == run_json("replay", folder)["status"] == "unable"
 
 
 def test_the_plugins_tools_give_no_masks_of_a_photo(tiny: Sam3Segmenter) -> None:

@@ -1,9 +1,9 @@
 """Downloads for untrusted callers: public addresses only (SSRF), within limits of size and time."""
 
-import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from sam3_agent.errors import ImageError
 from sam3_agent.plugin import ImageLoader
 from sam3_agent.plugin.download import Downloader, is_public
+from tests.loopback import address, serving
 from tests.plugin_fixtures import png
 
 
@@ -21,7 +22,7 @@ def test_public_addresses_are_distinguished_from_all_others() -> None:
         assert not is_public(other)
 
 
-class Web(http.server.BaseHTTPRequestHandler):
+class Web(BaseHTTPRequestHandler):
     """A web server with a picture, and pages that misbehave."""
 
     def do_GET(self) -> None:
@@ -74,20 +75,13 @@ class Web(http.server.BaseHTTPRequestHandler):
         self.send_header("Location", to)
         self.end_headers()
 
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""
-
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+    with serving(Web) as server:
         server.done = threading.Event()  # type: ignore[attr-defined]
-        running = threading.Thread(target=server.serve_forever, args=(0.02,))
-        running.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield address(server)
         server.done.set()  # type: ignore[attr-defined]
-        server.shutdown()
-        running.join()
 
 
 def downloader(**more: Any) -> Downloader:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from sam3_agent import registry
 from sam3_agent.budget import sampling_seed
-from sam3_agent.cli import app
 from sam3_agent.evals.metrics import saco
 from sam3_agent.evals.results_file import read_run
 from sam3_agent.evals.setup import setup
@@ -18,6 +16,7 @@ from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.offline.planner import OfflinePlanner
 from sam3_agent.model.providers.gemini import GeminiPlanner
 from tests.benchmark_folders import FOLDERS
+from tests.command_line import run
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
 from tests.openai_fixtures import ANSWER, QUESTION, Server, fails, planner
@@ -89,14 +88,14 @@ def test_a_server_that_refuses_a_seed_is_asked_without(seeded: int) -> None:
     assert ["seed" in body for body in server.bodies] == [True, False, False]
 
 
-def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
-    done = CliRunner().invoke(app, ["eval", *map(str, arguments), "--json"])
+def run_eval(*arguments: object) -> tuple[int, dict[str, Any], str]:
+    done = run("eval", *arguments, "--json")
     return done.exit_code, json.loads(done.stdout or "{}"), done.stderr
 
 
 def test_eval_repeats_every_sample_and_resumes_after_a_kill(tmp_path: Path) -> None:
     asks = ("scenes", "--limit", 3, "--repeats", 2, "--out", tmp_path)
-    code, report, _ = run(*asks)
+    code, report, _ = run_eval(*asks)
     assert code == 0
     assert report["metrics"]["n"] == 6
     first, second = report["repeats"]["runs"]
@@ -109,9 +108,9 @@ def test_eval_repeats_every_sample_and_resumes_after_a_kill(tmp_path: Path) -> N
     ]
     lines = whole.path.read_bytes().splitlines(keepends=True)
     whole.path.write_bytes(b"".join(lines[:5]))
-    code, again, _ = run(*asks, "--resume")
+    code, again, _ = run_eval(*asks, "--resume")
     assert (code, again["metrics"]["giou"]) == (0, report["metrics"]["giou"])
-    code, _, error = run("scenes", "--limit", 3, "--out", tmp_path, "--resume")
+    code, _, error = run_eval("scenes", "--limit", 3, "--out", tmp_path, "--resume")
     assert code == 2
     assert "repeats was 2 and is None" in " ".join(error.split())
 
@@ -119,12 +118,12 @@ def test_eval_repeats_every_sample_and_resumes_after_a_kill(tmp_path: Path) -> N
 def test_a_part_without_samples_of_a_metric_is_null_in_json_and_a_dash_in_text(
     tmp_path: Path,
 ) -> None:
-    arguments = ["eval", "scenes", "--limit", "3", "--out", str(tmp_path)]
-    done = CliRunner().invoke(app, arguments)
+    arguments = ("scenes", "--limit", 3, "--out", tmp_path)
+    done = run("eval", *arguments)
     assert done.exit_code == 0, done.stderr
     assert "no_target_accuracy \N{EN DASH}" in done.stdout
     assert "unable 0" in done.stdout
-    _, report, _ = run(*arguments[1:], "--resume")
+    _, report, _ = run_eval(*arguments, "--resume")
     assert report["metrics"]["no_target_accuracy"] is None
     assert "no_target_accuracy" not in report["intervals"]
 
@@ -133,7 +132,7 @@ def test_eval_of_saco_writes_what_the_authors_evaluator_reads(tmp_path: Path) ->
     FOLDERS["saco-gold"](tmp_path)
     out = tmp_path / "out"
     options = ("--data", tmp_path, "--baseline", "segmenter", "--repeats", 2, "--out", out)
-    code, _, error = run("saco-gold", *options)
+    code, _, error = run_eval("saco-gold", *options)
     assert code == 0, error
     for name in ("predictions_toys.json", "predictions_toys_2.json"):
         truths = sorted(tmp_path.glob("gold_toys_*.json"))
@@ -141,6 +140,6 @@ def test_eval_of_saco_writes_what_the_authors_evaluator_reads(tmp_path: Path) ->
 
 
 def test_a_size_to_compare_masks_at_is_for_referring_benchmarks(tmp_path: Path) -> None:
-    code, _, error = run("scenes", "--limit", 1, "--score-size", 480, "--out", tmp_path)
+    code, _, error = run_eval("scenes", "--limit", 1, "--score-size", 480, "--out", tmp_path)
     assert code == 2
     assert "--score-size is for refcoco" in " ".join(error.split())

@@ -9,10 +9,8 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from sam3_agent.agent import Agent
-from sam3_agent.cli import app
 from sam3_agent.errors import PlannerError, SegmenterError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
@@ -29,6 +27,7 @@ from sam3_agent.model.scripted_planner import calling
 from sam3_agent.planner import Price
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
+from tests.command_line import run
 from tests.gemini_fixtures import MODEL, MockGemini, candidate_body
 from tests.openai_fixtures import QUESTION, Server, planner
 from tests.stub_server import Request, Step, StubServer, call, fault
@@ -225,8 +224,7 @@ def test_eval_counts_and_stops_at_what_a_failing_server_cost(
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
         monkeypatch.setenv("OPENAI_API_KEY", "k")
         options = ("--planner", "openai:m", "--price", "1,1,1", "--max-usd", "3", "--workers", "1")
-        arguments = ["eval", "scenes", "--limit", "6", *options, "--out", str(tmp_path), "--json"]
-        done = CliRunner().invoke(app, arguments)
+        done = run("eval", "scenes", "--limit", 6, *options, "--out", tmp_path, "--json")
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["usage"]["cost"]["sum"] == 4.0

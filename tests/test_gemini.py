@@ -29,12 +29,6 @@ from tests.gemini_fixtures import (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_a_question_is_answered_and_replies_go_back_as_they_came(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:

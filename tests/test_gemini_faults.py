@@ -34,12 +34,6 @@ from tests.gemini_fixtures import (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_an_empty_answer_is_asked_again_and_counted() -> None:
     empties = [candidate_body(reason=reason) for reason in ("STOP", None, "OTHER")]
     thought = candidate_body({"text": "Hm.", "thought": True}, {"text": " "})

@@ -1,19 +1,18 @@
 """A checkpoint on the Hugging Face hub that cannot be had: one clear line within seconds."""
 
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sam3_agent.model.checkpoints import TINY
+from tests.loopback import address, serving
 
 ROOT = Path(__file__).parents[1]
 CLOSED = "http://127.0.0.1:9"
@@ -27,7 +26,7 @@ REFUSALS = {
 }
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(BaseHTTPRequestHandler):
     """Refuses `stub/<name>` in the way of that name, and counts what it was asked for."""
 
     asked: list[str]
@@ -44,17 +43,12 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_HEAD  # noqa: N815
 
-    def log_message(self, *args: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def hub() -> Iterator[tuple[str, list[str]]]:
     handler = type("OneHub", (Hub,), {"asked": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", handler.asked  # type: ignore[attr-defined]
-        running.shutdown()
+    with serving(handler) as running:
+        yield address(running), handler.asked  # type: ignore[attr-defined]
 
 
 def loaded(endpoint: str, cache: Path, *names: str) -> tuple[dict[str, tuple[str, float]], str]:

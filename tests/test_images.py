@@ -1,11 +1,10 @@
 """Every kind of picture that people have, good and bad."""
 
 import base64
-import http.server
 import io
 import textwrap
-import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from sam3_agent import ImageError, load_image
 from sam3_agent.images import Pixels
+from tests.loopback import address, serving
 
 
 def file_of(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -148,7 +148,7 @@ def test_the_pixel_limit_can_be_raised_above_that_of_pillow() -> None:
 def server(colors: Image.Image) -> Iterator[str]:
     """A loopback web server with /colors.png and nothing else."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = self.path == "/colors.png"
             self.send_response(200 if found else 404)
@@ -156,13 +156,8 @@ def server(colors: Image.Image) -> Iterator[str]:
             if found:
                 self.wfile.write(file_of(colors, "PNG"))
 
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+    with serving(Handler) as running:
+        yield address(running)
 
 
 def test_a_url_is_downloaded(server: str) -> None:

@@ -8,7 +8,6 @@ import pytest
 from sam3_agent import (
     STANDARD,
     Agent,
-    Answer,
     Budget,
     Conclusion,
     InputError,
@@ -20,15 +19,7 @@ from sam3_agent.errors import DeadlineError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
-from tests.conftest import Ask
-
-SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
-ANSWER = calling(("answer", {"text": "The first dog and its leash.", "numbers": [1, 3]}))
-
-
-def tool_texts(answer: Answer) -> list[str]:
-    return [message.text for message in answer.messages if message.role == "tool"]
-
+from tests.conftest import ANSWER, SEGMENT, Ask, tool_texts
 
 WRONG_CALLS = {
     "unknown tool": (

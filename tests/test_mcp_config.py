@@ -10,12 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from sam3_agent.cli import app
+from tests.command_line import run
 from tests.plugin_fixtures import DEMO, ROOT
 
 
 def configured(client: str, *options: str) -> str:
     """What `sam3-agent mcp --config CLIENT` prints on stdout."""
-    done = CliRunner().invoke(app, ["mcp", "--config", client, *options])
+    done = run("mcp", "--config", client, *options)
     assert done.exit_code == 0, done.stderr
     return done.stdout
 
@@ -51,7 +52,7 @@ def test_the_other_clients_get_what_they_read() -> None:
     assert words[-2:] == ["--root", str(ROOT / "evals")]
     home = shlex.split(configured("claude-code", "--root", "~"))
     assert home[-1] == os.path.realpath(os.path.expanduser("~"))
-    unknown = CliRunner().invoke(app, ["mcp", "--config", "notepad"])
+    unknown = run("mcp", "--config", "notepad")
     assert (unknown.exit_code, "choose claude-desktop" in unknown.stderr) == (2, True)
 
 
@@ -59,7 +60,7 @@ def test_the_other_clients_get_what_they_read() -> None:
 def test_a_snippet_without_a_root_comes_with_a_warning_that_no_file_is_read(
     options: tuple[str, ...], warned: bool
 ) -> None:
-    done = CliRunner().invoke(app, ["mcp", "--config", "cursor", *options])
+    done = run("mcp", "--config", "cursor", *options)
     assert ("--root FOLDER" in done.stderr) is warned
 
 
@@ -77,7 +78,7 @@ def test_a_snippet_without_a_root_comes_with_a_warning_that_no_file_is_read(
 def test_what_cannot_be_served_ends_in_one_line_and_exit_2(
     arguments: tuple[str, ...], reason: str
 ) -> None:
-    done = CliRunner().invoke(app, list(arguments))
+    done = run(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert reason in done.stderr.splitlines()[-1]
 

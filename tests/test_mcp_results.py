@@ -11,10 +11,8 @@ import tiktoken
 from mcp import Client
 from mcp_types import CallToolResult, Implementation, ResourceLink
 from PIL import Image
-from typer.testing import CliRunner
 
 from sam3_agent import Agent, Message
-from sam3_agent.cli import app
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
@@ -25,6 +23,7 @@ from sam3_agent.plugin.result_size import tokens
 from sam3_agent.plugin.work_queue import WorkQueue
 from sam3_agent.task import MAX_QUERY_CHARACTERS
 from sam3_agent.tools import concepts, crops, measurement
+from tests.command_line import run
 from tests.mcp_fixtures import (
     MODES,
     NAMES,
@@ -134,7 +133,7 @@ async def test_with_the_option_structured_every_client_gets_it_over_http_and_std
                 assert all(tool.output_schema for tool in (await client.list_tools()).tools)
                 result = await called(client, "segment", image="red_cars.png", phrases=["car"])
                 assert read_report(text_of(result)) == result.structured_content
-    done = CliRunner().invoke(app, ["mcp", "--config", "codex", "--structured"])
+    done = run("mcp", "--config", "codex", "--structured")
     assert tomllib.loads(done.stdout)["mcp_servers"]["sam3-agent"]["args"][-1] == "--structured"
 
 

@@ -1,7 +1,7 @@
 """Open weights: Grounding DINO's boxes and SAM 2's masks, on tiny random checkpoints."""
 
 import re
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import transformers
 
 from sam3_agent import (
     ConceptPrompt,
+    Detection,
     InputError,
     ObjectPrompt,
     PromptError,
@@ -273,19 +274,16 @@ def test_it_is_found_by_name_and_serves_a_scene(folder: Path, photo: Pixels) -> 
 def test_two_threads_get_what_one_gets(
     fresh_segmenter: OpenVocabularySegmenter, photo: Pixels
 ) -> None:
-    found: list[Any] = []
-    threads = [
-        threading.Thread(
-            target=lambda: found.append(
-                fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat"])
+    def detect(_: int) -> list[Detection]:
+        return fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat"])
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(
+            pool.map(
+                lambda _: fresh_segmenter.detect(fresh_segmenter.encode(photo), ["dog", "cat"]),
+                range(3),
             )
         )
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
     assert fresh_segmenter.encoded == 1
     assert len({repr([one.masks.rles for one in each]) for each in found}) == 1
 

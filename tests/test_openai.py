@@ -331,7 +331,6 @@ def test_a_context_that_is_too_long_is_sent_again_once_without_older_pictures(
 def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
-    waits: list[float] = []
     limited = fails(429, headers={"Retry-After": "2"})
     broken = httpx2.Response(
         200,
@@ -349,10 +348,10 @@ def test_two_limits_a_fault_and_a_broken_call_end_well_and_are_counted(
         },
     )
     server = Server(limited, limited, fails(500), broken, SEGMENT, ANSWER)
-    answer = ask(server, image, segmenter, waits=waits, model="gpt-5.4")
+    answer = ask(server, image, segmenter, model="gpt-5.4")
     assert (answer.status, answer.numbers) == ("answered", (1,))
     usage = answer.to_dict()["usage"]
-    assert waits[:2] == [2, 2]
+    assert server.waits[:2] == [2, 2]
     assert {name: usage[name] for name in ("turns", "calls", "retries", "tool_calls")} == {
         "turns": 3,
         "calls": 3,

@@ -31,22 +31,20 @@ from tests.openai_fixtures import (
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
 def test_a_passing_fault_is_tried_again_with_growing_waits(status: int) -> None:
-    waits: list[float] = []
     server = Server(*[fails(status)] * (ATTEMPTS - 1), model_reply("hm", **USAGE))
-    reply = planner(server, waits=waits).reply(QUESTION, tools())
+    reply = planner(server).reply(QUESTION, tools())
     assert reply.text == "hm"
     assert (reply.spent.calls, reply.spent.retries) == (1, ATTEMPTS - 1)
     assert reply.spent.bytes == sum(len(request.content) for request in server.requests)
-    for number, wait in enumerate(waits):
+    for number, wait in enumerate(server.waits):
         assert 0.75 * 0.5 * 2**number <= wait <= 1.25 * 0.5 * 2**number
 
 
 def test_a_fault_that_stays_ends_after_six_tries_and_names_the_model_and_what_to_do() -> None:
-    waits: list[float] = []
     server = Server(*[fails(503, "overloaded")] * 9)
     with pytest.raises(PlannerError) as caught:
-        planner(server, waits=waits).reply(QUESTION, tools())
-    assert (len(server.requests), len(waits), caught.value.tries) == (6, 5, 6)
+        planner(server).reply(QUESTION, tools())
+    assert (len(server.requests), len(server.waits), caught.value.tries) == (6, 5, 6)
     assert (
         str(caught.value) == "openai model gpt-test answered 503 after 6 tries: overloaded. "
         "Try again later"
@@ -65,35 +63,31 @@ def test_a_fault_that_stays_ends_after_six_tries_and_names_the_model_and_what_to
     ],
 )
 def test_the_wait_that_a_server_asks_for_is_kept(headers: dict[str, str], wait: float) -> None:
-    waits: list[float] = []
     server = Server(fails(429, headers=headers), ANSWER)
-    planner(server, waits=waits).reply(QUESTION, tools())
-    assert waits == [wait]
+    planner(server).reply(QUESTION, tools())
+    assert server.waits == [wait]
 
 
 def test_a_date_to_wait_for_is_kept() -> None:
-    waits: list[float] = []
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     server = Server(fails(503, headers={"Retry-After": date}), ANSWER)
-    planner(server, waits=waits).reply(QUESTION, tools())
-    assert 80 < waits[0] <= 90
+    planner(server).reply(QUESTION, tools())
+    assert 80 < server.waits[0] <= 90
 
 
 @pytest.mark.parametrize("value", ["soon", "", "-5", "NaN", "1e3", "Wed, 99 Foo 2015"])
 def test_a_wait_that_cannot_be_read_is_our_own(value: str) -> None:
-    waits: list[float] = []
     server = Server(fails(429, headers={"Retry-After": value}), ANSWER)
-    planner(server, waits=waits).reply(QUESTION, tools())
-    assert 0.3 < waits[0] < 0.7
+    planner(server).reply(QUESTION, tools())
+    assert 0.3 < server.waits[0] < 0.7
 
 
 @pytest.mark.parametrize("seconds", ["601", "9" * 400])
 def test_too_long_a_wait_is_an_error_and_nothing_is_sent(seconds: str) -> None:
-    waits: list[float] = []
     server = Server(fails(429, "slow down", {"Retry-After": seconds}), ANSWER)
     with pytest.raises(PlannerError, match=r"asks to wait .* longer than 600 s"):
-        planner(server, waits=waits).reply(QUESTION, tools())
-    assert (len(server.requests), waits) == (1, [])
+        planner(server).reply(QUESTION, tools())
+    assert (len(server.requests), server.waits) == (1, [])
 
 
 def before_deadline(seconds: float, work: Callable[[], Any]) -> Any:
@@ -105,14 +99,13 @@ def before_deadline(seconds: float, work: Callable[[], Any]) -> Any:
 
 
 def test_a_wait_past_the_time_of_the_question_is_an_error_and_nothing_is_sent() -> None:
-    waits: list[float] = []
     server = Server(fails(429, "slow down", {"Retry-After": "60"}), ANSWER)
-    model = planner(server, waits=waits)
+    model = planner(server)
     with pytest.raises(
         PlannerError, match="no time is left to wait 60 s: openai model gpt-test answered 429"
     ):
         before_deadline(30, lambda: model.reply(QUESTION, tools()))
-    assert (len(server.requests), waits) == (1, [])
+    assert (len(server.requests), server.waits) == (1, [])
 
 
 def test_nothing_is_sent_when_the_time_of_the_question_is_over() -> None:
@@ -259,11 +252,10 @@ FINAL: dict[str, tuple[httpx2.Response, str]] = {
 def test_what_trying_again_cannot_mend_is_an_error_at_once(
     answer: httpx2.Response, expected: str
 ) -> None:
-    waits: list[float] = []
     server = Server(answer)
     with pytest.raises(PlannerError, match=f"openai model gpt-test .*{expected}") as caught:
-        planner(server, waits=waits).reply(QUESTION, tools())
-    assert (len(server.requests), waits) == (1, [])
+        planner(server).reply(QUESTION, tools())
+    assert (len(server.requests), server.waits) == (1, [])
     assert "\n" not in str(caught.value)
 
 
@@ -299,8 +291,6 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 
 
 def test_without_a_key_and_an_address_there_is_no_planner(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
     with pytest.raises(PlannerError, match="set OPENAI_API_KEY, or OPENAI_BASE_URL"):
         OpenAIPlanner("gpt-test")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://stub/v1")

@@ -1,6 +1,6 @@
 """All of SAM 3's image prompts, and the caches that make asking again cheap."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,17 +143,10 @@ def test_a_damaged_feature_file_is_made_anew(photo: Pixels, tmp_path: Path) -> N
 
 def test_two_threads_encode_one_picture_once(photo: Pixels) -> None:
     segmenter = Sam3Segmenter("tiny", device="cpu")
-    found: list[Any] = []
-    threads = [
-        threading.Thread(
-            target=lambda: found.append(segmenter.detect(segmenter.encode(photo), ["dog", "cat"]))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(
+            pool.map(lambda _: segmenter.detect(segmenter.encode(photo), ["dog", "cat"]), range(3))
         )
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
     assert segmenter.encoded == 1
     assert len({repr([one.masks.rles for one in each]) for each in found}) == 1
 

@@ -170,15 +170,14 @@ def test_a_model_that_takes_no_pictures_goes_on_with_text_and_one_warning_is_log
     status: int,
     words: str,
 ) -> None:
-    waits: list[float] = []
     server = Server(fails(status, words), SEGMENT, ANSWER)
-    model = planner(server, waits=waits)
+    model = planner(server)
     agent = Agent(model, segmenter)
     with caplog.at_level(logging.WARNING, "sam3_agent"):
         *events, last = agent.stream(image, "which dog?")
     assert isinstance(last, Finished)
     assert (last.answer.status, last.answer.numbers) == ("answered", (1,))
-    assert (len(server.requests), waits) == (3, [])
+    assert (len(server.requests), server.waits) == (3, [])
     assert [len(pictures_in(body)) for body in server.bodies] == [1, 0, 0]
     user = server.bodies[1]["messages"][1]["content"]
     assert user.startswith("which dog?\n(You cannot be shown the image")

@@ -37,6 +37,7 @@ from tests.benchmark_folders import (
     square,
     write_table,
 )
+from tests.command_line import run, run_json
 
 SIZE = (20, 20)
 
@@ -124,15 +125,12 @@ def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def report(*arguments: object) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    done = run("report", *arguments)
     return done.exit_code, done.stdout, done.stderr
 
 
 def report_json(*runs: object, cases: int = 0) -> dict[str, Any]:
-    code, out, error = report(*runs, "--json", "--cases", cases)
-    assert code == 0, error
-    content: dict[str, Any] = json.loads(out)
-    return content
+    return run_json("report", *runs, "--cases", cases)
 
 
 def edit_rows(folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
@@ -443,7 +441,7 @@ def test_merge_writes_the_shards_as_one_run(tmp_path: Path) -> None:
     for number in (1, 2):
         run_of_scenes(tmp_path / str(number), "agent", 5, (number, 2))
     parts = [str(tmp_path / "1"), str(tmp_path / "2")]
-    done = CliRunner().invoke(app, ["merge", str(tmp_path / "all"), *parts])
+    done = run("merge", str(tmp_path / "all"), *parts)
     assert (done.exit_code, "5 of 5 samples" in done.stderr) == (0, True)
     half = CliRunner().invoke(app, ["merge", str(tmp_path / "half"), parts[0]])
     assert "1 of 2 shards are not in it" in " ".join(half.stderr.split())

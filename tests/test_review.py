@@ -22,9 +22,9 @@ from sam3_agent import (
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
+from tests.conftest import SEGMENT, tool_texts
 from tests.scripted_verifier import ScriptedVerifier, judging, verdict
 
-SEGMENT = calling(("segment", {"phrases": ["dog", "leash"]}))
 BOTH = calling(("answer", {"text": "Both dogs.", "numbers": [1, 2]}))
 FIRST = calling(("answer", {"text": "The first dog.", "numbers": [1]}))
 NOTHING = calling(("answer", {"text": "No cat here.", "numbers": []}))
@@ -53,10 +53,6 @@ class Asking:
 @pytest.fixture
 def ask(image: Pixels, segmenter: FakeSegmenter) -> Asking:
     return Asking(image, segmenter)
-
-
-def tool_texts(answer: Answer) -> list[str]:
-    return [message.text for message in answer.messages if message.role == "tool"]
 
 
 def costing(reply: Message, **spent: int) -> Message:

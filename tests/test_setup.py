@@ -7,19 +7,18 @@ import pty
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from sam3_agent import Agent, InputError, registry
-from sam3_agent.cli import app
 from sam3_agent.config import chosen, config_path, read_config, write_config
 from sam3_agent.model.fake_segmenter import FakeSegmenter
+from tests.command_line import run
+from tests.loopback import address, serving
 
 ROOT = Path(__file__).parents[1]
 RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
@@ -29,22 +28,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The configuration file of each test, which does not exist yet, and no key but the test's."""
+    """The configuration file of each test, which does not exist yet."""
     path = tmp_path / "home" / "config.toml"
     monkeypatch.setenv("SAM3_AGENT_CONFIG", str(path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
     return path
 
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
 
 
 @contextlib.contextmanager
@@ -94,18 +87,8 @@ def hub(sizes: dict[str, int], refused: tuple[str, ...] = ()) -> Iterator[str]:
             if self.command == "GET":
                 self.wfile.write(content)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as server:
+        yield address(server)
 
 
 def test_without_a_file_the_defaults_hold(config: Path) -> None:

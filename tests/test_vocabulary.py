@@ -1,19 +1,17 @@
 """Closed vocabularies: what a segmenter knows, and what a planner is told of other words."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from sam3_agent import Observation, Scene, registry
-from sam3_agent.cli import app
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, NOUNS
 from sam3_agent.observations import SegmentFindings
 from sam3_agent.segmenter import vocabulary_of
 from sam3_agent.vocabulary import nearest_words, unknown_part
+from tests.command_line import run_json
 
 KNOWN = {"car": ("red", "blue"), "butterfly": (), "elephant": (), "bus": ("red",)}
 PICTURE = Path(__file__).parents[1] / "evals" / "demo" / "red_cars.png"
@@ -104,8 +102,6 @@ def test_several_calls_in_one_reply_leave_unknown_words_out() -> None:
 
 
 def test_the_command_segment_does_not_tell_an_unknown_word_as_absence() -> None:
-    done = CliRunner().invoke(app, ["segment", str(PICTURE), "automobile", "--json"])
-
-    answer = json.loads(done.stdout)
-    assert (done.exit_code, answer["status"]) == (0, "unable")
+    answer = run_json("segment", PICTURE, "automobile")
+    assert answer["status"] == "unable"
     assert 'tiny does not know "automobile"' in answer["text"]
