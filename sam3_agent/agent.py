@@ -1,6 +1,5 @@
 """The agent: wires models, tools and limits to the turn loop, which is in `loop`."""
 
-import asyncio
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
@@ -108,6 +107,8 @@ class Agent:
 
     async def aask(self, image: ImageSource, query: str) -> Answer:
         """`ask` for async callers, each step in a thread; cancelling stops at the next step."""
+        import asyncio  # slow to import, and the command line never needs it
+
         events = self.stream(image, query)
         while True:
             step = asyncio.ensure_future(asyncio.to_thread(next, events))

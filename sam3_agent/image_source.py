@@ -4,8 +4,6 @@ import base64
 import binascii
 import os
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -107,7 +105,9 @@ def local_path(source: str | os.PathLike[str]) -> Path:
                 f"cannot read {shown(text)}: a file: URL of this machine has three slashes, such "
                 "as file:///home/me/photo.jpg"
             )
-        return Path(urllib.request.url2pathname(parts.path))
+        from urllib.request import url2pathname  # slow to import
+
+        return Path(url2pathname(parts.path))
     try:
         return Path(text).expanduser()
     except RuntimeError:  # there is no such user, so it is a name that begins with ~
@@ -131,11 +131,13 @@ def shown(source: str | os.PathLike[str]) -> str:
 
 
 def _download(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "sam3-agent"})
+    from urllib.request import Request, urlopen  # slow to import
+
+    request = Request(url, headers={"User-Agent": "sam3-agent"})
     try:
-        with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
+        with urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
             data: bytes = response.read(MAX_DOWNLOAD_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
         raise ImageError(f"cannot download {shown(url)}: {reason}") from error
     if len(data) > MAX_DOWNLOAD_BYTES:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import Field
-
 from sam3_agent.errors import InputError, ToolError
 from sam3_agent.sanitize import replace_surrogates, shorten
 from sam3_agent.scene import Scene
@@ -19,6 +17,8 @@ def ask_person_tool(ask: Callable[[str], str]) -> Tool:
 
     A second reading of the task, which has another scene, gets the reply to the first question.
     """
+    from pydantic import Field  # slow to import, and this tool is seldom offered
+
     asked_in: Scene | None = None
     known = ""
 
