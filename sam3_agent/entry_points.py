@@ -116,7 +116,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
         before, _, after = one.partition(":")
         spellings.setdefault(one.lower(), one)
         spellings.setdefault(re.split("[:/]", one)[-1].lower(), one)
-        if after and colon and rest:
+        if after and colon and rest and difflib.get_close_matches(head, [before.lower()]):
             kept = f"{before}:{name.strip().partition(':')[2]}"
             spellings.setdefault(f"{before.lower()}:{rest}", kept)
         elif after and given.partition("-")[0] == after.lower().partition("-")[0]:
@@ -124,6 +124,14 @@ def suggestion(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(given, spellings, n=1, cutoff=0.6)
     near = near or difflib.get_close_matches(head, spellings, n=1, cutoff=0.7)
     return f" (did you mean {spellings[near[0]]!r}?)" if near else ""
+
+
+def absence(name: str, known: Collection[str]) -> str:
+    """Why a name stands for nothing: it is like a known name, or its module is not there."""
+    near = suggestion(name, known)
+    if near or not _MODULE_AND_NAME.fullmatch(name):
+        return near
+    return f" and no module {name.partition(':')[0]!r}, neither installed nor in this folder"
 
 
 def _module_exists(reference: str) -> bool:

@@ -45,6 +45,8 @@ def read_source(source: object) -> tuple[bytes, str]:
             return data_url_content(source.strip()), "the data: URL"
         if scheme in ("http", "https"):
             return _download(source), shown(source)
+    if not os.fspath(source).strip():
+        raise ImageError("the image is an empty text; give a path or a URL")
     path = local_path(source)
     try:
         return path.read_bytes(), shown(path)

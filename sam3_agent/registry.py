@@ -14,7 +14,7 @@ from typing import Any
 
 from sam3_agent import entry_points
 from sam3_agent.config import VARIABLES, chosen
-from sam3_agent.entry_points import suggestion
+from sam3_agent.entry_points import absence
 from sam3_agent.errors import InputError, SegmenterError
 from sam3_agent.planner import Planner, Provider, checked_planner, provider_of, sees
 from sam3_agent.prompts import fill as prompt
@@ -105,7 +105,7 @@ def _planner_class(name: str | None) -> tuple[str, Any, tuple[str, ...]]:
         source = "" if choice.source == "given" else f" (from {choice.source})"
         known = [f"{one.name}:{one.example_model}" for one in providers()]
         plugins = entry_points.installed("planners")
-        near = suggestion(name, ["offline", *known, *plugins])
+        near = absence(name, ["offline", *known, *plugins])
         forms = planner_forms(plugins)
         raise InputError(f"there is no planner {name!r}{source}{near}; choose {forms}")
     provider = provider_of(factory)
@@ -190,7 +190,7 @@ def _checkpoint(name: str) -> Segmenter:
 
 
 def _near_segmenter(name: str) -> str:
-    return suggestion(name, [*CHECKPOINTS, *entry_points.installed("segmenters")])
+    return absence(name, [*CHECKPOINTS, *entry_points.installed("segmenters")])
 
 
 def benchmark_reader(name: str) -> Callable[..., Any]:
@@ -198,7 +198,7 @@ def benchmark_reader(name: str) -> Callable[..., Any]:
     reader, arguments = _found("benchmarks", name, BENCHMARKS)
     if reader is None or arguments:
         known = [*BENCHMARKS, *entry_points.installed("benchmarks")]
-        near = suggestion(name, known)
+        near = absence(name, known)
         raise InputError(f"there is no benchmark {name!r}{near}; choose one of {', '.join(known)}")
     found: Callable[..., Any] = reader
     return found
@@ -262,6 +262,8 @@ def _found(group: str, name: str, table: Mapping[str, str]) -> tuple[Any, tuple[
     """What a name stands for (None for nothing), and what follows the colon as its argument."""
     named = {form.partition(":")[0]: reference for form, reference in table.items()}
     head, colon, rest = name.partition(":")
+    if colon and head in table:  # a form without a colon
+        raise InputError(f"{name!r}: nothing follows {head}; write it without the colon")
     if colon and (head in named or head in entry_points.installed(group)):
         return entry_points.find(group, head, named), (rest,)
     return entry_points.find(group, name, named), ()

@@ -189,6 +189,8 @@ def checked_segmenter(value: Any) -> Segmenter:
     if not isinstance(value, type) and "clicks" in prompts_of(value):
         methods.append("segment_at(features, prompt)")
     hint = "or give the name of a segmenter, such as 'tiny' or 'facebook/sam3'"
+    if len(methods) > 2:
+        hint = f"one without segment_at declares `prompts` without 'clicks'; {hint}"
     refuse_unfit(value, "segmenter", methods, hint)
     segmenter: Segmenter = value  # pyright: ignore[reportAssignmentType]
     for ability in (threshold_of, vocabulary_of):  # another type is refused here, too

@@ -195,6 +195,11 @@ def checked_tool(value: Any) -> Tool:
             f"{value!r:.80} is no tool; give a function such as `def area(scene, number: int) -> "
             "Observation`, or Tool.from_function(function)"
         )
+    if inspect.iscoroutinefunction(value):
+        raise InputError(
+            f"the function {value.__name__} cannot be a tool, it is async: give one that returns "
+            "an Observation, and call asyncio.run in it"
+        )
     try:
         return Tool.from_function(value)
     except Exception as error:  # whatever pydantic or a broken annotation raises

@@ -154,6 +154,15 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
+def test_importing_the_package_leaves_slow_modules_to_what_needs_them() -> None:
+    check = (
+        "import sys, sam3_agent;"
+        "print(*sorted({'pydantic', 'asyncio', 'ssl', 'urllib.request'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 def test_the_public_surface_is_what_we_promise() -> None:
     assert set(sam3_agent.__all__) == {
         *(

@@ -313,6 +313,19 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (("eval", "scenes", "--solver", "agnet"), "no solver 'agnet' (did you mean 'agent'?)"),
+        (("mcp", "--config", "cursr"), "no client 'cursr' (did you mean 'cursor'?)"),
+        (("eval", "scnes"), "no benchmark 'scnes' (did you mean 'scenes'?)"),
+    ],
+)
+def test_a_wrong_name_suggests_the_nearest(arguments: tuple[str, ...], near: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, near in done.stderr) == (2, True)
+
+
 def test_help_and_bad_input_are_answered_without_a_heavy_library(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_AGENT_CONFIG": os.devnull}
     for name in [*environment]:

@@ -104,6 +104,7 @@ def broken_sources(tmp_path: Path) -> dict[str, tuple[Any, str]]:
         "folder": (tmp_path, "cannot read"),
         "missing": (tmp_path / "none.png", "there is no file"),
         "nul": ("a\0b.png", "cannot read"),
+        "blank": (" ", "the image is an empty text"),
         "truncated": (good[: len(good) // 2], "damaged"),
         "tiny": (np.zeros((1, 1, 3), np.uint8), "1x1 pixels"),
         "flat": (np.zeros((0, 0, 3), np.uint8), "empty"),

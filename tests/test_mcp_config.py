@@ -85,7 +85,7 @@ def test_what_cannot_be_served_ends_in_one_line_and_exit_2(
 
 def test_dollars_for_an_ask_need_the_price_of_the_model() -> None:
     options = ["--planner", "openai:own", "--segmenter", "tiny", "--max-usd", "1"]
-    for command in ("mcp", "serve"):
-        done = CliRunner(env={"OPENAI_API_KEY": "none"}).invoke(app, [command, *options])
+    for command in (["mcp"], ["serve", "--http", "127.0.0.1:0"]):  # any free port
+        done = CliRunner(env={"OPENAI_API_KEY": "none"}).invoke(app, [*command, *options])
         assert done.exit_code == 2
         assert "the price of openai:own is not known" in " ".join(done.stderr.split())

@@ -124,6 +124,21 @@ def test_a_name_that_is_like_no_other_gets_the_list() -> None:
         registry.segmenter("xyzzy")
 
 
+@pytest.mark.parametrize("name", ["nowhere:Planner", "no.where:Planner", "nowhere:a.b"])
+def test_a_class_of_a_module_that_is_not_there_is_said_to_be_of_no_module(name: str) -> None:
+    for find in (registry.planner, registry.segmenter, registry.benchmark_reader):
+        with pytest.raises(InputError, match=r"and no module 'no[.w]\w+', neither installed nor"):
+            find(name)
+
+
+@pytest.mark.parametrize("name", ["offline:", "offline:x"])
+def test_a_name_that_takes_nothing_after_it_says_so(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}': nothing follows offline"):
+        registry.planner(name)
+    with pytest.raises(InputError, match="'tiny:x': nothing follows tiny"):
+        registry.segmenter("tiny:x")
+
+
 @pytest.mark.parametrize("name", ["openai", "openai:", "gemini:"])
 def test_a_provider_without_a_model_shows_one(name: str) -> None:
     with pytest.raises(InputError, match=r"needs a model; give one, such as \w+:\w+-\d"):

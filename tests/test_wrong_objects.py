@@ -86,7 +86,7 @@ SEGMENTERS: dict[str, tuple[Any, str]] = {
     "no detect": (SimpleNamespace(name="x", encode=repr), "has no method detect"),
     "no segment_at": (
         SimpleNamespace(name="x", encode=repr, detect=lambda features, prompts, selection: []),
-        "has no method segment_at",
+        "has no method segment_at.*one without segment_at declares `prompts` without 'clicks'",
     ),
     "prompts that are text": (
         SimpleNamespace(name="x", encode=repr, prompts="clicks"),
@@ -159,6 +159,11 @@ def untyped(scene: Scene, number) -> Observation:  # type: ignore[no-untyped-def
     return area(scene, number)
 
 
+async def later(scene: Scene) -> Observation:
+    """A tool that is not run in an event loop."""
+    return Observation("too late")
+
+
 def test_a_plain_function_is_taken_as_a_tool(image: Pixels, segmenter: FakeSegmenter) -> None:
     planner = ScriptedPlanner(
         [
@@ -177,6 +182,7 @@ def test_a_plain_function_is_taken_as_a_tool(image: Pixels, segmenter: FakeSegme
     [
         (["segment"], "'segment' is no tool; give a function"),
         ([untyped], "the function untyped cannot be a tool"),
+        ([later], "the function later cannot be a tool, it is async"),
         ([area, area], "two tools have the name 'area'"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import get_args
 
 from sam3_agent.agent import Agent
+from sam3_agent.entry_points import suggestion
 from sam3_agent.errors import InputError
 from sam3_agent.evals.solvers.agent import AgentSolver, OracleSolver
 from sam3_agent.evals.solvers.box_parsing import Layout
@@ -30,7 +31,8 @@ def check_solver(name: str, planner: str | None, boxes: str | None = None) -> No
     planner: the planner's name; None for no planner.
     """
     if name not in SOLVERS:
-        raise InputError(f"there is no solver {name!r}; choose one of {', '.join(SOLVERS)}")
+        near = suggestion(name, SOLVERS)
+        raise InputError(f"there is no solver {name!r}{near}; choose one of {', '.join(SOLVERS)}")
     if boxes is not None and boxes not in get_args(Layout):
         raise InputError(f"boxes are written as {', '.join(get_args(Layout))}, not {boxes!r}")
     if name == "segmenter":

@@ -71,7 +71,7 @@ class GeminiPlanner:
             _ENDPOINTS,
             "https://generativelanguage.googleapis.com",
         )
-        key = _key(api_key, needed=base_url is None)
+        key = _key(self.name, api_key, needed=base_url is None)
         require("google.genai", purpose="the planner gemini:", error=PlannerError)
         thinking = {
             "thinkingLevel": thinking_level and thinking_level.upper(),
@@ -144,13 +144,13 @@ def _generation(model: str) -> int:
     return int(found[1]) if found else 3
 
 
-def _key(api_key: str | None, needed: bool) -> str:
+def _key(planner: str, api_key: str | None, needed: bool) -> str:
     """The API key, empty when none is there or needed."""
     key = checked_key(api_key or os.environ.get("GEMINI_API_KEY"), "GEMINI_API_KEY")
     key = key or checked_key(os.environ.get("GOOGLE_API_KEY"), "GOOGLE_API_KEY")
     if needed and not key:
         raise PlannerError(
-            f"the planner gemini: has no key: set GEMINI_API_KEY ({KEY_PAGE} gives one), or "
+            f"the planner {planner} has no key: set GEMINI_API_KEY ({KEY_PAGE} gives one), or "
             "GOOGLE_GEMINI_BASE_URL for a server that needs none"
         )
     return key

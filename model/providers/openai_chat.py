@@ -103,7 +103,7 @@ class OpenAIPlanner:
         key = checked_key(api_key or os.environ.get("OPENAI_API_KEY"), "OPENAI_API_KEY")
         if not key and base_url is None:
             raise PlannerError(
-                "the planner openai: has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
+                f"the planner {self.name} has no key: set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
                 "local server that needs none"
             )
         require("openai", purpose="the planner openai:", error=PlannerError)

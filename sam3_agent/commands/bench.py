@@ -16,7 +16,7 @@ from sam3_agent.evals.bench import bench as measure
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help=f"{', '.join(BENCHMARKS)}. Default: all."),
+        typer.Argument(help=f"{', '.join(BENCHMARKS)}. Default: all."),
     ] = None,
     masks: Annotated[int, typer.Option(min=2, help="How many masks.")] = 100,
     as_json: JsonOption = False,

@@ -72,9 +72,7 @@ class SolverOptions:
 
 @command
 def evaluate(
-    benchmark: Annotated[
-        str, typer.Argument(metavar="NAME", help="The benchmark; a wrong name lists them.")
-    ],
+    benchmark: Annotated[str, typer.Argument(help="The benchmark; a wrong name lists them.")],
     data: DataOptions,
     models: ModelOptions,
     solver: SolverOptions,

@@ -24,7 +24,7 @@ from sam3_agent.review import checked_effort
 
 ImageArgument = Annotated[
     str,
-    typer.Argument(metavar="IMAGE", help="A file, an http(s): or file: URL, or a data: URL."),
+    typer.Argument(help="A file, an http(s): or file: URL, or a data: URL."),
 ]
 PlannerOption = Annotated[
     str | None,

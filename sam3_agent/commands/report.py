@@ -18,7 +18,7 @@ from sam3_agent.evals.results_file import read_run, write_run
 
 @command
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of eval runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of eval runs.")],
     out: Annotated[
         Path | None, typer.Option(help="The page. Default: report.html in the first run's folder.")
     ] = None,
@@ -54,7 +54,7 @@ def report(
 @command
 def merge(
     out: Annotated[Path, typer.Argument(help="Folder of the whole run; must hold no run yet.")],
-    shards: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of its shards.")],
+    shards: Annotated[list[Path], typer.Argument(help="Folders of its shards.")],
 ) -> None:
     """Merge the shards of one run."""
     parts = [read_run(shard) for shard in shards]

@@ -112,7 +112,7 @@ def segment(
     image: ImageArgument,
     phrases: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PHRASE]...", help="Concepts, such as 'red car' dog."),
+        typer.Argument(help="Concepts, such as 'red car' dog."),
     ] = None,
     *,
     options: PromptOptions,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sam3_agent.entry_points import suggestion
 from sam3_agent.errors import InputError
 
 NAME = "sam3-agent"
@@ -22,7 +23,8 @@ class Snippet:
 def snippet(client: str, command: Sequence[str]) -> Snippet:
     """Makes a client start the server with this command; InputError for an unknown client."""
     if client not in CLIENTS:
-        raise InputError(f"there is no client {client!r}; choose {', '.join(CLIENTS)}")
+        near = suggestion(client, CLIENTS)
+        raise InputError(f"there is no client {client!r}{near}; choose {', '.join(CLIENTS)}")
     return CLIENTS[client](list(command))
 
 
