@@ -88,8 +88,9 @@ class Replay:
             # seconds passed differently then
             self.budget = Budget(**{**about["budget"], "seconds": None})
         except (OSError, ValueError, KeyError, TypeError) as error:
+            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
             raise InputError(
-                f"{folder} holds no recording of `sam3-agent ask --record`: {error}"
+                f"{folder} holds no recording of `sam3-agent ask --record`: {why}"
             ) from error
         self.without_pictures: set[str] = set()
         self._lock = threading.Lock()

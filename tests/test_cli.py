@@ -97,6 +97,8 @@ def test_segment_finds_every_instance_and_reports_the_presence() -> None:
         (["ask", RED_CARS], 2, "Missing argument"),
         (["segment", RED_CARS, "  "], 2, "phrase is empty"),
         (["segment", RED_CARS, "zebra " * 40], 2, "SAM 3 reads at most 32"),
+        (["segment", RED_CARS, "--point", "3,3"], 2, "such as +20,30"),
+        (["segment", RED_CARS, "--exemplar", "1,2,3,4"], 2, "such as +20,30,90,80"),
         (["replay", "nowhere"], 2, "holds no recording"),
         (["eval", "moon"], 2, "scenes"),
         (["eval", "scenes", "--concepts", "--solver", "segmenter"], 2, "takes no --solver"),

@@ -212,7 +212,10 @@ def _line(finding: Finding, segmenter: str) -> str:
 def _signed(option: str, text: str, count: int) -> tuple[bool, Any]:
     """Whether an example is positive (+) or negative (-), and its numbers."""
     if text[:1] not in ("+", "-"):
-        raise InputError(f"{option} {text!r} begins with neither + (is one) nor - (is none)")
+        raise InputError(
+            f"{option} {text!r} has no sign: write + before what is the object, - before what is "
+            f"not, such as +{'20,30' if count == 2 else '20,30,90,80'}"
+        )
     return text[0] == "+", _numbers(option, text, count)
 
 
