@@ -46,7 +46,7 @@ def start_recording(
             "planner": agent.planner.name,
             "verifier": agent.verifier.name if agent.verifier else "none",
             "segmenter": agent.segmenter.name,
-            "effort": asdict(agent.effort),
+            "effort": agent.effort.to_dict(),
             "budget": asdict(agent.budget),
             "check_domain": agent.check_domain,
         },

@@ -9,7 +9,7 @@ planner once; the answer that it gives then stands, be it the same.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from sam3_agent.abilities import refuse_unless_whole
@@ -51,9 +51,13 @@ class Effort:
         """Whether anything is checked at all."""
         return self.votes > 0 or self.complete or self.readings > 1
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON values for a recording, whose key for `fast_path` is `straight`."""
+        return {"straight" if k == "fast_path" else k: v for k, v in asdict(self).items()}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Effort":
-        """The effort of a recording, in which `fast_path` was once called `straight`."""
+        """Reads what `to_dict` gives."""
         return cls(**{"fast_path" if k == "straight" else k: v for k, v in values.items()})
 
 

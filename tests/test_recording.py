@@ -96,6 +96,22 @@ def test_a_recording_holds_every_request_and_reply_and_the_pictures(
     assert about["answer"] == recorded.to_dict()
 
 
+def test_a_recording_has_the_keys_of_earlier_versions(recorded: Answer, tmp_path: Path) -> None:
+    def keys(folder: Path) -> list[list[str]]:
+        about = json.loads((folder / "recording.json").read_text("utf-8"))
+        turn = json.loads((folder / "turns.jsonl").read_text("utf-8").splitlines()[0])
+        values = [
+            about,
+            about["effort"],
+            about["budget"],
+            about["answer"],
+            about["answer"]["usage"],
+        ]
+        return [sorted(each) for each in [*values, turn, turn["request"], turn["reply"]]]
+
+    assert keys(tmp_path) == keys(Path(__file__).parent / "recordings" / "offline")
+
+
 def test_another_question_is_refused(
     recorded: Answer, image: Pixels, segmenter: FakeSegmenter, tmp_path: Path
 ) -> None:
