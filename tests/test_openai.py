@@ -204,6 +204,12 @@ NO_TOOLS = [
     (404, "No endpoints found that support tool use."),
     (500, "tools param requires --jinja flag"),
     (400, "Function calling is not enabled for this model"),
+    (400, "Unrecognized request argument supplied: tools"),
+    (400, "Unsupported parameter: 'tool_choice'"),
+    (400, "`tools` is not supported in this model. For supported models, see our docs"),
+    (400, "Tool calling is not supported with image input"),
+    (422, "[{'loc': ['body', 'tools'], 'msg': 'Extra inputs are not permitted'}]"),
+    (400, "parallel_tool_calls is not supported"),
 ]
 
 
@@ -245,6 +251,10 @@ def test_text_calls_may_be_asked_for_from_the_start() -> None:
     [
         "Unexpected role 'user' after role 'tool'",
         "Conversation roles must alternate user/assistant/user/assistant/...",
+        "After the optional system message, conversation roles must alternate user and assistant "
+        "roles except for tool calls and results.",
+        "This model only supports single tool-calls at once!",
+        "Tool call id was c1 but must be a-z, A-Z, 0-9, with a length of 9.",
     ],
 )
 def test_a_server_that_refuses_the_roles_gets_one_message_with_everything(

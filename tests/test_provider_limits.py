@@ -29,7 +29,6 @@ from tests.openai_fixtures import (
     declared,
     fails,
     model_reply,
-    planner,
     shapes_for_pictures,
 )
 from tests.stub_server import (
@@ -99,46 +98,6 @@ def test_without_a_tool_role_calls_and_results_are_text(
     assert "tools" not in server.bodies[2]
     roles = [message["role"] for message in server.bodies[2]["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "This model only supports single tool-calls at once!",
-        "Tool call id was c1 but must be a-z, A-Z, 0-9, with a length of 9.",
-        "After the optional system message, conversation roles must alternate user and assistant "
-        "roles except for tool calls and results.",
-    ],
-)
-def test_a_history_that_a_template_cannot_render_is_sent_as_one_message(
-    image: Pixels, segmenter: FakeSegmenter, words: str
-) -> None:
-    server = Server(SEGMENT, fails(400, words), ANSWER)
-    assert ask(server, image, segmenter).numbers == (1,)
-    assert [m["role"] for m in server.bodies[2]["messages"]] == ["system", "user"]
-    assert server.bodies[2]["tools"] == declared()
-
-
-MORE_NO_TOOLS = [
-    (400, "Unrecognized request argument supplied: tools"),
-    (400, "Unsupported parameter: 'tool_choice'"),
-    (400, "`tools` is not supported in this model. For supported models, see our docs"),
-    (400, "Tool calling is not supported with image input"),
-    (422, "[{'loc': ['body', 'tools'], 'msg': 'Extra inputs are not permitted'}]"),
-    (400, "parallel_tool_calls is not supported"),
-]
-
-
-@pytest.mark.parametrize(("status", "words"), MORE_NO_TOOLS)
-def test_tools_that_are_refused_are_described_in_text(
-    image: Pixels, segmenter: FakeSegmenter, status: int, words: str
-) -> None:
-    done = model_reply('{"tool": "answer", "arguments": {"text": "None.", "numbers": []}}')
-    server = Server(fails(status, words), done)
-    model = planner(server)
-    assert Agent(model, segmenter, verifier="none").ask(image, "a cat?").status == "no_target"
-    assert ["tools" in body for body in server.bodies] == [True, False]
-    assert model.sees
 
 
 def test_all_limits_at_once_are_learned_one_after_the_other(

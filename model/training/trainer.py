@@ -48,20 +48,17 @@ def train(
     folder: Path,
     settings: Settings | None = None,
     *,
-    resume: bool = True,
     export: Path | None = None,
 ) -> None:
     """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
 
-    source: must be importable by worker processes. resume: continue a run that was cut off from its
-    last save: same step, same scenes, same schedule. Raises InputError if its settings were others.
+    A run that was cut off continues from its last save: same step, same scenes, same schedule.
+    source: must be importable by worker processes. Raises InputError if the run's settings were
+    others.
     """
     require("scipy", purpose="training the tiny SAM 3")
     settings = settings or Settings()
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for name in ("state.pt", "log.jsonl"):
-            (folder / name).unlink(missing_ok=True)
     check_same_run(folder, settings)
     with tempfile.TemporaryDirectory() as rendezvous:
         job = (settings, source, folder, export, f"file://{rendezvous}/workers")
