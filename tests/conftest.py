@@ -68,6 +68,12 @@ def image() -> Pixels:
     return np.full((100, 200, 3), 128, np.uint8)
 
 
+@pytest.fixture(scope="session")
+def photo() -> Pixels:
+    """A noisy picture of 260 x 150 pixels."""
+    return np.random.default_rng(1).integers(0, 256, (150, 260, 3), dtype=np.uint8)
+
+
 @pytest.fixture
 def segmenter() -> FakeSegmenter:
     """Two dogs, the second smaller, and a leash that overlaps the first dog."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sam3_agent
+from tests.command_line import python
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("tools", "prompts", "model", "evals")
@@ -150,7 +151,7 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
         "heavy &= set(sys.modules);"
         "print(*sorted(heavy))"
     )
-    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    done = python("-c", check)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 

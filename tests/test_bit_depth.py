@@ -2,8 +2,6 @@
 
 import io
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from sam3_agent import ImageError, load_image
+from tests.command_line import python
 
 Samples = npt.NDArray[Any]
 
@@ -334,9 +333,8 @@ for name in ("float.tif", "twelve.tif", "twelve.png"):
     (tmp_path / "full.tif").write_bytes(tiff(full, photometric="rgb"))
     (tmp_path / "twelve.tif").write_bytes(tiff(twelve, photometric="rgb"))
     (tmp_path / "twelve.png").write_bytes(imagecodecs.png_encode(twelve))
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = python("-c", program)
+    assert done.returncode == 0, done.stderr
     mean, full_mean, *errors = done.stdout.splitlines()
     assert float(mean) == pytest.approx(GREY.mean() * 255, abs=1)
     assert float(full_mean) == pytest.approx(COLOR.mean() * 255, abs=1)

@@ -25,11 +25,6 @@ EVERYTHING = Selection(threshold=0.0, limit=1.0)
 
 
 @pytest.fixture(scope="module")
-def photo() -> Pixels:
-    return np.random.default_rng(1).integers(0, 256, (150, 260, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One safetensors file in float32."""
     return save_sam3_checkpoint(tmp_path_factory.mktemp("plain"))

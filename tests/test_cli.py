@@ -5,8 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from typer.testing import CliRunner
 import sam3_agent
 from sam3_agent.cli import COMMANDS, app
 from sam3_agent.evals.synthetic.annotated_set import read_set
-from tests.command_line import run, run_json
+from tests.command_line import python, run, run_json
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "evals" / "demo"
@@ -329,19 +327,9 @@ def test_a_wrong_name_suggests_the_nearest(arguments: tuple[str, ...], near: str
 
 
 def test_help_and_bad_input_are_answered_without_a_heavy_library(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SAM3_AGENT_CONFIG": os.devnull}
-    for name in [*environment]:
-        if name.startswith(("OPENAI_", "GEMINI_", "GOOGLE_", "SAM3_AGENT_P", "SAM3_AGENT_S")):
-            del environment[name]
     cases = [*HELP, *BAD_INPUT, *NO_KEY]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(cases)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-c", PROGRAM, json.dumps(cases), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     codes = [0] * len(HELP) + [2] * len(BAD_INPUT) + [3] * len(NO_KEY)
     for case, code, line in zip(cases, codes, done.stdout.splitlines(), strict=True):
         exit_code, loaded, output = json.loads(line)
@@ -376,6 +364,6 @@ def test_a_benchmark_of_the_machine_prints_its_name_before_it_runs() -> None:
 def test_a_librarys_warning_about_broken_exif_is_no_line_on_stderr(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0"  # cut short
     Image.new("RGB", (9, 9)).save(tmp_path / "cut.png", exif=exif)
-    command = [sys.executable, "-m", "sam3_agent", "segment", str(tmp_path / "cut.png"), "dog"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = python("-m", "sam3_agent", "segment", tmp_path / "cut.png", "dog")
+    assert done.returncode == 0, done.stderr
     assert "EXIF" not in done.stderr

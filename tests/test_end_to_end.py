@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from sam3_agent.cli import app
 from sam3_agent.evals.synthetic.annotated_set import read_set
+from tests.command_line import python
 from tests.stub_server import AnyStep, Request, Step, StepFunction, StubServer, call, fault
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +48,7 @@ def run(server: StubServer, *arguments: str) -> Result:
 
 def run_process(server: StubServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    env = {**os.environ, **addresses(server)}
-    command = [sys.executable, "-m", "sam3_agent", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    return python("-m", "sam3_agent", *arguments, env=addresses(server))
 
 
 def printed(done: subprocess.CompletedProcess[str] | Result) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.command_line import python
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -38,11 +40,8 @@ def stripes(tmp_path: Path) -> Path:
 
 def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`sam3-agent` in an environment with the package."""
-    environment = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
-    command = [sys.executable, "-m", "sam3_agent.cli", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+    env = {"PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
+    return python("-m", "sam3_agent.cli", *arguments, cwd=folder, env=env)
 
 
 def result(installed: Path, folder: Path, *arguments: str) -> dict[str, Any]:
@@ -105,13 +104,7 @@ def test_its_names_are_suggested_and_checked(
 
 def test_its_parts_keep_the_contracts(installed: Path, tmp_path: Path) -> None:
     contracts = ROOT / "tests" / "example_plugin" / "contracts.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(contracts)]
-    environment = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
-    done = subprocess.run(
-        [*command, f"--rootdir={tmp_path}", "-c", os.devnull],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    options = ("-q", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "-c", os.devnull)
+    env = {"PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
+    done = python("-m", "pytest", contracts, *options, env=env)
     assert done.returncode == 0, done.stdout

@@ -1,7 +1,6 @@
 """Optional packages: what lacks one names the extra, before anything is paid for or waited for."""
 
 import ast
-import os
 import subprocess
 import sys
 import tomllib
@@ -11,6 +10,7 @@ import pytest
 
 from sam3_agent import InputError, PlannerError
 from sam3_agent.extras import EXTRAS, require
+from tests.command_line import python
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -155,15 +155,7 @@ def bare(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         "from sam3_agent.cli import app; app()"
     )
     keys = {"OPENAI_API_KEY": "x", "GEMINI_API_KEY": "x"}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **keys}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    return python("-c", program, cwd=folder, env=keys)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """A checkpoint on the Hugging Face hub that cannot be had: one clear line within seconds."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sam3_agent.model.checkpoints import TINY
+from tests.command_line import python
 from tests.loopback import address, serving
 
 ROOT = Path(__file__).parents[1]
@@ -71,16 +69,9 @@ for name in {list(names)!r}:
         outcome = str(error)
     print(json.dumps([name, outcome, time.monotonic() - began]))
 """
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache)}
-    environment.pop("HF_HUB_OFFLINE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    env = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+    done = python("-c", program, env=env)
+    assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     return {name: (outcome, seconds) for name, outcome, seconds in rows}, done.stderr
 

@@ -2,19 +2,18 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command_line import python
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("inspect_ai") is None, reason="needs inspect-ai")
 def test_a_benchmark_runs_as_an_inspect_task_with_its_own_metrics(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "tests.inspect_program", str(tmp_path)]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    done = python("-m", "tests.inspect_program", tmp_path)
     assert done.returncode == 0, done.stderr
     output = json.loads(done.stdout.splitlines()[-1])
     first, second = output["rows"]

@@ -53,12 +53,6 @@ def fresh_segmenter(folder: Path) -> OpenVocabularySegmenter:
     return load_segmenter(folder)
 
 
-@pytest.fixture(scope="module")
-def photo() -> Pixels:
-    """A noisy picture, wider than high."""
-    return np.random.default_rng(1).integers(0, 256, (150, 260, 3), dtype=np.uint8)
-
-
 def count_runs(module: Any) -> list[None]:
     """A list that grows whenever a module runs."""
     runs: list[None] = []

@@ -37,12 +37,6 @@ def random_segmenter(random_model: Any, processor: Any) -> Sam3Segmenter:
     return Sam3Segmenter(checkpoint, device="cpu", threshold=0.0)
 
 
-@pytest.fixture
-def photo() -> Pixels:
-    """A noisy picture, wider than high."""
-    return np.random.default_rng(1).integers(0, 256, (150, 260, 3), dtype=np.uint8)
-
-
 def original_way(model: Any, processor: Any, photo: Pixels, phrase: str) -> Any:
     """Presence, scores, boxes and masks as Meta's processor makes them of the model's output."""
     inputs = processor(images=photo, text=phrase, return_tensors="pt")

@@ -133,10 +133,10 @@ def test_a_point_or_a_box_gives_the_object_there(scene: Scene) -> None:
 def test_a_planner_is_offered_what_the_segmenter_takes(
     takes: tuple[str, ...], offered: int
 ) -> None:
-    class Eye(FakeSegmenter):
+    class Limited(FakeSegmenter):
         prompts = frozenset(takes)
 
-    names = set(Agent(ScriptedPlanner([]), Eye({})).tools)
+    names = set(Agent(ScriptedPlanner([]), Limited({})).tools)
     assert ("segment_like" in names) == ("exemplars" in takes)
     assert ("segment_at" in names) == ("clicks" in takes)
     assert len(names & {tool.name for tool in tools()}) == len(names)
