@@ -22,6 +22,7 @@ from sam3_agent.segmenter import (
     checked_box,
     checked_concept,
     checked_detections,
+    checked_masks,
     vocabulary_of,
 )
 from sam3_agent.tiling import merged_tiles, tiles
@@ -125,6 +126,7 @@ class Scene:
         if prompt not in self._findings:
             features = self._timed(lambda: self._encoded(self.window()))
             masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
+            masks = checked_masks(self._segmenter, masks, self.size)
             presence = float(masks.scores.max(initial=0.0))
             self._findings[prompt] = self._finding("this object", presence, masks)
         return self._noted([self._findings[prompt]])[0]
@@ -212,8 +214,9 @@ class Scene:
             inside = [_inside(prompt, window) for prompt in prompts]
             found = self._segmenter.detect(self._encoded(window), inside, selection)
             for i, one in enumerate(checked_detections(self._segmenter, found, len(prompts))):
-                whole = one.masks.size == self.size
-                masks = one.masks if whole else one.masks.paste(window[:2], self.size)
+                size = (window[3] - window[1], window[2] - window[0])
+                masks = checked_masks(self._segmenter, one.masks, size)
+                masks = masks if size == self.size else masks.paste(window[:2], self.size)
                 parts[i].append(Detection(prompts[i], one.presence, masks))
         return [
             Detection(

@@ -215,6 +215,17 @@ def checked_detections(segmenter: Segmenter, found: Any, count: int) -> list[Det
     )
 
 
+def checked_masks(segmenter: Segmenter, found: Any, size: Size) -> Masks:
+    """Masks for an image of this (height, width); raises SegmenterError for anything else."""
+    if isinstance(found, Masks) and found.size == size:
+        return found
+    wrong = f"masks of {found.size}" if isinstance(found, Masks) else type(found).__name__
+    raise SegmenterError(
+        f"the segmenter {segmenter.name} returned {wrong} for an image of {size}; give Masks of "
+        "the image's (height, width)"
+    )
+
+
 def checked_concept(prompt: Prompt, size: Size) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 

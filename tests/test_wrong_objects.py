@@ -10,9 +10,12 @@ import pytest
 
 from sam3_agent import (
     Agent,
+    ConceptPrompt,
+    Detection,
     InputError,
     Masks,
     Message,
+    ObjectPrompt,
     Observation,
     PlannerError,
     Scene,
@@ -121,11 +124,20 @@ def test_a_segmenter_that_takes_no_clicks_needs_no_segment_at() -> None:
         ([Masks.empty((100, 200))], "returned a list with Masks"),
         ([], "returned 0 detections for 1 prompts"),
         (None, "returned NoneType"),
+        ([Detection(ConceptPrompt("dog"), 1.0, Masks.empty((7, 9)))], r"masks of \(7, 9\) for"),
     ],
 )
 def test_what_is_no_detection_is_refused(image: Pixels, found: Any, said: str) -> None:
     with pytest.raises(SegmenterError, match=said):
         Scene(image, detecting(found)).segment(["dog"])
+
+
+@pytest.mark.parametrize("found", [None, [], Masks.empty((7, 9))])
+def test_what_is_no_mask_of_an_object_is_refused(image: Pixels, found: Any) -> None:
+    fake: Any = FakeSegmenter({})
+    fake.segment_at = lambda features, prompt: found
+    with pytest.raises(SegmenterError, match=r"returned .* for an image of \(.*; give Masks of"):
+        Scene(image, fake).segment_at(ObjectPrompt(inside=((5, 5),)))
 
 
 @pytest.mark.parametrize(
