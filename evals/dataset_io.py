@@ -45,6 +45,7 @@ def collect(
             continue
         if sample.id in samples:
             problems.append(f"{where}: the id {sample.id!r} is there twice")
+        # the first of two with one id is kept: a run could not tell their rows apart
         samples.setdefault(sample.id, sample)
     if problems and not samples:
         raise InputError(f"none of {len(problems)} records can be used; the first: {problems[0]}")
@@ -56,6 +57,7 @@ def image_size(path: Path) -> Size:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            # masks are annotated on the image as it is seen, which is also how it is loaded
             swapped = image.getexif().get(0x0112) in SWAPPED
     except FileNotFoundError as error:
         raise InputError(f"there is no image {path}") from error

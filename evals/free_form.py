@@ -123,6 +123,7 @@ def evaluate(agent: Agent, questions: Sequence[Question]) -> Iterator[Result]:
         answer = _reply(agent, one)
         verdict = judge(answer, one)
         if verdict == "wrong":
+            # the same question with perfect masks tells a fault of the segmenter from others
             with_truth = Agent(agent.planner, _true_masks(agent, one.scene), verifier="none")
             if judge(_reply(with_truth, one), one) == "right":
                 verdict = "segmentation"
@@ -169,6 +170,7 @@ def _marked(masks: Masks, scene: SyntheticScene) -> set[int] | None:
         return set()
     truth = Masks.from_dense(np.array([scene.mask(i) for i in range(len(scene.objects))]))
     overlap = masks.overlap(truth)
+    # each mask marks the object that it overlaps most; two of one object are one too many
     marked = {int(i) for i in overlap.argmax(axis=1)}
     every = bool((overlap.max(axis=1) >= SAME_IOU).all())
     return marked if every and len(marked) == len(masks) else None

@@ -43,6 +43,7 @@ def read_json(path: Path, *fallbacks: str) -> Any:
 
 def json_lines(path: Path) -> Iterator[tuple[int, Callable[[], Any]]]:
     """Yields the number of each line that is not blank, and a function that parses it."""
+    # not splitlines(), which would also cut a line at U+2028, legal inside a JSON text
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             yield number, partial(_parse_line, line)
@@ -62,6 +63,7 @@ def field(record: Any, name: str, kind: type[Value] | tuple[type[Value], ...]) -
     if name not in record:
         raise InputError(f"{name!r} is missing")
     value = record[name]
+    # for Python, though not for JSON, true is a whole number
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         expected = " or ".join(one.__name__ for one in kinds)

@@ -60,6 +60,7 @@ def merged(runs: Sequence[Run]) -> Run:
                 f"{run.path}: its row {run.rows[min(twice)].id!r} is in another shard, too"
             )
         rows.update(run.rows)
+    # each shard states its own part, so what is missing in one of them stays missing in the whole
     total = sum(run.header.total for run in runs)
     return Run(first.path, whole.model_copy(update={"total": total}), rows)
 

@@ -61,6 +61,7 @@ def rle_mask(record: dict[str, Any], size: Size) -> RLE:
     if isinstance(counts, list):
         if not all(isinstance(run, int) and run >= 0 for run in counts):
             raise InputError("its RLE has runs that are no whole numbers")
+        # pycocotools computes area and IoU of any runs, and notices a wrong sum in decoding only
         if sum(counts) == size[0] * size[1]:
             plain: RLE = coco.frPyObjects({"size": list(size), "counts": counts}, *size)
             return plain
@@ -80,6 +81,8 @@ def rle_mask(record: dict[str, Any], size: Size) -> RLE:
 
 def polygon_mask(points: Any, size: Size) -> RLE:
     """Rasterises a polygon, [x, y, x, y, ...] or [[x, y], ...], as COCO does."""
+    # pycocotools draws the outline on a grid five times finer, so edge pixels are those of COCO's
+    # own masks; other libraries fill about one pixel more or less along the edge
     corners = polygon(points)
     mask: RLE = coco.merge(coco.frPyObjects([corners.ravel().tolist()], *size))
     return mask
@@ -95,10 +98,12 @@ def polygon(points: Any) -> npt.NDArray[np.float64]:
         corners = corners.reshape(-1, 2)
     if corners.ndim != 2 or corners.shape[1] != 2:
         raise InputError("a polygon must be [x, y, x, y, ...] or [[x, y], ...]")
+    # of two points pycocotools would take the four numbers for a box
     if len(corners) < 3:
         raise InputError(f"a polygon has {len(corners)} points, and needs three")
     if not np.isfinite(corners).all():
         raise InputError("a polygon has a coordinate that is not finite")
+    # pycocotools walks along the outline step by step, and stores every step
     if np.abs(corners).max() > MAX_COORDINATE:
         raise InputError(f"a polygon has the coordinate {np.abs(corners).max():g}")
     return corners
@@ -113,6 +118,7 @@ def png_mask(path: Path, size: Size) -> RLE:
     try:
         with Image.open(path) as picture:
             lossy = picture.format in LOSSY
+            # one band keeps its own values: palette indexes, 16 bits, numbers of instances
             one_band = len(picture.getbands()) == 1
             palette = picture.mode == "P"
             pixels = np.asarray(picture if one_band else picture.convert("RGB"))
@@ -137,9 +143,12 @@ def _between(pixels: npt.NDArray[Any], lossy: bool) -> int:
 
     0 for a lossless file without white, whose values may be numbers or colours of instances.
     """
+    # a coloured file without loss may mark instances by colour; a grey one is read as one band
     if pixels.ndim == 3:
         grey = not lossy and bool((pixels == pixels[..., :1]).all())
         pixels = pixels.max(axis=2) if lossy or grey else (pixels != 0).any(axis=2)
+    # white at the top means black and white, so grey between is a soft edge; without white the
+    # values may be numbers of instances, which are all mask
     top = pixels.max(initial=0)
     white = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else top
     if not lossy and (top != white or pixels.dtype.kind == "i"):

@@ -75,6 +75,7 @@ class RunFile:
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
         try:
+            # before it is read: else two processes could both resume, and ask the same samples
             _lock(self._file, self.path)
             self.header = self._begin(header, resume)
         except BaseException:
@@ -102,8 +103,10 @@ class RunFile:
     def _begin(self, header: Header, resume: bool) -> Header:
         self._file.seek(0)
         data = self._file.read()
+        # a process that was killed while it wrote leaves half a line, which has no newline yet
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
+            # nothing but half a header, so nothing that was paid for can be lost
             self._file.truncate(0)
             self._write(header.model_dump())
             return header
@@ -113,8 +116,10 @@ class RunFile:
             )
         run = _parsed(whole, self.path)
         _check_same(run.header, header, self.path)
+        # what is cut off here would otherwise run into the next line that is appended
         self._file.truncate(_end_of_last(whole))
         self.rows = dict(run.rows)
+        # rows of two versions of the code may stand in one file, so it says where the other begins
         now, before = header.made_with(), run.header.resumed or (run.header.made_with(),)
         if now == before[-1]:
             return run.header
@@ -158,6 +163,7 @@ def _parsed(data: bytes, path: Path) -> Run:
             content = json.loads(line)
             kind = content["kind"]
         except (ValueError, KeyError, TypeError) as error:
+            # only the last line may be broken: in the middle it is damage, and no kill
             if number == len(lines) and header is not None:
                 break  # after a power failure any bytes may be at the end
             raise InputError(f"{path}, line {number}: is no line of a run: {error}") from error
@@ -233,6 +239,7 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
     ignore = None if line["ignore"] is None else rle_from_record(line["ignore"])
     truth = None if line["truth"] is None else masks_from_record(line["truth"])
     pred, found = masks_from_record(line["pred"]), masks_from_record(line["found"])
+    # metrics compare these masks by their runs, which means nothing for two sizes
     sizes = {masks.size for masks in (truth, pred, found) if masks is not None}
     if len(sizes) > 1:
         raise ValueError(f"its masks are of different sizes: {sorted(sizes)}")
@@ -250,6 +257,7 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
         error=line["error"],
         usage=dict(line["usage"]),
         messages=tuple(line["messages"]),
+        # older runs lack these two fields
         earlier_cost=float(line.get("earlier_cost", 0.0)),
         repeat=int(line.get("repeat", 1)),
     )
@@ -261,6 +269,7 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 
 def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Replaces a file atomically: at any moment the old or the new one is there, whole."""
+    # in the same folder: only within one file system does a rename replace a file in one step
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         for line in lines:
@@ -283,6 +292,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
     except ImportError:  # Windows
         return
     try:
+        # the kernel releases it even after kill -9, so that no stale lock file can block a run
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise InputError(f"{path} is being written by another process") from error

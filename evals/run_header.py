@@ -105,6 +105,7 @@ def _digest(samples: Sequence[Sample]) -> str:
     """Hashes ids, queries and truths, which tells whether two runs ask the same."""
     digest = hashlib.sha256()
     for sample in samples:
+        # the data may have been corrected since: rows about other truths must not be mixed
         truth = [] if sample.truth is None else sample.truth.rle()
         fields = [sample.id, sample.query, truth, dict(sample.about)]
         digest.update(json.dumps(fields, sort_keys=True, default=str).encode())

@@ -63,6 +63,8 @@ def select_samples(
         if sample.id in ids:
             raise InputError(f"the benchmark has two samples with the id {sample.id!r}")
         ids.add(sample.id)
+    # the limit first, so that all shards together are the first `limit` samples; every n-th, since
+    # files may be sorted by subset, of which each shard then gets its part
     once = list(enumerate(samples))[:limit][first - 1 :: of]
     return [
         (repeat * len(samples) + index, sample)
@@ -98,6 +100,7 @@ def run_samples(
         for index, sample in samples
         if index not in file.rows or (retry_failed and file.rows[index].status == "failed")
     ]
+    # where samples are repeated even the first time has a seed; asked once, they have none
     seeded = any(_repeat(index, benchmark) > 1 for index, _ in samples)
     state = _State(benchmark, file, len(samples), len(pending), on_progress)
     queue = iter(pending)
@@ -106,6 +109,7 @@ def run_samples(
     try:
         while True:
             # keep `workers` samples in flight, and store whichever is finished first
+            # not all at once into the pool: budget and failures are checked before each start
             while len(in_flight) < workers and not state.must_stop(max_usd):
                 index, sample = next(queue, (0, None))
                 if sample is None:
@@ -119,6 +123,7 @@ def run_samples(
             for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
                 state.add(in_flight.pop(future), *future.result())
     finally:
+        # Ctrl-C must not wait for samples that take minutes; whatever is finished has been stored
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -153,6 +158,7 @@ class _State:
         """Whether no further sample may be started."""
         if self.abort is not None:
             return True
+        # a cost that is not known may be any amount
         unknown = None in self._costs.values()
         return max_usd is not None and (unknown or self._known_usd() >= max_usd)
 
@@ -160,12 +166,14 @@ class _State:
         """Stores a row; `error` is what it failed with."""
         before = self._file.rows.get(index)
         if before is not None:
+            # the row of the failed attempt is replaced, and its cost must stay in the sum
             row = replace(row, earlier_cost=before.cost or 0.0)
         self._file.append(index, row)
         self._scores[index] = self._benchmark.score(row)
         self._costs[index] = row.cost
         self._done += 1
         self._model_failures += isinstance(error, ModelError)
+        # only as long as all failed: a single answer shows that key, address and model are right
         if self._done == self._model_failures >= MAX_FAILURES:
             self.abort = ModelError(
                 f"the first {self._done} samples all failed, so the run was stopped: {error}"
@@ -179,6 +187,7 @@ class _State:
     def _report(self) -> None:
         left = None
         if self._done:
+            # rows of before a resumption took none of this process's time
             pace = (time.monotonic() - self._began) / self._done
             left = pace * (self._pending - self._done)
         failed = sum(row.status == "failed" for row in self._file.rows.values())
@@ -196,6 +205,7 @@ def _solve_repeat(
     solver: Solver, sample: Sample, repeat: int, seeded: bool
 ) -> tuple[Row, Sam3AgentError | None]:
     """Solves a sample for the `repeat`-th time, with that sampling seed if `seeded`."""
+    # the threads of the pool are used again, so the seed is taken back
     token = sampling_seed.set(repeat if seeded else None)
     try:
         row, error = solve_sample(solver, sample)

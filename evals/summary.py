@@ -62,6 +62,7 @@ def repeats(benchmark: Benchmark, rows: Sequence[Row]) -> dict[str, Any] | None:
     if len(parts) < 2:
         return None
     runs = {number: measured(benchmark, parts[number]) for number in sorted(parts)}
+    # a repeat that is not finished is of other samples, and does not enter the spread
     most = max(len(part) for part in parts.values())
     whole = [runs[number] for number in runs if len(parts[number]) == most]
     spread = {}
@@ -84,6 +85,7 @@ def usage(rows: Sequence[Row]) -> dict[str, Any]:
     Over the failed rows where all have failed. The sum is over all rows, including failed ones and
     earlier attempts. `cost` is left out when that of any row is not known.
     """
+    # failed rows often end early, and would make an answer look cheaper than it is
     counted = [row.usage for row in rows if row.status != "failed"] or [row.usage for row in rows]
     out: dict[str, Any] = {}
     for name in counted[0] if counted else ():

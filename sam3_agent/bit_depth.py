@@ -70,6 +70,7 @@ def eight_bit_image(samples: Samples, mode: str, name: str) -> Image.Image:
     mode: what the bands are, in Pillow's names: L, LA, La, RGB, RGBA, RGBa or CMYK.
     """
     bands = samples if samples.ndim == 3 else samples[:, :, None]
+    # colour and opacity apart: scaling opacity by its own range would make a faint picture solid
     if mode[-1] in "Aa":
         color = to_uint8(bands[:, :, :-1], name)
         bands = np.concatenate([color, opacity_to_uint8(bands[:, :, -1:])], axis=2)
@@ -87,6 +88,7 @@ def _range(samples: Samples) -> tuple[float, float]:
         some = some[np.isfinite(some)]
     if not some.size:
         return 0.0, 0.0
+    # one hot pixel would else be the white of the whole picture
     few = int(some.size * OUTLIERS)
     ends = np.partition(some, (few, some.size - 1 - few))
     return float(ends[few]), float(ends[some.size - 1 - few])

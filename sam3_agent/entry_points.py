@@ -25,6 +25,7 @@ _MODULE_AND_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w
 def installed(group: str) -> Mapping[str, tuple[metadata.EntryPoint, ...]]:
     """The entry points of installed packages in `sam3_agent.GROUP`, by name."""
     found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
+    # a package that is on two entries of sys.path is listed twice
     for point in dict.fromkeys(metadata.entry_points(group=f"sam3_agent.{group}")):
         found[point.name] = (*found.get(point.name, ()), point)
     return found
@@ -86,6 +87,7 @@ def make(what: str, factory: Any, *arguments: Any, **options: Any) -> Any:
     if not inspect.isroutine(factory) and not isinstance(factory, (type, functools.partial)):
         return factory
     try:
+        # first, so that a TypeError raised inside is not taken for wrong arguments
         inspect.signature(factory).bind(*arguments, **options)
     except TypeError as error:
         raise InputError(f"{what} cannot be made so: {error}") from error
@@ -95,6 +97,7 @@ def make(what: str, factory: Any, *arguments: Any, **options: Any) -> Any:
         return factory(*arguments, **options)
     except Exception as error:
         function = factory.func if isinstance(factory, functools.partial) else factory
+        # a fault in this package is a bug, and keeps its traceback
         own = function.__module__.partition(".")[0] == "sam3_agent"
         if own or isinstance(error, Sam3AgentError):
             raise
@@ -122,6 +125,7 @@ def suggestion(name: str, known: Collection[str]) -> str:
         elif after and given.partition("-")[0] == after.lower().partition("-")[0]:
             spellings.setdefault(given, f"{before}:{name.strip()}")  # "gpt-5" for openai:gpt-5
     near = difflib.get_close_matches(given, spellings, n=1, cutoff=0.6)
+    # a part alone is less to go by, so it has to be more alike
     near = near or difflib.get_close_matches(head, spellings, n=1, cutoff=0.7)
     return f" (did you mean {spellings[near[0]]!r}?)" if near else ""
 
@@ -142,6 +146,7 @@ def _module_exists(reference: str) -> bool:
     top = reference.partition(":")[0].partition(".")[0]
     if top in sys.modules:
         return True
+    # only the top package: looking for a submodule would import its parents
     if importlib.util.find_spec(top) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
         importlib.invalidate_caches()

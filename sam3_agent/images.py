@@ -85,6 +85,7 @@ def load_image(
         picture = _open(data, name, max_megapixels, formats)
     check_size(picture.size, name, max_megapixels)
     try:
+        # turned before anything else sees it: boxes and masks are of the image as people see it
         pixels = np.asarray(_to_rgb(_upright(picture, name), name))
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
@@ -98,9 +99,11 @@ def _open(
 ) -> Image.Image:
     may_be_tiff = is_tiff(data) and (formats is None or "TIFF" in formats)
     try:
+        # sizes come first: a small file that unpacks to gigabytes must not be decoded
         picture = _open_header(data, formats)
         check_size(picture.size, name, max_megapixels)
         check_size(_tile(picture), name, max_megapixels)
+        # Pillow drops the lower bits of deep colours, or does not read them at all
         if may_be_tiff and is_deep(picture):
             if available("tifffile", "imagecodecs"):
                 return read_tiff(data, name, max_megapixels)
@@ -150,6 +153,7 @@ def _tile(picture: Image.Image) -> Extent:
 
 def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:
     """Open without decoding; instead of Pillow's own pixel limit the caller's is checked next."""
+    # the limit is one value for the whole process, so threads take turns in changing it
     with _PILLOW_LIMIT:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -204,11 +208,13 @@ def _upright(picture: Image.Image, name: str) -> Image.Image:
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        # Pillow converts these without scaling them, and does not invert them
         inverted = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO
         grey = eight_bit_image(np.asarray(picture), "L", name)
         return (ImageOps.invert(grey) if inverted else grey).convert("RGB")
     if picture.mode == "La":
         picture = picture.convert("LA")
+    # what lies under transparent pixels is arbitrary, often black; on white it looks as in a viewer
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, "white")

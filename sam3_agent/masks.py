@@ -60,6 +60,7 @@ class Masks:
             raise ValueError("boxes and scores must be finite")
         if any(tuple(rle["size"]) != (height, width) for rle in self.rles):
             raise ValueError(f"every mask must have the image's size, {height}x{width}")
+        # real SAM 3 boxes can leave the image
         boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
         boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
         boxes.flags.writeable = scores.flags.writeable = False
@@ -161,6 +162,7 @@ class Masks:
             crop, corner = self.crop(i)
             if crop.size:
                 rows, columns = np.nonzero(crop)
+                # + 0.5: the middle of a pixel, not its upper left
                 out[i] = columns.mean() + corner[0] + 0.5, rows.mean() + corner[1] + 0.5
         return out
 
@@ -174,6 +176,7 @@ class Masks:
         # with a "crowd" pycocotools divides by the area of the first mask alone
         of_ours = np.asarray(coco.iou(ours, theirs, [1] * len(theirs)))
         of_theirs = np.asarray(coco.iou(theirs, ours, [1] * len(ours))).T
+        # the share of the smaller mask is the larger of the two shares
         larger: npt.NDArray[np.float64] = np.maximum(of_ours, of_theirs)
         return larger
 
@@ -198,6 +201,7 @@ class Masks:
         rles = []
         for i, rle in enumerate(self.rles):
             crop, (x, y) = self.crop(i)
+            # what is shared lies inside the mask's own box, so the image is never decoded whole
             shared, (sx, sy) = decode_crop(coco.merge([rle, away], intersect=True))
             left = crop.copy()
             left[sy - y : sy - y + shared.shape[0], sx - x : sx - x + shared.shape[1]] &= ~shared
@@ -216,6 +220,7 @@ class Masks:
         """(K, 2) x y of the mask's pixels with one of their four neighbours outside the mask."""
         crop, (x0, y0) = self.crop(index)
         padded = np.pad(crop, 1)
+        # the pixels whose neighbours above, below, left and right belong to the mask
         inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
         rows, columns = np.nonzero(crop & ~inner)
         return np.stack([columns + x0, rows + y0], axis=1)

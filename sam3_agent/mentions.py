@@ -20,6 +20,7 @@ def read_mentions(text: str) -> tuple[str, tuple[Mention, ...]]:
     plain, at = "", 0
     mentions = []
     for mark in _MARK.finditer(text):
+        # positions are of the text without marks, which is what the reader sees
         plain += text[at : mark.start()]
         numbers = tuple(dict.fromkeys(int(n) for n in re.findall(r"\d+", mark[2])))
         mentions.append(Mention(len(plain), len(plain) + len(mark[1]), numbers))

@@ -142,6 +142,7 @@ def _scaled(
     grey = Image.fromarray(crop.astype(np.uint8) * 255)
     how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
     level = np.asarray(grey.resize((x1 - x0, y1 - y0), how))
+    # at least the fullest pixel stays, or a mask thinner than a pixel of the picture would vanish
     return level >= min(128, int(level.max())), (x0, y0)
 
 

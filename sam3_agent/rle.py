@@ -110,11 +110,13 @@ def run_lengths(counts: bytes) -> Positions:
     last = (digits & 0x20) == 0
     number = np.concatenate([[0], np.cumsum(last)[:-1]])
     first = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    # all numbers at once: the number that each digit belongs to, and its place in it
     place = np.arange(len(digits)) - first[number]
     values = np.zeros(int(last.sum()), np.int64)
     np.add.at(values, number, (digits & 0x1F) << (5 * place))
     negative = (digits[last] & 0x10) != 0
     values[negative] -= np.int64(1) << (5 * (place[last][negative] + 1))
+    # differences to two places before, so that odd and even places are sums of their own
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values

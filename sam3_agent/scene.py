@@ -116,6 +116,8 @@ class Scene:
         if missing:
             new = [key[0] for key in missing]
             windows = tiles(place) if tiled else [place]
+            # all that is missing in one call, so that a segmenter can batch it; scene and cache are
+            # changed only after it has succeeded
             found = self._timed(lambda: self._detect(new, selection, windows))
             for key, one in zip(missing, found, strict=True):
                 self._findings[key] = self._finding(one.prompt.label, one.presence, one.masks)
@@ -210,6 +212,7 @@ class Scene:
     ) -> list[Detection]:
         """What each prompt finds in all windows together, as masks of the whole image."""
         parts: list[list[Detection]] = [[] for _ in prompts]
+        # by window and not by prompt, so that each part of the image is encoded once
         for window in windows:
             inside = [_inside(prompt, window) for prompt in prompts]
             found = self._segmenter.detect(self._encoded(window), inside, selection)
@@ -261,9 +264,11 @@ class Scene:
         A mask that equals a known one gets the number of the known one that it overlaps most.
         """
         known = len(self.masks)
+        # only with earlier masks: those of one prompt are different objects to the segmenter
         overlap = found.overlap(self.masks)
         numbers, new = [], []
         for i in range(len(found)):
+            # IoU and not containment: a wheel lies in its car and is another object
             if known and overlap[i].max() >= SAME_MASK_IOU:
                 numbers.append(int(overlap[i].argmax()) + 1)
             else:
@@ -271,6 +276,7 @@ class Scene:
                 numbers.append(known + len(new))
         if new:
             self.masks = Masks.concatenate([self.masks, found[new]])
+        # two masks of one prompt may equal the same known one
         return tuple(dict.fromkeys(numbers))
 
 

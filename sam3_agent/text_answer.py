@@ -46,6 +46,7 @@ def answer_text(text: str) -> str:
     """
     text = without_reasoning(text)
     text = _FENCED.sub(" ", _MARKUP.sub(" ", _HEADER.sub("", text))).strip()
+    # JSON alone is a call that could not be read, and no answer
     is_data = text.startswith("{") or (text.startswith("[") and text.endswith("]"))
     if is_data or _BROKEN_CALL.match(text) or not _WORD.search(text):
         return ""
@@ -62,11 +63,13 @@ def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] |
     readings = [_read(text, scene) for text in texts if text]
     if not readings:
         return None
+    # a last reply such as "Done." must not discard the masks of the one before
     named = [one for one in readings if one.numbers]
     chosen = named[-1] if named else readings[-1]
     numbers = chosen.numbers
     if named:
         source = "with the masks that it names"
+    # "there is no dog": then the masks that were found last are not what it means
     elif _DENIAL.match(chosen.text) or not scene.last_found:
         source = "and it names no masks"
     else:
@@ -85,6 +88,7 @@ def _read(text: str, scene: Scene) -> Conclusion:
         if (numbers := tuple(n for n in mark.numbers if n in known))
     ]
     named = [n for mention in mentions for n in mention.numbers]
+    # prose is searched only without links: "unlike mask 3" names what is not meant
     if not named:
         named = [n for found in _NAMED.finditer(plain) for n in _listed(found[1]) if n in known]
     return Conclusion(plain, tuple(dict.fromkeys(named)), tuple(mentions))

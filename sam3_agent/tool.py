@@ -213,6 +213,7 @@ def tool_named(name: str, known: Collection[str]) -> str | None:
     """The known tool that a planner means: "functions.segment" and " segment " are `segment`."""
     if name in known:
         return name
+    # models write namespaces ("functions.") and their own special tokens around names
     last = re.split(r"[.:/]", name.split("<|")[0].strip())[-1]
     return last if last in known else None
 

@@ -218,6 +218,7 @@ def _listed(value: Any, item: Any, inner: bool) -> Any:
         if of_lists and not any(isinstance(one, (list, str)) for one in value):
             return [value]  # one point
         first = value[0]
+        # ["[\"a\", \"b\"]"]: the whole list as the text of its only item
         if item is str and len(value) == 1 and isinstance(first, str) and first.startswith("["):
             return _list_in(first, item, inner)
     return value
@@ -228,17 +229,20 @@ def _list_in(text: str, item: Any, inner: bool) -> Any:
     if text.startswith(("[", "(")):
         value = _literal(text)
         return _listed(list(value) if isinstance(value, tuple) else value, item, inner)
+    # strings with commas between them, without the brackets
     if text.startswith(('"', "'")):
         return _literal(f"[{text}]")
     if text.startswith("{") and item is not str:
         return [_from_json(text)]
     if item is str:
+        # a bulleted list: each line is an item, unless commas leave it open what one is
         lines = [re.sub(r"\A\s*[-*•]\s+", "", line).strip() for line in text.splitlines()]
         if len(lines) > 1 and not re.search(r"[,;{<>|]", text):
             return [line for line in lines if line]
         if re.search(r"[,;\n{<>|]", text):
             raise ValueError("it may be one or several: give a list")
         return [text]
+    # what is left is a list of numbers: "1, 2", "1 2", or "" for none
     if not _NUMBERS.fullmatch(text or "0"):
         raise ValueError("it is no list")
     numbers = re.split(r"[\s,]+", text) if text else []
@@ -261,6 +265,7 @@ def _literal(text: str) -> Any:
 def refuse_joined_strings(source: str) -> None:
     """Raise ValueError for Python with a comma left out: 'red car' 'dog' would be one phrase."""
     try:
+        # line breaks inside brackets (NL) do not keep two strings from being joined
         tokens = [
             token.type
             for token in tokenize.generate_tokens(io.StringIO(source).readline)

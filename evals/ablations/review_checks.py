@@ -88,6 +88,7 @@ def ablation(
         for name, variant in variants.items():
             noisy = NoisySegmenter(targets, others, segmenter, scene_seed)
             model = SimulatedMLLM(targets.boxes, variant.faults, scene_seed)
+            # a seed of its own, so that the checks err independently of the planner
             verifier = SimulatedMLLM(targets.boxes, variant.faults, scene_seed + 1)
             agent = Agent(model, noisy, verifier=verifier, effort=variant.effort)
             answer = agent.ask(scene.image, query.text)
@@ -99,6 +100,7 @@ def ablation(
         name: Result(
             float(np.mean(scores[name])),
             _standard_error(np.array(scores[name])),
+            # scene by scene, since scenes differ far more in difficulty than variants do
             float(np.mean(np.array(scores[name]) - plain)),
             _standard_error(np.array(scores[name]) - plain),
             float(np.mean(calls[name])),

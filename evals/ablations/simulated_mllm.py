@@ -85,11 +85,13 @@ class NoisySegmenter:
 
     def __init__(self, targets: Masks, others: Masks, faults: SegmenterFaults, seed: int) -> None:
         rng = np.random.default_rng([11, seed])
+        # drawn whatever the rates are, so that all rates are compared on the same draws
         sure = rng.uniform(0.6, 0.95, len(targets) + len(others))
         hidden = rng.random(len(targets)) < faults.dropped
         draw = rng.random(len(others))
         scores = [HIDDEN_SCORE if hide else s for hide, s in zip(hidden, sure, strict=False)]
         for chance, score in zip(draw, sure[len(targets) :], strict=True):
+            # one draw decides: below `invented` it is found at once, up to the sum if asked again
             doubtful = chance < faults.invented + faults.doubtful
             scores.append(score if chance < faults.invented else HIDDEN_SCORE * doubtful)
         rles = (*targets.rles, *others.rles)
@@ -107,6 +109,7 @@ class NoisySegmenter:
     ) -> list[Detection]:
         """Returns the masks above the threshold, the same for each prompt."""
         least = max(0.5 if selection.threshold is None else selection.threshold, 0.01)
+        # a score of 0 stands for "never found", whatever the threshold is
         masks = self._masks[self._masks.scores >= least]
         presence = float(self._masks.scores.max(initial=0.0))
         return [Detection(checked_concept(p, features), presence, masks) for p in prompts]
@@ -153,6 +156,7 @@ class SimulatedMLLM:
         if last.role == "user":
             self._picked.clear()
             return "segment", {"phrases": ["target"]}
+        # it looks again once, and not after each check, so that an ask always ends
         if "MISSING" in last.text and not any(LOWERED_CALL in c for c in _arguments(messages)):
             self._apply_doubts(last.text)
             return "segment", {"phrases": ["target"], "threshold": LOWERED}

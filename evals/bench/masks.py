@@ -31,6 +31,7 @@ FEW = 20
 def masks_to_rle(count: int) -> Iterator[Measurement]:
     """Measures low-resolution logits to RLE, and overlap removal by IoM 0.3, at full HD."""
     logits, scores = _blobs(count)
+    # `nms` takes the masks best first
     best_first = np.argsort(-scores)
     logits, scores = logits[best_first], scores[best_first]
     seconds, rles = cpu_seconds(lambda: [decode_mask(one, FULL_HD) for one in logits])
@@ -50,6 +51,7 @@ def masks_to_rle(count: int) -> Iterator[Measurement]:
         removal_reference, stay = cpu_seconds(
             lambda: meta_sam3.remove_overlaps(counts, scores, FULL_HD)
         )
+        # a removal that is fast and keeps other masks would not be the same work
         same = sorted(stay) == [found.index(rle) for rle in kept.rles]
         note = f"least IoU with the reference's masks {iou.min():.5f}"
         which = "the same masks are" if same else "OTHER masks are"
@@ -146,6 +148,7 @@ def _blobs(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]
     for i in range(count):
         cx, cy = rng.uniform(10, 278, 2)
         rx, ry = rng.uniform(4, 24, 2)
+        # one mask of half the picture is the worst case for work that is done inside boxes
         if i == 0:
             cx, cy, rx, ry = 144, 144, 135, 115
         out[i] = 6 * (1 - np.hypot((x - cx) / rx, (y - cy) / ry))

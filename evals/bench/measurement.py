@@ -39,6 +39,8 @@ class Measurement:
 
 
 def cpu_seconds(work: Callable[[], T]) -> tuple[float, T]:
+    # not wall time, which other programs on the machine lengthen; CPU time adds up all threads, so
+    # that more cores make neither side look cheaper
     began = time.process_time()
     result = work()
     return time.process_time() - began, result
@@ -46,6 +48,8 @@ def cpu_seconds(work: Callable[[], T]) -> tuple[float, T]:
 
 def in_new_process(work: Callable[..., float], *arguments: int) -> float:
     """Returns the result of `work` in a new process, whose peak memory is its own."""
+    # the peak of a process never falls again, so that of earlier work would hide this one's;
+    # "spawn", since a forked child begins with the memory of its parent
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 

@@ -55,6 +55,7 @@ class MetaSam3:
         own = self.model.state_dict()
         with torch.no_grad():
             for name, value in own.items():
+                # rotary tables are computed; prompts of points have no counterpart in transformers
                 if not name.endswith("freqs_cis") and ".points_" not in name:
                     value.copy_(meta_weight(name, value.shape, weights))
 
@@ -76,6 +77,7 @@ class MetaSam3:
         self._processor.reset_all_prompts(state)
         with torch.inference_mode(), _on_cpu():
             state["backbone_out"].update(self.model.backbone.forward_text([phrase], device="cpu"))
+            # the original encodes a prompt without boxes, too, and that changes the scores
             prompt = self.model._get_dummy_prompt()
             for box, label in zip(boxes, labels, strict=True):
                 prompt.append_boxes(torch.tensor(box).view(1, 1, 4), torch.tensor([[label]]))
@@ -100,6 +102,7 @@ class MetaSam3:
 
     def detect(self, state: Any, phrase: str, threshold: float) -> Any:
         """Returns the state with boxes, scores and dense masks of a phrase."""
+        # the package filters at this threshold before it enlarges masks, as our decoding does
         self._processor.confidence_threshold = threshold
         self._processor.reset_all_prompts(state)
         with _on_cpu():

@@ -82,11 +82,13 @@ def meta_weight(name: str, shape: Any, weights: Mapping[str, Any]) -> Any:
     for pattern, replacement in _NAMES:
         name = re.sub(pattern, replacement, name)
     name = _COUNTED_FROM_ONE.sub(lambda match: f".{match[1]}.layer{int(match[2]) + 1}.", name)
+    # Meta keeps query, key and value in one matrix, transformers in three
     if ".qkv_proj." in name:
         return torch.cat([weights[name.replace("qkv_proj", f"{one}_proj")] for one in "qkv"])
     value = weights[name]
     if name.endswith("position_embeddings"):  # there with a class token in front, never used
         return torch.cat([torch.zeros_like(value[:, :1]), value], dim=1)
+    # the text projection is stored the other way round there
     return value if value.shape == shape else value.T
 
 

@@ -42,6 +42,7 @@ def _phrases_on_one_core() -> Iterator[Measurement]:
     # above every score of random weights, so that no masks are decoded on either side
     nothing = Selection(threshold=1.0)
     ask, _ = cpu_seconds(lambda: segmenter.detect(features, PHRASES, nothing))
+    # other phrases, since the results of a known phrase are cached
     more = [f"{phrase} too" for phrase in PHRASES]
     again, _ = cpu_seconds(lambda: segmenter.detect(segmenter.encode(image), more, nothing))
     meta = new_meta_sam3()
@@ -50,6 +51,7 @@ def _phrases_on_one_core() -> Iterator[Measurement]:
     if meta is not None:
         its_encode, state = cpu_seconds(lambda: meta.encode(image))
         its_ask, _ = cpu_seconds(lambda: meta.detect(state, "red car", 1.0))
+        # measured once and multiplied: the work is the same each time, and takes minutes
         reference = len(PHRASES) * (its_encode + its_ask)
         note = (
             f"ours {encode:.0f} + 8 x {ask / 8:.1f}; the reference encodes for every phrase: "

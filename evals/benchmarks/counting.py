@@ -39,6 +39,7 @@ def read(data: Path | None = None, split: str | None = None) -> ScoredBenchmark:
     dataset = None
     if tables := find_tables(root, split):
         rows = list(table_rows(tables, (), SOURCE))
+        # rows of CountBench whose image is no longer on the web: nobody has them, so none is broken
         whole = [row for row in rows if row.has_image is not False]
         if not whole:
             raise InputError(f"counting: none of {len(rows)} rows in {root} has an image. {SOURCE}")
@@ -98,6 +99,7 @@ def _table_sample(row: TableRow, folders: Sequence[Path]) -> Sample:
         return _sample(record, f"{split}-{row.number}", row.image, None, split)
     digest = text(record, "image_sha256")
     for place in folders:
+        # named by hash, with whatever suffix they were saved
         for image in sorted(place.glob(f"{digest}*")):
             return _sample(record, f"{split}-{row.number}", image, digest, split)
     raise InputError(f"there is no {folders[0] / digest}.*; it was at {record.get('image_url')}")

@@ -84,6 +84,7 @@ def _sample(instances: Instances, split: str, ref: Any, place: int) -> Sample:
     if not all(isinstance(number, int) for number in ids):
         raise InputError(f"'ann_id' is {ids}, and must hold whole numbers")
     absent = ids == [NO_TARGET]
+    # both fields say it, and a record in which they differ has no known truth
     if ref.get("no_target", absent) is not absent or not ids:
         raise InputError(f"'no_target' is {ref.get('no_target')}, but 'ann_id' is {ids}")
     image, size = instances.image(image_id)

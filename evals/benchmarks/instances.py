@@ -33,6 +33,7 @@ class Instances:
         self._annotations = self._by_id(content, "annotations")
         roots = [root / place for root in (folder, folder.parent) for place in IMAGE_FOLDERS]
         self._folders = [root for root in roots if root.is_dir()]
+        # an image has several sentences, and the sample of each checks its size
         self._size = cache(image_size)
 
     def image(self, image_id: int) -> tuple[Path, Size]:
@@ -58,6 +59,7 @@ class Instances:
             if number not in self._annotations:
                 raise InputError(f"its annotation {number} is not in {self.path}")
             record = self._annotations[number]
+            # else its mask would be scored on an image in which it marks something else
             if record.get("image_id") != image_id:
                 raise InputError(f"annotation {number} belongs to image {record.get('image_id')}")
             try:

@@ -126,6 +126,7 @@ def _mask(shape: Any, size: Size, folder: Path) -> RLE:
         return rle_mask(shape, size)
     if not isinstance(shape, list) or not shape:
         raise InputError("it is neither an RLE, nor a polygon, nor the name of an image")
+    # [[x, y], ...] is one polygon, [[x, y, x, y, x, y], ...] several: the first entry tells which
     first = shape[0]
     if isinstance(first, dict) or (isinstance(first, list) and first and _is_polygon(first)):
         return coco_mask(shape, size)

@@ -61,6 +61,7 @@ class OmniLabel(Benchmark):
 
     def metrics(self, rows: Sequence[Row]) -> dict[str, float]:
         """Computes OmniLabel's AP and AR, see `metrics.average_precisions`; NaN for its -1."""
+        # boxes with equal scores are ranked in the order of the images' ids, as by the evaluator
         in_order = sorted(rows, key=lambda row: int(row.about["image_id"]))
         values = average_precisions(described(row) for row in in_order)
         defined = {name: math.nan if value == -1 else value for name, value in values.items()}

@@ -148,10 +148,12 @@ def rasterise(annotation: Annotation, size: Size) -> tuple[BoolArray, BoolArray]
     import cv2
 
     def paint(canvas: npt.NDArray[np.uint8], corners: npt.NDArray[np.float64], value: int) -> None:
+        # truncated and not rounded, as LISA does, and so equal to its masks in every pixel
         points = [corners.astype(np.int32)]
         cv2.polylines(canvas, points, True, value, 1)
         cv2.fillPoly(canvas, points, value)
 
+    # each shape is painted alone, and its pixels are counted with its outline
     areas = []
     for _, corners in annotation.shapes:
         alone = np.zeros(size, np.uint8)
@@ -172,6 +174,7 @@ def _file_samples(root: Path, split: str) -> Iterator[tuple[str, Callable[[], Sa
             break
     else:
         raise InputError(f"reasonseg: no JSON files in {root / split}. {SOURCE}")
+    # what is left of them has no JSON file, and is reported as a broken record
     images = {path.stem: path for path in place.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     for path in annotations:
         image = images.pop(path.stem, path.with_suffix(".jpg"))
@@ -184,6 +187,8 @@ def _file_sample(path: Path, image: Path, split: str) -> Sample:
     annotation = read_annotation(path)
     size = image_size(image)
     target, ignored = rasterise(annotation, size)
+    # a target may rightly be empty, where an ignored shape covers it; it is broken where even alone
+    # it has no pixel, since the image is then not the one that was annotated
     meant = replace(annotation, shapes=[shape for shape in annotation.shapes if not shape[0]])
     if meant.shapes and not target.any() and not rasterise(meant, size)[0].any():
         raise InputError(f"its target is outside the {size[1]}x{size[0]} pixels of the image")

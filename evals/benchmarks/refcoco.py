@@ -113,6 +113,7 @@ read_google = partial(read, dataset="refcocog", by="google")
 class _PlainUnpickler(pickle.Unpickler):
     """Unpickles lists, dicts, text and numbers; a pickle could run any code by its globals."""
 
+    # called for each global that a pickle names; without any it can only build plain values
     def find_class(self, module: str, name: str) -> Any:
         raise InputError(f"it loads {module}.{name}, which plain values do not need")
 
@@ -139,6 +140,7 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
     """Selects the references of a split; testA includes testAB, test includes all of these."""
 
     def holds(own: Any) -> bool:
+        # the rules of REFER's own reader: testA takes all splits of "test..." with an A in the rest
         if not isinstance(own, str) or split in ("train", "val"):
             return bool(own == split)
         if split == "test":
@@ -148,6 +150,7 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
     chosen = [
         (number, ref)
         for number, ref in enumerate(refs)
+        # what is no object is kept, so that it is reported as a broken record
         if not isinstance(ref, dict) or holds(ref.get("split"))
     ]
     if not chosen:

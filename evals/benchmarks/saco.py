@@ -103,6 +103,7 @@ read_silver = partial(read, part="silver")
 def tally(rows: Sequence[Row]) -> Tally:
     """Tallies cgf1, pmf1 and il_mcc, averaged unweighted over the subsets."""
     samples = concept_tally(concept(row) for row in rows)
+    # the paper's headline is the mean of the subsets, however large each of them is
     return averaged(samples, [row.tags["split"] for row in rows])
 
 
@@ -129,6 +130,7 @@ def predictions(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     for row in rows:
         own = out.setdefault(f"predictions_{row.tags['split']}.json", [])
         height, width = row.pred.size
+        # relative boxes, as in the ground truth: the evaluator compares both as they are
         boxes = row.pred.boxes / np.array([width, height, width, height], np.float32)
         columns = boxes.tolist(), row.pred.scores.tolist(), row.pred.rle()
         for box, score, rle in zip(*columns, strict=True):
@@ -181,6 +183,7 @@ class _Annotator:
 
     def complete(self, pair: Any) -> bool:
         record = self.pairs.get(pair)
+        # a pair that is missing in a file is reported by `_sample`, and not passed over here
         return record is None or bool(record.get("is_instance_exhaustive", 1))
 
     def rles(self, pair: Any, size: Size) -> list[RLE]:
@@ -218,6 +221,7 @@ def _samples(
 ) -> Iterator[tuple[str, Callable[[], Sample]]]:
     annotators = [_annotator(path) for path in paths]
     for pair, record in annotators[0].pairs.items():
+        # a pair that one annotator left incomplete is left out for all, as the authors do
         if all(annotator.complete(pair) for annotator in annotators):
             where = f"{paths[0]} image {pair}"
             yield where, partial(_sample, subset, pair, record, annotators, images)
@@ -242,6 +246,7 @@ def _sample(
             "image": str(record["file_name"]),
             "pair": pair,
             "category": annotators[0].category,
+            # in the row, so that a run can be scored again without the annotators' files
             "others": [masks.rle() for masks in others],
         },
     )

@@ -34,4 +34,5 @@ class ScoredBenchmark:
 
     def intervals(self, rows: Sequence[Row]) -> dict[str, Interval]:
         """Computes bootstrap 95 % confidence intervals of all metrics."""
+        # queries about one image are not independent, and repeats of one sample even less
         return intervals(self.tally(rows), [row.about.get("image", row.id) for row in rows])

@@ -49,6 +49,7 @@ class TableRow:
 
     def mask(self, name: str, size: Size) -> BoolArray:
         """Returns a column of lists of bools as (H, W), without a Python object for each pixel."""
+        # Arrow keeps a list of lists flat: one buffer of pixels, and where each line begins
         lines: Any = getattr(self.columns[name], "values", None)
         if not hasattr(lines, "flatten"):
             raise InputError(f"{name!r} is missing, or is no list of lists")
@@ -90,6 +91,7 @@ def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> It
         if not table.metadata.num_rows:
             raise InputError(f"{path} is empty")
         number = 0
+        # without images: a table has gigabytes of them, and each is read when its sample is asked
         columns = sorted(names - {"image"})
         with_image = _has_image(table) if "image" in names else None
         for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
@@ -109,10 +111,12 @@ def _has_image(table: Any) -> BoolArray:
         about = table.metadata.row_group(group)
         leaves = [about.column(place) for place in range(about.num_columns)]
         held = [leaf for leaf in leaves if leaf.path_in_schema in ("image", "image.bytes")]
+        # a footer that counts 0 nulls spares reading every image only to see that it is there
         counts = [leaf.statistics.null_count if leaf.statistics else None for leaf in held]
         if held and not any(count is None or count for count in counts):
             parts.append(np.ones(about.num_rows, np.bool_))
             continue
+        # the image is bytes, or bytes with a path beside them, as the datasets library writes
         cells = table.read_row_group(group, columns=["image"]).column("image")
         if hasattr(cells.type, "fields") and cells.type.get_field_index("bytes") >= 0:
             cells = compute.struct_field(cells, "bytes")
@@ -126,6 +130,7 @@ def _read_image(path: Path, number: int) -> Pixels:
     for group in range(table.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         if number < first + rows:
+            # parquet cannot read less than a row group
             cell = table.read_row_group(group, columns=["image"]).column("image")[number - first]
             value = cell.as_py()
             raw = value.get("bytes") if isinstance(value, dict) else value

@@ -66,6 +66,7 @@ def averaged(tally: Tally, subsets: Sequence[Hashable]) -> Tally:
 
     NaN where a metric is not defined in one of the subsets, so a resample must hold all of them.
     """
+    # the mean over subsets is no sum over samples, but it is a function of one sum for each subset
     places = {subset: place for place, subset in enumerate(dict.fromkeys(subsets))}
     count, width = tally.columns.shape
     # K columns for each subset: a sample fills those of its own, so that all sums stay apart
@@ -109,6 +110,7 @@ def intervals(
     """
     if not len(tally.columns):
         return {}
+    # clusters are summed once: a resample then draws clusters, and is one weighted sum of theirs
     columns = _grouped(tally.columns, groups)
     drawn = [tally.finish(weights @ columns) for weights in draws(len(columns), resamples, seed)]
     whole = tally.finish(tally.columns.sum(axis=0))
@@ -136,6 +138,7 @@ def difference(
     above = _above(ours, theirs, ours.columns.sum(axis=0), theirs.columns.sum(axis=0))
     our_columns, their_columns = _grouped(ours.columns, groups), _grouped(theirs.columns, groups)
     drawn = [
+        # the same draw for both runs is what makes the difference paired
         _above(ours, theirs, weights @ our_columns, weights @ their_columns)
         for weights in draws(len(our_columns), resamples, seed)
     ]
@@ -163,6 +166,7 @@ def holm(values: Sequence[float]) -> list[float]:
     """
     out = [0.0] * len(values)
     least = 0.0
+    # from the smallest p on; `least` keeps a larger p from getting a smaller corrected one
     for rank, place in enumerate(sorted(range(len(values)), key=lambda at: values[at])):
         least = max(least, min(1.0, (len(values) - rank) * values[place]))
         out[place] = least
@@ -190,6 +194,7 @@ def draws(count: int, resamples: int, seed: int) -> Iterator[Columns]:
     """Yields, for each resample, how often each of `count` samples is drawn: (count,)."""
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
+        # how often each sample is drawn is all that a metric of sums needs
         drawn = np.bincount(rng.integers(count, size=count), minlength=count)
         yield drawn.astype(np.float64)
 

@@ -33,6 +33,8 @@ def pixel_overlap(
     protocol: ReasonSegProtocol = "lisa",
 ) -> Overlap:
     """Compares two (H, W) masks; ignored pixels are left out, or count as target in `segzero`."""
+    # LISA leaves ignored pixels out of both masks; the code of the Seg-Zero line has no third value
+    # in its masks, so that what LISA ignores is target there
     if ignore is not None and protocol == "lisa":
         pred, truth = pred & ~ignore, truth & ~ignore
     elif ignore is not None:
@@ -47,6 +49,7 @@ def mask_overlap(
     if pred.size != truth.size:
         raise ValueError(f"masks of {pred.size} and {truth.size} pixels cannot be compared")
     ours, theirs = list(pred.rles), list(truth.rles)
+    # the steps of `pixel_overlap` in sums of run lengths: |A and B| - |A and B and ignored|
     if ignore is not None and protocol == "segzero":
         theirs.append(ignore)
     either = _merged([*ours, *theirs])

@@ -80,6 +80,7 @@ def average_precisions(pairs: Iterable[DescribedPair]) -> dict[str, float]:
     the mean recall; groups: categ, descr, descr-pos (descriptions with a target in their image),
     descr-S, -M, -L (up to 3, 4 to 8, and more words).
     """
+    # a pair with neither is a right "nothing", and changes neither precision nor recall
     scored = [pair for pair in pairs if len(pair.truth) or len(pair.pred)]
     matches = [_match(pair) for pair in scored]
     curves = {name: _curve(_rank(scored, matches, name)) for name in GROUPS}
@@ -161,7 +162,9 @@ def _match(pair: DescribedPair) -> _Match:
     A scored truth is preferred to a crowd, and matched once; a crowd matches any number, and what
     it matches is ignored.
     """
+    # a stable sort as in pycocotools: of equal scores the first in the file stays first
     order = np.argsort(-pair.scores, kind="mergesort")[:MOST_DETECTIONS]
+    # crowds go last, as in COCO's evaluator, where a match with a truth that counts ends the search
     counting_first = np.argsort(pair.crowd, kind="mergesort")
     truth, crowd = pair.truth[counting_first], pair.crowd[counting_first]
     matched = np.zeros((len(IOU_THRESHOLDS), len(order)), np.bool_)
@@ -186,6 +189,7 @@ def _target(
     threshold: float,
 ) -> int | None:
     """Returns the truth that a prediction with these overlaps matches; of equal ones the last."""
+    # a hair below 1, as in pycocotools: an IoU of 1 may be off by rounding
     reach = overlaps >= min(threshold, 1 - 1e-10)
     for open_ones in (reach & ~taken & ~crowd, reach & crowd):
         if open_ones.any():
@@ -229,6 +233,7 @@ def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
     if not truths:
         return _Curve(precision, recall, truths)
     times = 1.0 if weights is None else weights[ranked.owner]
+    # from the best score down: how many are right and wrong so far; matches with crowds are neither
     right = np.cumsum((ranked.matched & ~ranked.ignored) * times, axis=1)
     wrong = np.cumsum((~ranked.matched & ~ranked.ignored) * times, axis=1)
     recalls = right / truths
@@ -237,6 +242,7 @@ def _curve(ranked: _Ranked, weights: Floats | None = None) -> _Curve:
     envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
     padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
     for level in range(len(IOU_THRESHOLDS)):
+        # at each of the 101 recalls the first place in the ranking that reaches it
         places = np.searchsorted(recalls[level], RECALLS, side="left")
         precision[level] = padded[level, places]
         recall[level] = recalls[level, -1] if recalls.shape[1] else 0.0
@@ -247,6 +253,7 @@ def _harmonic_mean(categ: _Curve, descr: _Curve) -> float:
     if not (categ.truths and descr.truths):
         return -1.0
     means = float(categ.precision.mean()), float(descr.precision.mean())
+    # the small term is that of omnilabeltools, where both means may be 0
     return 2 * means[0] * means[1] / (means[0] + means[1] + 1e-5)
 
 

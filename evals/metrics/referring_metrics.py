@@ -31,6 +31,7 @@ def reasonseg(
 
 def reasonseg_tally(overlaps: Sequence[Overlap], protocol: ReasonSegProtocol = "lisa") -> Tally:
     """Tallies the overlaps under that protocol."""
+    # nothing answered where nothing is true: the one other point in which the protocols differ
     empty = 1.0 if protocol == "lisa" else 0.0
     return Tally(
         _columns([(overlap.iou(empty), *overlap, 1) for overlap in overlaps], 4),
@@ -91,6 +92,7 @@ def grefcoco(samples: Iterable[tuple[BoolArray, BoolArray, bool, bool]]) -> dict
     ]
     tally = grefcoco_tally(overlaps)
     out = as_original(tally.finish(tally.columns.sum(axis=0)))
+    # ReLA prints both accuracies as 0 for a set without no-target samples, whatever its t_acc is
     if not any(one.truth_is_no_target for one in overlaps):
         out["t_acc"] = 0.0
     return out
@@ -116,9 +118,12 @@ def grefcoco_tally(overlaps: Sequence[TargetOverlap]) -> Tally:
 
 
 def _target_row(one: TargetOverlap) -> tuple[float, ...]:
+    # the columns: IoU, intersection, union, 1; no target, right; target, right; IoU >= .7, .8, .9
     if one.truth_is_no_target:
         right = one.pred_is_no_target
+        # an empty truth makes the union all that was predicted
         return (right, 0, 0 if right else one.overlap.union, 1, 1, right, 0, 0, 0, 0, 0)
+    # ReLA decides "no target" apart from the mask, so that a missed target may still have pixels
     missed = one.pred_is_no_target
     overlap = Overlap(0, one.overlap.union) if missed else one.overlap
     precise = [overlap.iou() >= least for least in GREFCOCO_PRECISIONS]

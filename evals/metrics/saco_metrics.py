@@ -104,6 +104,7 @@ def best_annotator(annotators: Sequence[ConceptSample]) -> ConceptSample:
     """Selects the pair of the annotator with whom the predictions agree best."""
     chosen = annotators[0]
     for other in annotators[1:]:
+        # of equally good annotators the first stays, as in the original
         if not sum(other.iou.shape):
             chosen = other  # no truth and no prediction: perfect
         elif sum(chosen.iou.shape) and local_f1(other).mean() > local_f1(chosen).mean():
@@ -118,12 +119,14 @@ def _matched(sample: ConceptSample) -> Columns:
 
     if not sample.iou.size:
         return np.zeros(len(IOU_THRESHOLDS))
+    # one assignment by IoU serves all thresholds, as in the original: it is not made anew for each
     iou = sample.iou[linear_sum_assignment(sample.iou, maximize=True)]
     matched: Columns = (iou[:, None] >= IOU_THRESHOLDS).sum(axis=0).astype(np.float64)
     return matched
 
 
 def _f1(matched: Columns, predictions: float, truths: float) -> Columns:
+    # the original adds the term in all three denominators, so a perfect F1 is a little below 1
     precision = matched / (predictions + INSTANCE_EPSILON)
     recall = matched / (truths + INSTANCE_EPSILON)
     f1: Columns = 2 * precision * recall / (precision + recall + INSTANCE_EPSILON)
@@ -147,6 +150,7 @@ def _columns(samples: Iterable[ConceptSample]) -> Columns:
             not found and not present,
             present > found,
         )
+        # the macro F1 is a mean over pairs that have both, hence columns of its own
         local = _f1(matched, predictions, truths) if tp else np.zeros(len(IOU_THRESHOLDS))
         counts = [predictions, truths, predictions if present else 0, tp, fp, tn, fn]
         rows.append(np.concatenate([matched, local, counts]))
@@ -160,8 +164,10 @@ def _metrics(sums: Columns) -> dict[str, npt.NDArray[np.float64]]:
     precision = matched / (predictions + INSTANCE_EPSILON)
     recall = matched / (truths + INSTANCE_EPSILON)
     il_precision, il_recall = tp / (tp + fp + IMAGE_EPSILON), tp / (tp + fn + IMAGE_EPSILON)
+    # without negatives (or positives) the root is 0, and the small term makes the coefficient 0
     spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     il_mcc = (tp * tn - fp * fn) / (spread + IMAGE_EPSILON)
+    # predictions for a phrase that names nothing count against presence alone, not in the F1
     micro_f1 = _f1(matched, positive_predictions, truths)
     return {
         "cgF1": micro_f1 * il_mcc,
@@ -198,6 +204,7 @@ class _Annotations:
             self.categories = {category["id"] for category in content["categories"]}
             self._truths: dict[Any, list[Mapping[str, Any]]] = {}
             for one in content["annotations"]:
+                # the original reads neither crowds nor categories that the file does not list
                 if not one.get("iscrowd") and one["category_id"] in self.categories:
                     self._truths.setdefault(one["image_id"], []).append(one)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -211,6 +218,7 @@ class _Annotations:
         found = [one for one in predictions if one["category_id"] in self.categories]
         there = self._truths.get(pair, [])
         if not found or not there:
+            # the shape says how many there are, which is all that counts where nothing can match
             return ConceptSample(np.zeros((len(found), len(there))))
         if kind == "bbox":
             shapes = [

@@ -51,6 +51,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """Names runs by solver, planner and whatever else differs in their configs, or by folder."""
     parts = [
         {
+            # the solver's name in run files, whose keys stay as they were
             "strategy": run.header.config.get("strategy"),
             **{n: run.header.config.get(n) for n in ("planner", "segmenter", "effort", "boxes")},
             "folder": run.path.parent.name,
@@ -151,6 +152,7 @@ def _difference(
     benchmark: Benchmark, first: Run, other: Run, name: str, other_name: str
 ) -> dict[str, Any]:
     """Compares other with first on the samples that both have, paired."""
+    # an unfinished run is compared on what it has, since only the same samples can be paired
     shared = sorted(first.rows.keys() & other.rows.keys())
     ours, theirs = [other.rows[i] for i in shared], [first.rows[i] for i in shared]
     scores = np.array(
@@ -158,6 +160,7 @@ def _difference(
     )
     scores = scores.reshape(-1, 2)
     pairs = [
+        # OmniLabel's AP is no function of sums, so its mean score is compared
         benchmark.tally(rows) or _mean_tally(scores[:, column])
         for column, rows in enumerate((ours, theirs))
     ]

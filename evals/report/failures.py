@@ -40,8 +40,10 @@ def failure(row: Row, score: float) -> str | None:
         return "false target"
     overlap = mask_overlap(row.pred, row.truth, row.ignore)
     answered = mask_overlap(row.pred, row.pred).union
+    # what was answered is mostly target, so the fault is what it left out
     if not answered or overlap.intersection >= RIGHT * answered:
         return "missed"
+    # with the right masks among those found, the choice was wrong, else the searched concept
     return "wrong pick" if upper_bound(row) >= RIGHT else "wrong concept"
 
 

@@ -63,6 +63,7 @@ def make_solver(
     if name == "segmenter" or planner is None:
         return WithinDomain(SegmenterSolver(segmenter), segmenter)
     if name in ("agent", "oracle"):
+        # an Agent checks the domain itself; the other solvers are wrapped in that check
         agent_solver = AgentSolver(agent(planner, segmenter))
         return agent_solver if name == "agent" else OracleSolver(agent_solver)
     if name == "reference":

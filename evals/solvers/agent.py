@@ -58,5 +58,6 @@ class OracleSolver:
 
 def _all(found: Masks, answered: Masks) -> Masks:
     """Joins the masks of a scene and those answered from another one (a second reading)."""
+    # a second reading has a scene of its own, in which the same object may have an equal mask
     known = answered.overlap(found).max(axis=1, initial=0.0) > 0.999
     return Masks.concatenate([found, answered[np.flatnonzero(~known)]])

@@ -19,6 +19,7 @@ def best_subset(found: Masks, truth: Masks) -> list[int]:
     touching = [i for i in range(len(found)) if mask_overlap(found[[i]], target).intersection]
     while True:
         moves = [[*chosen, i] for i in touching if i not in chosen]
+        # a mask that helped at first may later be in the way of two better ones
         if len(chosen) > 1:
             moves += [[i for i in chosen if i != removed] for removed in chosen]
         ious = [mask_overlap(found[move], target).iou() for move in moves]

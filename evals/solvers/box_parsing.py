@@ -44,7 +44,9 @@ def parse_boxes(text: str, size: Size, layout: Layout) -> list[LabelledBox] | No
     first. Boxes outside the image, without area, or with other than four numbers are left out;
     swapped corners are sorted.
     """
+    # boxes in the reasoning are drafts, often corrected later
     text = _THINKING.sub("", text)
+    # with keys the order of the numbers is known; bare lists count only where there are none
     raw = list(_keyed(text)) or list(_bare(text, layout))
     if not raw:
         return [] if _NOTHING.search(text) else None
@@ -60,6 +62,7 @@ def _keyed(text: str) -> Iterator[tuple[str, list[float], str]]:
     """Yields the boxes with a key: the key, four numbers, the label of the same object."""
     keys = list(_KEY.finditer(text))
     for i, key in enumerate(keys):
+        # between its neighbours' keys, so that a broken object takes no label of the next one
         end = keys[i + 1].start() if i + 1 < len(keys) else len(text)
         begin = keys[i - 1].end() if i else 0
         value = _value(text, key.end(), end)
@@ -96,6 +99,7 @@ def _object_around(text: str, at: int, begin: int, end: int) -> str:
 def _layout(key: str, layout: Layout) -> Layout:
     if key == "box_2d":
         return "yx1000"
+    # Qwen2.5-VL and Qwen3-VL share this key; only the model's family tells pixels from thousandths
     if key == "bbox_2d":
         return "xy" if layout == "xy" else "xy1000"
     if key == "corners":

@@ -88,6 +88,7 @@ class _Loop:
         since: list[Message] = []
         while self.ended is None and self.planner.turns < MAX_TURNS:
             reply = self.planner.reply([opening[0], self._question(since), *since], _TOOLS)
+            # a call that is not run must not stay in the conversation: servers demand its result
             reply = replace(reply, tool_calls=reply.tool_calls[:1])
             if any(call.name == "segment_phrase" for call in reply.tool_calls):
                 since = []  # earlier messages are dropped
@@ -100,6 +101,7 @@ class _Loop:
 
     def _question(self, since: Sequence[Message]) -> Message:
         """Makes the user's message, with the phrases that were used before the present one."""
+        # the present phrase is in the messages since, the earlier ones only in this list
         before = self.used[:-1] if since else self.used
         text = self.query
         if before:
@@ -169,6 +171,7 @@ class _Loop:
         if not len(masks):
             raise ToolError("there is no mask to examine; call segment_phrase")
         for i, message in enumerate(since):
+            # the picture of the accepted masks replaces it, so there are never more than two
             if message.role == "tool" and message.pictures:
                 since[i] = replace(message, text=EXAMINED, pictures=())
         accepted = [i for i in range(len(masks)) if self._accepted(masks, i)]
@@ -190,11 +193,13 @@ class _Loop:
         ]
         reply = self.planner.reply(messages)
         self.trace += [*messages[1:], reply]
+        # "Accept" and nothing else; the reference also takes "Not Accept" for it, which is a bug
         verdict = reply.text.rpartition("<verdict>")[2].partition("</verdict>")[0].strip()
         return verdict == "Accept"
 
     def _select(self, masks: Masks, numbers: Sequence[int]) -> Observation:
         """Ends with the masks that exist among these numbers, as the reference does."""
+        # the reference drops numbers that do not exist without an error
         chosen = masks[sorted({n - 1 for n in numbers if 1 <= n <= len(masks)})]
         self.ended = ("answered" if len(chosen) else "no_target"), chosen
         return Observation("Answered.")

@@ -100,6 +100,7 @@ class BoxSolver:
         features = self._segmenter.encode(scene.image)
         (detection,) = self._segmenter.detect(features, [ConceptPrompt("", (one.box,))])
         scene.segmenter_seconds += time.monotonic() - began
+        # an exemplar also finds what looks like the content of the box elsewhere in the image
         return _labelled(_best_fit(detection.masks, one.box), one.label)
 
 

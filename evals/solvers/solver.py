@@ -55,6 +55,7 @@ def accounted(usage: Callable[[], Usage]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        # the agent attaches the usage of the whole question to its errors
         known = error.usage if isinstance(error, Sam3AgentError) else None
         raise UnfinishedError(known or usage()) from error
 
@@ -75,6 +76,7 @@ class CountingPlanner:
         try:
             reply = self._planner.reply(tuple(messages), tuple(tools))
         except PlannerError as error:
+            # a reply that could not be used may have been billed
             self.spent += error.spent
             raise
         finally:

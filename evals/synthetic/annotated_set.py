@@ -162,6 +162,7 @@ def _read_scene(folder: Path, record: _ImageRecord) -> AnnotatedScene:
             mask = coco.decode(rle_mask(thing.segmentation, size)).astype(bool)
         except InputError as error:
             raise InputError(f"things[{index}]: {error}") from error
+        # the scene keeps one number for each pixel, that of the object in front
         if labels[mask].any():
             raise InputError(f"things[{index}]: its mask overlaps an earlier one")
         labels[mask] = index + 1

@@ -16,6 +16,7 @@ def _cut(least: float) -> Augmentation:
     def augment(image: Image.Image, rng: Rng) -> Image.Image:
         width, height = (
             max(24, round(side * share))
+            # roots, so that the area that is left is `least` to 0.9 of the whole
             for side, share in zip(image.size, np.sqrt(rng.uniform(least, 0.9, 2)), strict=True)
         )
         x = int(rng.integers(image.width - width + 1))

@@ -110,6 +110,7 @@ def _grain(rng: Rng, width: int, height: int) -> Floats:
 
 def _add_blurred_shapes(picture: Image.Image, rng: Rng) -> None:
     """Draws up to four faint shapes, small and blurred, and enlarges them onto the image."""
+    # at 40 pixels a blur is cheap, and enlarging it keeps it soft
     scale = 40 / min(picture.size)
     small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
     cover = Image.new("L", small.size)

@@ -50,6 +50,7 @@ def concept_phrases(
     phrases = [str(phrase) for phrase in chosen]
     while len(phrases) < present + absent:
         phrase = _absent_phrase(scene, rng, split)
+        # the draw does not look at the scene: "another colour" may be that of a second object
         if phrase not in phrases and not scene.matching(phrase):
             phrases.append(phrase)
     return [(phrase, tuple(scene.matching(phrase))) for phrase in phrases]

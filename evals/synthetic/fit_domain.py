@@ -79,6 +79,7 @@ def scenes(count: int, first_seed: int = FIRST_SEED) -> Measured:
             yield str(number), style, "whole", picture
             name, augment = augmentations[int(rng.integers(len(augmentations)))]
             yield str(number), style, name, augment(picture, rng)
+            # `compose` draws at most nine objects, but a picture full of icons is no photo either
             if number % 6 == 0:
                 yield str(number), style, "crowd", _crowd(style, rng)
             if number % 8 == 0:
@@ -133,6 +134,7 @@ def fitted(photo: Floats, scene: Floats, seed: int = 0) -> dict[str, Any]:
     mean, scale = values.mean(0), values.std(0) + 1e-6
     inputs = torch.from_numpy((values - mean) / scale)
     wanted = torch.cat([torch.ones(len(photo)), torch.zeros(len(scene))])
+    # both classes weigh the same in sum, however many images each has
     weight = torch.cat(
         [torch.full((len(part),), len(values) / (2 * len(part))) for part in (photo, scene)]
     )
@@ -169,6 +171,7 @@ def cross_validated(photo: Measured, scene: Measured) -> tuple[Floats, Floats]:
     out = np.zeros(len(photo.values), np.float32), np.zeros(len(scene.values), np.float32)
     folds = []
     for part in (photo, scene):
+        # folds are of sources, not of images: versions of one photo are too alike to be apart
         _, source = np.unique(part.sources, return_inverse=True)
         folds.append(np.random.default_rng(0).permutation(source.max() + 1)[source] % FOLDS)
     for fold in range(FOLDS):
@@ -210,9 +213,11 @@ def main() -> None:
     given = parser.parse_args()
     photo, scene = photos(given.photos), scenes(given.scenes)
     photo_scores, scene_scores = cross_validated(photo, scene)
+    # the threshold comes from scores on images that the classifier had not been fitted to
     threshold = float(np.quantile(scene_scores, 1 - FALSE_ALARMS))
     print(_report(photo, scene, photo_scores <= threshold, scene_scores > threshold))
     found = fitted(photo.values, scene.values)
+    # moved into the bias, so that a photo is what scores above 0
     found["bias"] = round(found["bias"] - threshold, 4)
     given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

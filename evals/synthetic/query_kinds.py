@@ -63,6 +63,7 @@ def _attribute(view: SceneView) -> Iterator[QueryOption]:
 
 def _superlative(view: SceneView) -> Iterator[QueryOption]:
     for name, members in view.groups():
+        # the next in size has to differ clearly; all others differ more
         by_area = sorted(members, key=lambda index: view.areas[index])
         if view.areas[by_area[1]] >= AREA_MARGIN * view.areas[by_area[0]]:
             yield QueryOption((f"the smallest {name}", f"smallest {name}"), (by_area[0],))
@@ -85,9 +86,11 @@ def _ordinal(view: SceneView) -> Iterator[QueryOption]:
     for name, members in view.groups():
         for axis, sides in ((0, ("left", "right")), (1, ("top", "bottom"))):
             order = view.in_order(members, axis)
+            # a rank depends on every pair of neighbours in the order
             if not all(view.apart(*pair, axis) for pair in itertools.pairwise(order)):
                 continue
             for side, ranked in zip(sides, (order, order[::-1]), strict=True):
+                # from the second on: the first one is the leftmost or topmost of the superlatives
                 for rank, index in enumerate(ranked[1:], start=1):
                     word = ORDINALS[rank]
                     texts = (
@@ -106,6 +109,7 @@ def _relation(view: SceneView) -> Iterator[QueryOption]:
                 continue
             for axis, sign, wordings in DIRECTIONS:
                 targets = view.beyond(members, anchor, axis, sign)
+                # a relation that holds for all of them, or for none, tells nothing apart
                 if targets and len(targets) < len(members):
                     subject = name if len(targets) == 1 else plural(name)
                     texts = tuple(f"the {subject} {words} the {landmark}" for words in wordings)
@@ -113,6 +117,7 @@ def _relation(view: SceneView) -> Iterator[QueryOption]:
             nearest = view.nearest(members, anchor)
             if nearest is not None:
                 gap = view.gap(nearest, anchor)
+                # far away, but nearer than the others, is only "closest to"
                 near = ("next to", "beside", "nearest to") if gap < view.close else ("closest to",)
                 yield QueryOption(
                     tuple(f"the {name} {words} the {landmark}" for words in near), (nearest,)
@@ -123,8 +128,10 @@ def _exclusion(view: SceneView) -> Iterator[QueryOption]:
     for whole, members in view.groups():
         for part, left_out in view.concepts.items():
             rest = tuple(index for index in members if index not in left_out)
+            # "all ... except" needs two that are left, and an exception that is a part of the whole
             if len(rest) < 2 or len(rest) + len(left_out) != len(members):
                 continue
+            # "all cars except the red one" rather than "except the red car"
             if part.endswith(f" {whole}"):
                 exception = f"the {part.split()[0]} {'one' if len(left_out) == 1 else 'ones'}"
             else:
@@ -136,6 +143,7 @@ def _exclusion(view: SceneView) -> Iterator[QueryOption]:
                 f"all {plural(whole)} other than {exception}",
             )
             yield QueryOption(texts, rest)
+    # rarely, so that these do not outnumber the other exclusions
     if len(view.objects) > 2 and view.rng.random() < 0.15:
         for name, index in view.singles():
             rest = tuple(other for other in range(len(view.objects)) if other != index)
@@ -145,6 +153,7 @@ def _exclusion(view: SceneView) -> Iterator[QueryOption]:
 def _union(view: SceneView) -> Iterator[QueryOption]:
     for first, firsts in view.concepts.items():
         for second, seconds in view.concepts.items():
+            # "the red cars and the cars" would name some of them twice
             if first == second or set(firsts) & set(seconds):
                 continue
             one, other = view.the(first), view.the(second)
@@ -180,6 +189,7 @@ def _no_target(view: SceneView) -> Iterator[QueryOption]:
         for landmark, anchor in view.singles()
         for name, member in view.singles()
         for axis, sign, wordings in DIRECTIONS
+        # there is such an object, but on the other side; None would be too close to call
         if member != anchor and view.beyond((member,), anchor, axis, sign) == ()
     ]
     yield from view.some(on_the_wrong_side, 4)

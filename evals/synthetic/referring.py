@@ -34,6 +34,7 @@ class ReferringQuery:
 
 def referring_queries(scene: SyntheticScene, seed: int, limit: int) -> list[ReferringQuery]:
     """Makes up to `limit` different queries about a scene, of as many kinds as it allows."""
+    # the first number keeps these draws apart from those that composed the scene of the same seed
     rng = np.random.default_rng([3, seed])
     found: dict[str, ReferringQuery] = {}
     kinds = [str(kind) for kind in rng.permutation(list(KINDS))]
@@ -41,6 +42,7 @@ def referring_queries(scene: SyntheticScene, seed: int, limit: int) -> list[Refe
         for kind in kinds:
             query = _query(scene, kind, rng)
             if query and len(found) < limit:
+                # each round takes one of every kind, so that even a few queries differ in kind
                 found.setdefault(query.text, query)
     return list(found.values())
 
@@ -57,6 +59,7 @@ def held_out_scenes(
         for scene_seed in scene_seeds:
             scene = compose(scene_seed, styles=styles)
             query = _query(scene, kind, np.random.default_rng([4, scene_seed]))
+            # a scene that allows no query of this kind is passed over for good
             if query is not None:
                 yield scene_seed, scene, query
                 break
@@ -66,6 +69,7 @@ def _query(scene: SyntheticScene, kind: str, rng: np.random.Generator) -> Referr
     options = list(KINDS[kind](SceneView(scene, rng)))
     if not options:
         return None
+    # targets first, then words: else targets with many wordings would be asked more often
     option = options[int(rng.integers(len(options)))]
     text = option.texts[int(rng.integers(len(option.texts)))]
     return ReferringQuery(text, kind, option.targets, option.count)

@@ -65,6 +65,7 @@ class SceneView:
         self, members: tuple[int, ...], anchor: int, axis: int, sign: int
     ) -> tuple[int, ...] | None:
         """Returns the members on one side of the anchor; None if one is too close to call."""
+        # one doubtful member spoils the set: it might be a target or not
         if not all(self.apart(index, anchor, axis, RELATION_MARGIN) for index in members):
             return None
         start = self.centres[anchor][axis]
@@ -86,6 +87,7 @@ class SceneView:
         gaps = {index: self.gap(index, anchor) for index in members}
         near, second = sorted(members, key=gaps.__getitem__)[:2]
         clear = self.close / 3
+        # a ratio alone says nothing where the nearest one touches the anchor (a gap of 0)
         if gaps[second] < max(NEARNESS_MARGIN * gaps[near], gaps[near] + clear):
             return None
         return near

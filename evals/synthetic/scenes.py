@@ -102,6 +102,7 @@ def compose(
         if canvas.add(_posed(sprite(style, noun, color), rng, min(width, height)), rng):
             placed.append((noun, color))
     objects = tuple(
+        # boxes come last: an object that was added later may hide a part of an earlier one
         SceneObject(noun, color, _tight_box(canvas.labels == number))
         for number, (noun, color) in enumerate(placed, start=1)
     )
@@ -121,6 +122,7 @@ def _nouns(rng: Rng) -> list[tuple[str, str | None]]:
     chosen: list[tuple[str, str | None]] = []
     while len(chosen) < count:
         chosen += _group(rng)
+    # a group may go beyond the count; shuffled, since later ones lie in front
     del chosen[count:]
     rng.shuffle(chosen)
     return chosen
@@ -135,6 +137,7 @@ def _group(rng: Rng) -> list[tuple[str, str | None]]:
     noun = str(rng.choice(COLORABLE if kind == "colours" else NOUNS))
     if kind == "single":
         return [(noun, _random_color(rng, noun))]
+    # few colours for several objects, so that some share noun and colour and need more words
     palette = [_random_color(rng, noun) for _ in range(int(rng.integers(1, 4)))]
     members = int(rng.integers(2, 5))
     return [(noun, palette[int(rng.integers(len(palette)))]) for _ in range(members)]
@@ -170,10 +173,13 @@ class _Canvas:
 
         Up to `tries` random places are tested on the labels alone, and the first good one is drawn.
         """
+        # a pixel belongs to an object where this is more than half of what is seen there
         opaque = np.asarray(icon.getchannel("A")) > 127
         whole = int(np.count_nonzero(opaque))
         least = LEAST_PIXELS * self.labels.size
+        # what must stay visible of each earlier object; index 0, the background, needs nothing
         floor = np.maximum(LEAST_VISIBLE * self._whole, least * (self._whole > 0))
+        # a third of the objects may hide much of an earlier one, the others only a sliver
         share = LEAST_VISIBLE if rng.random() < 0.35 else 0.93
         for _ in range(tries):
             x, y = (self._place(rng, side, span) for side, span in self._sides(icon))
@@ -181,15 +187,18 @@ class _Canvas:
             columns = slice(max(x, 0), min(x + icon.width, self.picture.width))
             inside = opaque[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
             under = self.labels[rows, columns]
+            # pixels that the icon would take from each label
             hidden = np.bincount(under[inside], minlength=len(self._whole))
             visible = self._visible - hidden
             visible[0] = 0
+            # the image's border may cut the icon, which counts as hidden
             own = int(np.count_nonzero(inside))
             if own < max(LEAST_VISIBLE * whole, least):
                 continue
             if (visible < np.maximum(floor, share * self._visible)).any():
                 continue
             self.picture.paste(icon, (x, y), icon)
+            # a view of the labels: the icon in front takes the pixels over
             under[inside] = len(self._whole)
             self._whole = np.append(self._whole, whole)
             self._visible = np.append(visible, own)
@@ -214,5 +223,6 @@ def _tight_box(mask: npt.NDArray[np.bool_]) -> Region:
 
 def _exposed(picture: Image.Image, rng: Rng) -> npt.NDArray[np.uint8]:
     """Changes brightness and contrast a little at random; returns (H, W, 3) uint8."""
+    # of the finished picture, so that exposure tells nothing about what is an object
     brighter = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.88, 1.08))
     return np.array(ImageEnhance.Contrast(brighter).enhance(rng.uniform(0.88, 1.12)))

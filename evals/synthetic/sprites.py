@@ -91,12 +91,15 @@ def _recolored(
         LEAST_CHROMA,
         1.0,
     )
+    # the shorter way around the circle of hues
     away = np.abs((hue - centre + 180) % 360 - 180)
+    # soft limits in chroma and hue: a hard one would leave a fringe of the old colour
     body = np.clip((chroma - 0.5 * least) / (0.5 * least), 0, 1)
     body *= np.clip((reach + 10 - away) / 10, 0, 1) * (value <= most_value)
 
     luminance = rgb @ np.array([0.3, 0.59, 0.11], dtype=np.float32)
     middle = float(np.median(luminance[(body > 0.9) & (alpha > 0.5)]))
+    # below the median towards black, above it towards white
     shade = np.clip(luminance / middle, 0, 1) ** 0.7
     light = np.clip((luminance - middle) / max(1 - middle, 0.25), 0, 1) * 0.75
     color = np.array(paint, dtype=np.float32) / 255
@@ -111,5 +114,6 @@ def _recolored(
 def _dominant_hue(hue: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]) -> float:
     """Returns the centre (degrees) of the 30-degree span of hues with the most weight."""
     histogram, _ = np.histogram(hue, bins=36, range=(0, 360), weights=weight)
+    # each bin with its two neighbours; np.roll goes around the circle, where red lies at both ends
     spans = histogram + np.roll(histogram, -1) + np.roll(histogram, 1)
     return float(np.argmax(spans)) * 10 + 5
