@@ -14,6 +14,7 @@ def test_every_measurement_names_its_work_and_its_target() -> None:
         "overlap removal, 3 masks at 1080p",
     ]
     for row in rows:
+        assert row.ours
         assert row.ours > 0
         assert row.target.startswith("at most 1/")
         if row.reference is None:
@@ -28,18 +29,25 @@ def test_pictures_are_measured_and_drawn_fast_enough() -> None:
         "picture of 20 masks at 1080p",
     )
     assert many.target == "at most 150 ms for 100 masks"
+    assert few.ours
     assert few.reference is None or few.reference > 10 * few.ours
 
 
 def test_masks_of_a_large_photo_stay_under_the_memory_target() -> None:
     (row,) = bench(["memory"], masks=20)
     assert row.met
+    assert row.ours is not None
     assert 0 <= row.ours <= 300
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
     with pytest.raises(InputError, match="no benchmark 'speed'; choose: phrases"):
         list(bench(["speed"]))
+
+
+def test_what_only_metas_package_can_measure_is_null_without_it() -> None:
+    (row,) = run_json("bench", "numbers")["rows"]
+    assert (row["ours"] is None) == (row["note"] == "Meta's package is not installed")
 
 
 def test_the_command_prints_one_json_object() -> None:

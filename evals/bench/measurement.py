@@ -20,13 +20,13 @@ T = TypeVar("T")
 class Measurement:
     """One measured piece of work.
 
-    ours, reference: in `unit`; reference None when Meta's package is not installed. met: whether
-    the target is met; None when that is not known.
+    ours, reference: in `unit`; None when it takes Meta's package, and that is not installed. met:
+    whether the target is met; None when that is not known.
     """
 
     work: str
     unit: str
-    ours: float
+    ours: float | None
     reference: float | None
     target: str
     met: bool | None

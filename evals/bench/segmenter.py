@@ -95,7 +95,7 @@ def numbers(masks: int) -> Iterator[Measurement]:
         yield Measurement(
             "numbers equal to the original",
             "largest difference",
-            float("nan"),
+            None,
             None,
             "at most 1e-5",
             None,

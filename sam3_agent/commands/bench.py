@@ -27,7 +27,7 @@ def bench(
     """
     rows = []
     for row in measure(names or None, masks=masks, on_start=lambda one: print_stderr(f"{one} ...")):
-        print_stderr(f"{row.work}: {row.ours:.3f} {row.unit}")
+        print_stderr(f"{row.work}: {_shown(row.ours, '.3f')} {row.unit}")
         rows.append(row.to_dict())
     if as_json:
         print_json({"rows": rows})
@@ -40,11 +40,15 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             row["work"],
-            f"{row['ours']:.3g} {row['unit']}",
-            "-" if row["reference"] is None else f"{row['reference']:.4g}",
-            "-" if row["ratio"] is None else f"{row['ratio']:.0f}",
+            f"{_shown(row['ours'], '.3g')} {row['unit']}",
+            _shown(row["reference"], ".4g"),
+            _shown(row["ratio"], ".0f"),
             row["target"],
             {True: "yes", False: "NO", None: "?"}[row["met"]],
             row["note"],
         )
     return table
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -32,8 +32,8 @@ def print_stderr(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON object on stdout."""
-    typer.echo(json.dumps(value))
+    """Prints one JSON object on stdout; ValueError for NaN, which JSON has not."""
+    typer.echo(json.dumps(value, allow_nan=False))
 
 
 def printable(text: str) -> str:
