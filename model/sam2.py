@@ -12,7 +12,7 @@ from sam3_agent.model.object_prompt import frame_scale, object_logits
 from sam3_agent.rle import FloatArray
 from sam3_agent.segmenter import ObjectPrompt
 
-KINDS = dict.fromkeys(("sam2", "sam2_video"), "Sam2Model")
+KINDS = {"sam2": "Sam2Model", "sam2_video": "Sam2Model"}
 """The transformers class for a checkpoint's model_type; facebook/sam2.1-* are sam2_video."""
 
 EXAMPLE = "facebook/sam2.1-hiera-tiny"
