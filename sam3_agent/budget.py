@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sam3_agent.abilities import refuse_unless_above, refuse_unless_whole
+from sam3_agent.errors import StoppedError
 from sam3_agent.usage import TokenUsage, Usage
 
 
@@ -143,3 +144,13 @@ deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 sampling_seed: ContextVar[int | None] = ContextVar("sampling_seed", default=None)
 """The seed that planners pass on to a server that takes one, so that repeated asks differ."""
+
+stop_requested: ContextVar[threading.Event | None] = ContextVar("stop_requested", default=None)
+"""Set by a caller that no longer waits for the question; no model is called after that."""
+
+
+def refuse_if_stopped() -> None:
+    """Raises StoppedError when the caller has stopped the question; called before model calls."""
+    event = stop_requested.get()
+    if event is not None and event.is_set():
+        raise StoppedError("stopped by its caller")

@@ -6,6 +6,7 @@
         ├── InputError       bad usage or input: exit code 2
         │   ├── ImageError   a picture that cannot be read, or is too large
         │   └── PromptError  a concept prompt or place that the segmenter cannot take
+        ├── StoppedError     the caller has stopped the question; no model was called after that
         └── ModelError       a model that cannot be used: exit code 3
             ├── PlannerError
             │   └── DeadlineError   no time is left; the agent ends the run with the best so far
@@ -40,6 +41,10 @@ class ImageError(InputError):
 
 class PromptError(InputError):
     """A phrase, box or point that a segmenter cannot take."""
+
+
+class StoppedError(Sam3AgentError):
+    """The caller has stopped the question, see `budget.stop_requested`."""
 
 
 class ModelError(Sam3AgentError):

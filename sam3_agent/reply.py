@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sam3_agent.budget import UsageTracker
+from sam3_agent.budget import UsageTracker, refuse_if_stopped
 from sam3_agent.errors import PlannerError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, checked_reply
@@ -27,8 +27,10 @@ def ask_planner(
     """The reply of a planner, with encodable, bounded texts.
 
     part: what the tracker adds its cost to, that of a failure, too. Raises PlannerError when the
-    planner fails or returns something else than a reply.
+    planner fails or returns something else than a reply, StoppedError when the caller has stopped
+    the question.
     """
+    refuse_if_stopped()
     try:
         reply = checked_reply(planner, planner.reply(tuple(messages), tuple(tools)))
     except PlannerError as error:

@@ -1,5 +1,6 @@
 """The turn loop: wrong calls, replies without a call, and budgets."""
 
+import threading
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +16,8 @@ from sam3_agent import (
     Scene,
     TokenUsage,
 )
-from sam3_agent.errors import DeadlineError
+from sam3_agent.budget import stop_requested
+from sam3_agent.errors import DeadlineError, StoppedError
 from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
@@ -220,3 +222,26 @@ def test_an_answer_of_an_own_tool_may_only_have_masks_that_exist(
     answer = Agent(planner, segmenter, tools=[finish], budget=Budget(turns=2)).ask(image, "which?")
     assert answer.status == "out_of_budget"
     assert "there is no mask 7" in tool_texts(answer)[0]
+
+
+def test_no_model_is_called_after_a_stop_and_the_cost_until_then_is_known(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    stop = threading.Event()
+    spent = TokenUsage(calls=1, input_tokens=10)
+
+    class Stopping(ScriptedPlanner):
+        def reply(self, messages: Any, tools: Any) -> Message:
+            stop.set()  # the caller leaves while the first reply is on its way
+            return super().reply(messages, tools)
+
+    planner = Stopping([replace(calling(("segment", {"phrases": ["dog"]})), spent=spent)] * 2)
+    token = stop_requested.set(stop)
+    try:
+        with pytest.raises(StoppedError) as stopped:
+            Agent(planner, segmenter).ask(image, "which dog?")
+    finally:
+        stop_requested.reset(token)
+    assert len(planner.seen) == 1
+    assert stopped.value.usage is not None
+    assert stopped.value.usage.spent.input_tokens == 10

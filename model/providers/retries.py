@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sam3_agent.budget import deadline
+from sam3_agent.budget import deadline, refuse_if_stopped
 from sam3_agent.errors import DeadlineError
 from sam3_agent.model.providers.failures import Failure, RequestError, unsendable
 from sam3_agent.model.providers.redaction import Redactor
@@ -46,6 +46,7 @@ class Retrier:
         PlannerError when trying again is useless, too slow, or was done often enough.
         """
         for attempt in range(self.attempts):
+            refuse_if_stopped()
             end = deadline.get()
             if end is not None and time.monotonic() >= end:
                 raise DeadlineError("the time of this question is over")
