@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -265,3 +266,5 @@ def _shown(value: Any) -> str:
         return shorten(json.dumps(value), MAX_SHOWN)
     except RecursionError:
         return "[[…"
+    except (TypeError, ValueError):  # no JSON: a caller in Python may give any value
+        return shorten(" ".join(reprlib.repr(value).split()), MAX_SHOWN)

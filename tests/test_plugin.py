@@ -1,7 +1,6 @@
 """The tools without a server: schemas for every provider, calls, and the examples that we ship."""
 
 import importlib
-import inspect
 import json
 import re
 from pathlib import Path
@@ -176,23 +175,6 @@ def test_what_a_model_does_wrong_comes_back_as_text(
 def test_a_planner_that_fails_raises(segmenter: FakeSegmenter, image: Pixels) -> None:
     with pytest.raises(PlannerError):
         plugin.call("ask_image", {"image": "i", "query": "?"}, {"i": image}, toolkit_of(segmenter))
-
-
-def test_the_functions_have_names_signatures_and_docstrings(
-    segmenter: FakeSegmenter, image: Pixels
-) -> None:
-    functions = {
-        one.__name__: one for one in plugin.functions({"photo": image}, toolkit_of(segmenter))
-    }
-    assert set(functions) == NAMES
-    for one in functions.values():
-        signature = inspect.signature(one, eval_str=True)
-        assert signature.return_annotation is plugin.ToolResult
-        assert signature.parameters["image"].annotation is str
-        assert "self" not in signature.parameters
-        assert one.__doc__
-    result = functions["segment"](image="photo", phrases=["dog"])
-    assert str(result).startswith(f"image {result.image} (200x100)\n")
 
 
 @pytest.mark.parametrize("form", get_args(Format))
