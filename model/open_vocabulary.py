@@ -3,7 +3,6 @@
 For people who do not get SAM 3's weights: those in `NAMED` can be downloaded without a licence.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sam3_agent.errors import InputError, PromptError
+from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.checkpoints import weights_digest
@@ -98,7 +98,7 @@ class OpenVocabularySegmenter:
         self.detector = GroundingDino(detector, self.device)
         self.sam2 = Sam2(sam2, self.device)
         self._images: ImageCache[Encoded] = ImageCache(image_bytes, _encoded_bytes)
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
 
     @property
     def settings(self) -> dict[str, Any]:

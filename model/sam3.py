@@ -4,7 +4,6 @@ Works with transformers' `Sam3Model` and every checkpoint that it loads: the shi
 `facebook/sam3`, SAM 3 LiteText, or a folder.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -108,7 +108,7 @@ class Sam3Segmenter:
         self._images: ImageCache[Any] = ImageCache(image_bytes, _pyramid_bytes)
         self._folder = FeatureCache(Path(cache_folder), self.model) if cache_folder else None
         self._tracker: PointSegmenter | None = None
-        self._lock = threading.RLock()
+        self._lock = fork_safe_lock()
 
     @property
     def prompts(self) -> frozenset[str]:

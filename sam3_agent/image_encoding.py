@@ -2,13 +2,13 @@
 
 import base64
 import io
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.geometry import Extent
 from sam3_agent.images import Pixels
 
@@ -49,7 +49,7 @@ class PictureEncoder:
         self._capacity = capacity
         # the picture is kept beside its encoding, so that its id is not given to another one
         self._cache: OrderedDict[tuple[int, int], tuple[Pixels, EncodedImage]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def encode(self, picture: Pixels, max_side: int | None = None) -> EncodedImage:
         """See `encode_smaller`; `max_side` may lower the encoder's own limit."""

@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import threading
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from sam3_agent.bit_depth import eight_bit_image
 from sam3_agent.errors import ImageError
 from sam3_agent.extras import available, require
+from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.geometry import Extent
 from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from sam3_agent.image_limits import MIN_SIDE, check_size
@@ -56,7 +56,7 @@ DARK = 64
 UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
 """A warning: Pillow alone drops the lower bits of deep colors."""
 
-_PILLOW_LIMIT = threading.Lock()
+_PILLOW_LIMIT = fork_safe_lock()
 
 
 def load_image(

@@ -8,7 +8,7 @@ and of full size: the masks are meaningless, the costs real.
 from collections.abc import Callable, Iterator
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.bench import ask, segmenter
+from sam3_agent.evals.bench import ask, load, segmenter
 from sam3_agent.evals.bench import masks as of_masks
 from sam3_agent.evals.bench.measurement import Measurement
 
@@ -20,14 +20,16 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "memory": of_masks.memory,
     "pictures": of_masks.pictures,
     "ask": ask.measurements,
+    "load": load.measurements,
 }
-"""The benchmarks by name; each takes the number of masks, which some ignore."""
+"""The benchmarks by name; `load` takes a number of calls, the others that of masks or nothing."""
 
 
 def bench(
     names: list[str] | None = None,
     *,
     masks: int = 100,
+    calls: int = 2000,
     on_start: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Measurement]:
     """Yields the measurements of the named benchmarks, of all when none is named.
@@ -40,4 +42,4 @@ def bench(
         raise InputError(f"there is no benchmark {unknown[0]!r}; choose: {', '.join(BENCHMARKS)}")
     for name in chosen:
         on_start(name)
-        yield from BENCHMARKS[name](masks)
+        yield from BENCHMARKS[name](calls if name == "load" else masks)

@@ -1,7 +1,9 @@
 """A measurement of the bench, and functions that measure time and memory."""
 
 import multiprocessing
+import os
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -64,6 +66,14 @@ def peak_memory() -> float:
         (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def resident_memory(pid: int | None = None) -> float:
+    """Returns the memory that a process has now, in MB; None for this one."""
+    shown = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid or os.getpid())], capture_output=True, check=True
+    )
+    return int(shown.stdout) / 1024
 
 
 def noise(size: Size) -> npt.NDArray[np.uint8]:

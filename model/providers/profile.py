@@ -1,11 +1,11 @@
 """How a server wants to be asked, learned from what it refuses."""
 
 import logging
-import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.model.providers.failures import Failure
 from sam3_agent.model.providers.refusals import Refusal, pictures_allowed
 
@@ -64,7 +64,7 @@ class LearnedProfile:
     def __init__(self, name: str, profile: Profile) -> None:
         self.profile = profile
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def learn(self, used: Profile, failure: Failure, contents: RequestContents) -> bool:
         """Change the profile by what a server refused; returns whether it is worth asking again.

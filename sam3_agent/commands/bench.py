@@ -19,14 +19,18 @@ def bench(
         typer.Argument(help=f"{', '.join(BENCHMARKS)}. Default: all."),
     ] = None,
     masks: Annotated[int, typer.Option(min=2, help="How many masks.")] = 100,
+    calls: Annotated[int, typer.Option(min=80, help="How many calls `load` makes.")] = 2000,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what segmenting costs, next to Meta's package where that is installed.
 
-    All of it takes some 25 minutes on one core with Meta's package, 5 without.
+    All of it takes some 30 minutes on one core with Meta's package, 10 without. `load` puts many
+    calls at a time on one agent and one server, and compares their results with those of one.
     """
     rows = []
-    for row in measure(names or None, masks=masks, on_start=lambda one: print_stderr(f"{one} ...")):
+    for row in measure(
+        names or None, masks=masks, calls=calls, on_start=lambda one: print_stderr(f"{one} ...")
+    ):
         print_stderr(f"{row.work}: {_shown(row.ours, '.3f')} {row.unit}")
         rows.append(row.to_dict())
     if as_json:
