@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 from sam3_agent.errors import InputError
 from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE, BoolArray, encode_mask, run_lengths, tight_boxes
+from sam3_agent.rle import RLE, BoolArray, encode_mask, rle_from_record, tight_boxes
 
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
 """Image formats with lossy compression."""
@@ -41,42 +41,15 @@ def instance(rle: RLE) -> RLE:
 def coco_mask(shape: Any, size: Size) -> RLE:
     """Reads COCO's `segmentation`: an RLE, or a list of polygons or RLEs, which are united."""
     if isinstance(shape, dict):
-        return rle_mask(shape, size)
+        return rle_from_record(shape, size)
     if not isinstance(shape, list) or not shape:
         raise InputError("its segmentation is neither RLE nor polygons")
     parts = [
-        rle_mask(part, size) if isinstance(part, dict) else polygon_mask(part, size)
+        rle_from_record(part, size) if isinstance(part, dict) else polygon_mask(part, size)
         for part in shape
     ]
     merged: RLE = coco.merge(parts)
     return merged
-
-
-def rle_mask(record: dict[str, Any], size: Size) -> RLE:
-    """Reads an RLE, {"size": [H, W], "counts": str or list}, whose runs must cover the image."""
-    own = record.get("size")
-    if not isinstance(own, list | tuple) or list(own) != list(size):
-        raise InputError(f"its RLE has size {own} (height, width), the image {list(size)}")
-    counts = record.get("counts")
-    if isinstance(counts, list):
-        if not all(isinstance(run, int) and run >= 0 for run in counts):
-            raise InputError("its RLE has runs that are no whole numbers")
-        # pycocotools computes area and IoU of any runs, and notices a wrong sum in decoding only
-        if sum(counts) == size[0] * size[1]:
-            plain: RLE = coco.frPyObjects({"size": list(size), "counts": counts}, *size)
-            return plain
-    else:
-        if isinstance(counts, str):
-            counts = counts.encode("utf-8")
-        if not isinstance(counts, bytes):
-            raise InputError('its RLE has no "counts"')
-        try:
-            runs = run_lengths(counts)
-        except (IndexError, ValueError) as error:
-            raise InputError("its RLE cannot be decoded") from error
-        if (runs >= 0).all() and runs.sum() == size[0] * size[1]:
-            return {"size": list(size), "counts": counts}
-    raise InputError(f"its RLE does not cover the {size[1]}x{size[0]} pixels of the image")
 
 
 def polygon_mask(points: Any, size: Size) -> RLE:

@@ -174,6 +174,10 @@ def _parsed(data: bytes, path: Path) -> Run:
                 resumed.append(Resumption.model_validate(content))
             else:
                 rows[int(content["index"])] = row_from_dict(content)
+        except InputError as error:
+            if header is None:
+                raise
+            raise InputError(f"{path}, line {number}: is broken: {error}") from error
         except ValidationError as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {validation_text(error)}"
@@ -235,7 +239,7 @@ def row_to_dict(index: int, row: Row) -> dict[str, Any]:
 
 
 def row_from_dict(line: Mapping[str, Any]) -> Row:
-    """Reads the row of a line; raises ValueError, KeyError or TypeError for another line."""
+    """Reads the row of a line; raises ValueError, KeyError, TypeError or InputError for another."""
     ignore = None if line["ignore"] is None else rle_from_record(line["ignore"])
     truth = None if line["truth"] is None else masks_from_record(line["truth"])
     pred, found = masks_from_record(line["pred"]), masks_from_record(line["found"])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from sam3_agent.errors import InputError
 from sam3_agent.geometry import Size
 from sam3_agent.rle import (
     RLE,
@@ -18,6 +19,7 @@ from sam3_agent.rle import (
     encode_crop,
     encode_mask,
     rle_record,
+    rles_from_records,
     tight_boxes,
 )
 from sam3_agent.sanitize import shorten
@@ -58,14 +60,17 @@ class Masks:
             )
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ValueError("boxes and scores must be finite")
-        if any(tuple(rle["size"]) != (height, width) for rle in self.rles):
-            raise ValueError(f"every mask must have the image's size, {height}x{width}")
+        try:
+            rles = tuple(rles_from_records(self.rles, self.size))
+        except InputError as error:
+            raise ValueError(str(error)) from error
         # real SAM 3 boxes can leave the image
         boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
         boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
         boxes.flags.writeable = scores.flags.writeable = False
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "rles", rles)
 
     @classmethod
     def empty(cls, size: Size) -> "Masks":
@@ -93,7 +98,9 @@ class Masks:
     @classmethod
     def concatenate(cls, parts: Sequence["Masks"]) -> "Masks":
         """All masks of `parts` (at least one, all of the same image size) in order."""
-        return cls(
+        if any(part.size != parts[0].size for part in parts):
+            raise ValueError("masks of images of different sizes cannot be joined")
+        return _selected(
             parts[0].size,
             np.concatenate([part.boxes for part in parts]),
             np.concatenate([part.scores for part in parts]),
@@ -121,7 +128,7 @@ class Masks:
         Raises IndexError for an index that is not there, and for bools that are not N.
         """
         chosen = np.atleast_1d(np.arange(len(self))[_checked_index(index, len(self))])
-        return Masks(
+        return _selected(
             self.size,
             self.boxes[chosen],
             self.scores[chosen],
@@ -237,6 +244,21 @@ class Masks:
     def rle(self) -> list[dict[str, Any]]:
         """N compressed COCO RLEs as JSON values: {"size": [H, W], "counts": str}."""
         return [rle_record(rle) for rle in self.rles]
+
+
+def _selected(
+    size: Size,
+    boxes: FloatArray,
+    scores: FloatArray,
+    phrases: tuple[str, ...],
+    rles: tuple[RLE, ...],
+) -> Masks:
+    """Masks of columns that belong to Masks already, which are not checked again."""
+    boxes.flags.writeable = scores.flags.writeable = False
+    masks = object.__new__(Masks)
+    # a selection is taken often, and to check an RLE takes some 40 us
+    masks.__dict__.update(size=size, boxes=boxes, scores=scores, phrases=phrases, rles=rles)
+    return masks
 
 
 def _checked_index(

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam3_agent.errors import InputError
 from sam3_agent.masks import Masks
-from sam3_agent.rle import rle_from_record
+from sam3_agent.rle import RLE, checked_size
 
 SCORE_DIGITS, BOX_DIGITS = 4, 2
 """Decimals of a score in 0..1, and of a box in pixels or percent."""
@@ -59,15 +60,33 @@ def masks_record(masks: Masks) -> dict[str, Any]:
     }
 
 
-def masks_from_record(record: Mapping[str, Any]) -> Masks:
-    """The masks of a `masks_record`; ValueError, KeyError or TypeError for what is none."""
-    height, width = record["size"]
-    return Masks(
-        (height, width),
-        np.array(record["boxes"], np.float32).reshape(-1, 4),
-        np.array(record["scores"], np.float32),
-        tuple(record["phrases"]),
-        tuple(
-            rle_from_record({"size": (height, width), "counts": text}) for text in record["counts"]
-        ),
-    )
+def masks_from_record(record: Any) -> Masks:
+    """Checks and reads the masks of a `masks_record`; InputError says what is wrong with it."""
+    if not isinstance(record, Mapping):
+        raise InputError(f"its masks are {type(record).__name__}, and must be an object")
+    size = checked_size(record.get("size"), least=0)
+    columns: list[Any] = [record.get(name) for name in ("boxes", "scores", "phrases", "counts")]
+    if not all(isinstance(column, list) for column in columns):
+        raise InputError("its masks need the lists boxes, scores, phrases and counts")
+    boxes, scores, phrases, counts = columns
+    if not all(isinstance(phrase, str) for phrase in phrases):
+        raise InputError("a phrase of its masks is no text")
+    rles: list[RLE] = [{"size": size, "counts": one} for one in counts]
+    try:
+        return Masks(size, _numbers(boxes), _numbers(scores), tuple(phrases), tuple(rles))
+    except ValueError as error:
+        raise InputError(f"its masks cannot be used: {error}") from error
+
+
+def _numbers(values: Sequence[Any]) -> npt.NDArray[np.float32]:
+    """A list of numbers, or of lists of four numbers, as an array."""
+    rows = values if values and all(isinstance(row, list) for row in values) else [values]
+    if not all(type(value) in (int, float) for row in rows for value in row):
+        raise InputError("its boxes or scores have values that are no numbers")
+    if rows is values and not all(len(row) == 4 for row in rows):
+        raise InputError("its boxes are not lists of four numbers")
+    try:
+        with np.errstate(over="ignore"):  # becomes infinite, which no mask may have
+            return np.array(values, np.float32)
+    except OverflowError as error:  # a whole number that no float can hold
+        raise InputError("its boxes or scores have a number that is too large") from error

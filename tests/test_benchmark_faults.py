@@ -132,7 +132,7 @@ PROBLEMS: list[tuple[str, Break, str]] = [
     ("jsonl", line(masks=[{"size": [20, 30], "counts": "\u00ffoo"}]), r"masks\[0\]: its RLE"),
     ("jsonl", line(masks=[{"size": [20, 30], "counts": ""}]), r"masks\[0\]: its RLE"),
     ("jsonl", line(masks=[{"size": [20, 30], "counts": [600.5]}]), r"runs that are no whole"),
-    ("jsonl", line(masks=[{"size": [20, 30], "counts": [700, -100]}]), r"runs that are no whole"),
+    ("jsonl", line(masks=[{"size": [20, 30], "counts": [700, -100]}]), r"not in 0..600 pixels"),
     ("jsonl", line(masks=["gone.png"]), r"masks\[0\]: there is no mask .*gone.png"),
     ("jsonl", line(masks=[7]), r"masks\[0\]: it is neither an RLE, nor a polygon"),
     ("jsonl", masked("black.png", np.zeros(SIZE, np.uint8)), r"masks\[0\]: it marks no pixel"),

@@ -109,7 +109,10 @@ def test_boxes_that_leave_the_image_are_clipped(two: Masks) -> None:
 def test_columns_that_do_not_fit_together_are_refused(two: Masks) -> None:
     with pytest.raises(ValueError, match="columns differ"):
         Masks((40, 60), two.boxes, two.scores[:1], two.phrases, two.rles)
-    with pytest.raises(ValueError, match="image's size"):
+    with pytest.raises(
+        ValueError,
+        match=r"mask 1: its RLE has size .*, the image \[41, 60\]",
+    ):
         Masks((41, 60), two.boxes, two.scores, two.phrases, two.rles)
     with pytest.raises(ValueError, match="finite"):
         Masks((40, 60), two.boxes, two.scores * np.nan, two.phrases, two.rles)

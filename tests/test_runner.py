@@ -389,7 +389,7 @@ BEFORE = (
      "versions": {"python": "3.11"}, "commit": None, "began": "2026-11-20T10:00:00+00:00"},
     {"kind": "resumed", "versions": {"python": "3.12"}, "commit": "ab+"},
     {"kind": "row", "index": 0, "id": "s0", "query": "q", "tags": {}, "about": {}, "text": "No.",
-     "truth": None, "ignore": {"size": [20, 30], "counts": "h0"}, "status": "no_target",
+     "truth": None, "ignore": {"size": [20, 30], "counts": "hb0"}, "status": "no_target",
      "pred": {"size": [20, 30], "boxes": [], "scores": [], "phrases": [], "counts": []},
      "found": {"size": [20, 30], "boxes": [], "scores": [], "phrases": [], "counts": []},
      "error": None, "usage": {"cost": 0.5}, "messages": []},

@@ -30,7 +30,6 @@ from sam3_agent.evals.mask_io import (
     masks_of,
     png_mask,
     polygon_mask,
-    rle_mask,
 )
 from sam3_agent.evals.metrics import (
     ConceptSample,
@@ -42,7 +41,7 @@ from sam3_agent.evals.metrics import (
 )
 from sam3_agent.extras import require
 from sam3_agent.geometry import Size
-from sam3_agent.rle import RLE
+from sam3_agent.rle import RLE, rle_from_record
 
 SOURCE = (
     "write a file of lines such as "
@@ -123,7 +122,7 @@ def _mask(shape: Any, size: Size, folder: Path) -> RLE:
     if isinstance(shape, str):
         return png_mask(folder / shape, size)
     if isinstance(shape, dict):
-        return rle_mask(shape, size)
+        return rle_from_record(shape, size)
     if not isinstance(shape, list) or not shape:
         raise InputError("it is neither an RLE, nor a polygon, nor the name of an image")
     # [[x, y], ...] is one polygon, [[x, y, x, y, x, y], ...] several: the first entry tells which

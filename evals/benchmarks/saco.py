@@ -47,7 +47,7 @@ from sam3_agent.evals.metrics import (
 from sam3_agent.extras import require
 from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE, rle_from_record
+from sam3_agent.rle import RLE, rles_from_records
 
 SOURCES = {
     "gold": (
@@ -149,7 +149,7 @@ def predictions(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _unpacked(rles: Sequence[Mapping[str, Any]], size: Size) -> Masks:
-    return masks_of([rle_from_record(one) for one in rles], size)
+    return masks_of(rles_from_records(rles, size), size)
 
 
 class _ImageFolders:

@@ -25,13 +25,12 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from sam3_agent.errors import InputError
 from sam3_agent.evals.dataset_io import check_size
 from sam3_agent.evals.json_io import read_text, validation_text
-from sam3_agent.evals.mask_io import rle_mask
 from sam3_agent.evals.synthetic.referring import ReferringQuery, referring_queries
 from sam3_agent.evals.synthetic.scenes import SceneObject, SyntheticScene, compose
 from sam3_agent.evals.synthetic.sprites import TRAIN_STYLES
 from sam3_agent.geometry import Size
 from sam3_agent.images import load_image
-from sam3_agent.rle import encode_mask, rle_record
+from sam3_agent.rle import encode_mask, rle_from_record, rle_record
 
 FORMAT: Final = "sam3-agent annotated set"
 VERSION: Final = 1
@@ -159,7 +158,7 @@ def _read_scene(folder: Path, record: _ImageRecord) -> AnnotatedScene:
     labels = np.zeros(size, dtype=np.uint8)
     for index, thing in enumerate(record.things):
         try:
-            mask = coco.decode(rle_mask(thing.segmentation, size)).astype(bool)
+            mask = coco.decode(rle_from_record(thing.segmentation, size)).astype(bool)
         except InputError as error:
             raise InputError(f"things[{index}]: {error}") from error
         # the scene keeps one number for each pixel, that of the object in front
