@@ -44,7 +44,12 @@ class PromptError(InputError):
 
 
 class StoppedError(Sam3AgentError):
-    """The caller has stopped the question, see `budget.stop_requested`."""
+    """The caller has stopped the question, see `budget.stop_requested`.
+
+    spent: what a planner had sent for the reply that was not waited for.
+    """
+
+    spent = TokenUsage()
 
 
 class ModelError(Sam3AgentError):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sam3_agent.budget import UsageTracker, refuse_if_stopped
-from sam3_agent.errors import PlannerError
+from sam3_agent.errors import PlannerError, StoppedError
 from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, checked_reply
 from sam3_agent.sanitize import MAX_ARGUMENTS, replace_surrogates, shorten
@@ -33,7 +33,7 @@ def ask_planner(
     refuse_if_stopped()
     try:
         reply = checked_reply(planner, planner.reply(tuple(messages), tuple(tools)))
-    except PlannerError as error:
+    except (PlannerError, StoppedError) as error:
         tracker.add(part, error.spent)
         raise
     tracker.add(part, reply.spent)

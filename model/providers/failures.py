@@ -11,11 +11,15 @@ from typing import Any
 
 from sam3_agent.errors import PlannerError
 from sam3_agent.model.providers.refusals import Refusal, numbers_in, refusals_of
+from sam3_agent.model.providers.wire import ReplyTooLargeError
 from sam3_agent.planner import Provider
 from sam3_agent.usage import TokenUsage
 
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """HTTP status codes after which the same request may succeed later."""
+
+AWAY_TRIES = 2
+"""How often a server is asked where nothing listens, or whose name is not found just now."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Failure:
 
     wait: seconds that the server asked for (Retry-After), if it did. refusals: what the server
     refuses of the request, to learn from. numbers: those in its words, in order. spent: what an
-    answer that cannot be used cost.
+    answer that cannot be used cost. tries: how often it is sent at most, if less often than others.
     """
 
     what: str
@@ -35,6 +39,7 @@ class Failure:
     refusals: tuple[Refusal, ...] = ()
     numbers: tuple[int, ...] = ()
     spent: TokenUsage = TokenUsage()
+    tries: int | None = None
 
 
 TIMEOUT = Failure("no answer in time", "Try again later or allow more time", retry=True)
@@ -56,12 +61,26 @@ def declined(why: str) -> Failure:
 
 def unreachable(error: Exception, address: str, provider: Provider, reached: bool) -> Failure:
     """A connection that failed. reached: whether the server has answered before: it may be back."""
-    hopeless = unknown_host(error) or unsendable(error) or (not_connected(error) and not reached)
+    away = not_connected(error)
+    hopeless = unknown_host(error) or unsendable(error) or (away and not reached)
     return Failure(
         f"cannot reach {address}: {root_cause(error)}",
         f"Check the network and {provider.base_url_variable}",
         retry=not hopeless,
+        tries=AWAY_TRIES if away or isinstance(root_cause(error), socket.gaierror) else None,
     )
+
+
+def too_large(error: ReplyTooLargeError, provider: Provider) -> Failure:
+    """A reply that was read only in part; a second one would cost as much again."""
+    advice = f"Check that {provider.base_url_variable} points at a model server"
+    return Failure(f"its answer is too large: {error}", advice)
+
+
+def redirected(status: int, place: str, provider: Provider) -> Failure:
+    """A redirect, which is not followed: the key and the pictures would go to another place."""
+    advice = f"If that is the right place, set {provider.base_url_variable} to it"
+    return Failure(f"it redirects to {place}", advice, status)
 
 
 def status_failure(

@@ -35,7 +35,8 @@ class GeminiPlanner:
     tool_calls: `native`, or `text` for models that have none.
     max_output_tokens, temperature, thinking_level, thinking_budget: sent only when given.
     price: dollars for a million tokens, when the model is not in `pricing.PRICES`.
-    timeout: seconds for one request. retrier, http_client (an httpx2.Client): for tests.
+    timeout: seconds for one request and its reply, to the last byte; one that takes them all is not
+        sent again. retrier, http_client (an httpx2.Client): for tests.
 
     Raises PlannerError when no key is there, the key or the base URL cannot be right, or the
     google-genai package is missing.

@@ -12,8 +12,10 @@ from sam3_agent.messages import Message
 from sam3_agent.model.providers.failures import (
     TIMEOUT,
     Failure,
+    redirected,
     retry_after,
     status_failure,
+    too_large,
     unreachable,
 )
 from sam3_agent.model.providers.gemini_format import (
@@ -26,7 +28,7 @@ from sam3_agent.model.providers.gemini_format import (
 )
 from sam3_agent.model.providers.pricing import GEMINI_AS_OF, known_price, token_usage
 from sam3_agent.model.providers.profile import Profile, RequestContents
-from sam3_agent.model.providers.wire import Encode, UnreadableError, Wire
+from sam3_agent.model.providers.wire import Encode, ReplyTooLargeError, UnreadableError, Wire
 from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
@@ -76,13 +78,15 @@ class GenerateContentApi:
         from google import genai
         from google.genai import errors, types
 
+        from sam3_agent.model.providers.http_client import bounded_client
+
         self._model = model
         self._parameters = parameters
         self._price = price
         self._address = base_url or "the Gemini API"
         self._reached = False
         self._httpx2, self._errors, self._types = httpx2, errors, types
-        http = http_client or httpx2.Client()
+        http = bounded_client(http_client)
         if http_client is None:
             weakref.finalize(self, http.close)
         # the SDK is not asked to retry: `Retrier` does, and heeds Retry-After. Its async clients
@@ -168,6 +172,8 @@ class GenerateContentApi:
         httpx2 = self._httpx2
         if isinstance(error, httpx2.TimeoutException):
             return TIMEOUT
+        if isinstance(error, ReplyTooLargeError):
+            return too_large(error, PROVIDER)
         unsendable = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
         if isinstance(error, httpx2.TransportError) and not isinstance(error, unsendable):
             return unreachable(error, self._address, PROVIDER, self._reached)
@@ -195,6 +201,9 @@ def given(values: Wire) -> Wire:
 def _status_failure(error: Any, model: str) -> Failure:
     """The failure of an HTTP status, with what a person can do about it."""
     status = int(error.code)
+    headers = getattr(error.response, "headers", {})
+    if place := headers.get("location"):
+        return redirected(status, place, PROVIDER)
     body = str(error)[:8000]  # an HTML page would take long to search
     what = error.message if isinstance(error.message, str) and error.message else body
     if status == 429 and re.search(_USED_UP, body, re.IGNORECASE):
@@ -203,5 +212,5 @@ def _status_failure(error: Any, model: str) -> Failure:
     if status in (400, 401, 403) and "API key" in what:
         return Failure(what, f"Check GEMINI_API_KEY; {KEY_PAGE} gives a new key", status)
     asked = re.search(r"retryDelay\W+(\d+(\.\d+)?)s", body)
-    wait = float(asked[1]) if asked else retry_after(getattr(error.response, "headers", {}))
+    wait = float(asked[1]) if asked else retry_after(headers)
     return status_failure(status, what, body, model, PROVIDER, wait)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,8 +16,10 @@ from sam3_agent.messages import Message
 from sam3_agent.model.providers.failures import (
     TIMEOUT,
     Failure,
+    redirected,
     retry_after,
     status_failure,
+    too_large,
     unreachable,
 )
 from sam3_agent.model.providers.openai_format import (
@@ -32,7 +35,7 @@ from sam3_agent.model.providers.refusals import numbers_in, refusals_in
 from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.providers.session import Session
 from sam3_agent.model.providers.text_tool_calls import read_calls
-from sam3_agent.model.providers.wire import Encode, UnreadableError, Wire
+from sam3_agent.model.providers.wire import Encode, ReplyTooLargeError, UnreadableError, Wire
 from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
@@ -57,7 +60,8 @@ class OpenAIPlanner:
         answers.
     max_output_tokens, temperature, reasoning_effort: sent only when given.
     price: dollars for a million tokens, when the model is not in `pricing.PRICES`.
-    timeout: seconds for one request. retrier, http_client: for tests.
+    timeout: seconds for one request and its reply, to the last byte; one that takes them all is not
+        sent again. retrier, http_client: for tests.
 
     Raises PlannerError when no key is there, the key or the base URL cannot be right, or the openai
     package is missing.
@@ -182,14 +186,20 @@ class _ChatApi:
     def __init__(
         self, model: str, parameters: dict[str, Any], key: str, base_url: str, http_client: Any
     ) -> None:
+        import httpx2
         import openai
+
+        from sam3_agent.model.providers.http_client import bounded_client
 
         self._model = model
         self._parameters = parameters
         self._reached = False
-        self._openai = openai
+        self._openai, self._httpx2 = openai, httpx2
+        http = bounded_client(http_client)
+        if http_client is None:
+            weakref.finalize(self, http.close)
         self._client = openai.OpenAI(
-            api_key=key, base_url=base_url, max_retries=0, http_client=http_client
+            api_key=key, base_url=base_url, max_retries=0, http_client=http
         )
 
     def payload(
@@ -233,7 +243,10 @@ class _ChatApi:
         openai, provider = self._openai, OpenAIPlanner.provider
         if isinstance(error, openai.APITimeoutError):
             return TIMEOUT
-        if isinstance(error, openai.APIConnectionError):
+        if isinstance(error, ReplyTooLargeError):
+            return too_large(error, provider)
+        undecodable = isinstance(error.__cause__, self._httpx2.DecodingError)
+        if isinstance(error, openai.APIConnectionError) and not undecodable:
             return unreachable(error, str(self._client.base_url), provider, self._reached)
         if isinstance(error, openai.APIStatusError):
             self._reached = True
@@ -242,7 +255,7 @@ class _ChatApi:
             # some gateways send a refusal with status 200
             refusals = refusals_in(str(error), self._model)
             return Failure(
-                f"its answer cannot be read: {error}",
+                f"its answer cannot be read: {error.__cause__ if undecodable else error}",
                 "Check that OPENAI_BASE_URL points at a chat API, or try again later",
                 retry=not refusals,
                 refusals=refusals,
@@ -254,6 +267,8 @@ class _ChatApi:
 def _status_failure(error: Any, model: str, provider: Provider) -> Failure:
     """The failure of an HTTP status, with what a person can do about it."""
     status = int(error.status_code)
+    if place := error.response.headers.get("location"):
+        return redirected(status, place, provider)
     body = error.body if isinstance(error.body, dict) else {}
     words = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", error.response.text[:4000])
     what = str(body.get("message") or words.strip() or error.message)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sam3_agent.budget import deadline, refuse_if_stopped
+from sam3_agent.budget import deadline, refuse_if_stopped, stop_requested
 from sam3_agent.errors import DeadlineError
 from sam3_agent.model.providers.failures import Failure, RequestError, unsendable
 from sam3_agent.model.providers.redaction import Redactor
@@ -24,6 +24,15 @@ MAX_WAIT = 600.0
 """Seconds; a server that asks for a longer pause is not waited for."""
 
 
+def sleep_unless_stopped(seconds: float) -> None:
+    """Wait, but no longer than until the caller stops the question."""
+    event = stop_requested.get()
+    if event is None:
+        time.sleep(seconds)
+    else:
+        event.wait(seconds)
+
+
 @dataclass(frozen=True)
 class Retrier:
     """Sends the requests to one model, and words the errors of those that fail.
@@ -37,7 +46,7 @@ class Retrier:
     secret: str = ""
     attempts: int = ATTEMPTS
     max_wait: float = MAX_WAIT
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = sleep_unless_stopped
 
     def send(self, request: Callable[[], T], diagnose: Callable[[Exception], Failure | None]) -> T:
         """The result of `request`.
@@ -58,9 +67,9 @@ class Retrier:
                     raise
                 if not failure.retry:
                     raise self.error(failure, error, tries=attempt + 1) from error
-                if attempt + 1 == self.attempts:
-                    note = f"after {self.attempts} tries"
-                    raise self.error(failure, error, note, self.attempts) from error
+                if attempt + 1 == min(self.attempts, failure.tries or self.attempts):
+                    note = f"after {attempt + 1} tries"
+                    raise self.error(failure, error, note, attempt + 1) from error
                 wait = failure.wait if failure.wait is not None else _backoff(attempt)
                 self._pause(wait, failure, error, attempt + 1)
         raise AssertionError("every attempt returns or raises")
@@ -95,7 +104,13 @@ class Retrier:
             note = f"and asks to wait {wait:.0f} s, longer than {self.max_wait:.0f} s"
             raise self.error(failure, error, note, tries) from error
         if end is not None and wait > end - time.monotonic():
-            message = f"no time is left to wait {wait:.0f} s: {self.error(failure, error)}"
+            over = time.monotonic() >= end
+            why = (
+                "the time of this question is over"
+                if over
+                else f"no time is left to wait {wait:.0f} s"
+            )
+            message = f"{why}: {self.error(failure, error)}"
             raise DeadlineError(message, tries) from error
         what = Redactor(self.secret).text(failure.what, 120)
         logger.warning("%s: %s; trying again in %.1f s", self.model, what, wait)

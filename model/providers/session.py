@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from sam3_agent.budget import deadline
-from sam3_agent.errors import PlannerError
+from sam3_agent.errors import PlannerError, StoppedError
 from sam3_agent.image_encoding import PictureEncoder
 from sam3_agent.messages import Message
-from sam3_agent.model.providers.failures import Failure, RequestError, declined
+from sam3_agent.model.providers.failures import TIMEOUT, Failure, RequestError, declined
 from sam3_agent.model.providers.history import (
     KEPT_PICTURES,
     arrange,
@@ -58,8 +58,8 @@ class Api(Protocol[R]):
 class Session:
     """The requests to one model.
 
-    name: the planner's, for warnings. timeout: seconds for one request. max_side: pixels of the
-    longest side of a picture that is sent; None for the default.
+    name: the planner's, for warnings. timeout: seconds for one request and its reply, to the last
+    byte. max_side: pixels of the longest side of a picture that is sent; None for the default.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Session:
             failed: list[TokenUsage] = []
             try:
                 response = self._send(api, payload, sent, failed)
-            except PlannerError as error:
+            except (PlannerError, StoppedError) as error:
                 error.spent = spent = sum(failed, spent)
                 if not isinstance(error, RequestError):
                     raise
@@ -142,15 +142,22 @@ class Session:
     def _send(self, api: Api[S], payload: Wire, sent: TokenUsage, failed: list[TokenUsage]) -> S:
         """The response to a request; what each failed try costs is added to `failed`."""
 
+        began = time.monotonic()
+
         def request() -> S:
-            end = deadline.get()
-            left = self._timeout if end is None else min(self._timeout, end - time.monotonic())
+            nonlocal began
+            began, end = time.monotonic(), deadline.get()
+            left = self._timeout if end is None else min(self._timeout, end - began)
             return api.send(payload, left)
 
         def diagnose(error: Exception) -> Failure | None:
             failure = api.failure(error)
-            if failure is not None:
-                failed.append(replace(sent, retries=1) + failure.spent)
+            if failure is not None or isinstance(error, StoppedError):
+                spent = failure.spent if failure is not None else TokenUsage()
+                failed.append(replace(sent, retries=1) + spent)
+            if failure is TIMEOUT and time.monotonic() >= began + self._timeout:
+                # a model that takes so long once does so again, and is paid for each time
+                return replace(TIMEOUT, what=f"no answer in {self._timeout:g} s", retry=False)
             return failure
 
         return self._retrier.send(request, diagnose)

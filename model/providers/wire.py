@@ -22,6 +22,10 @@ class UnreadableError(Exception):
     """A response that holds no message of a model."""
 
 
+class ReplyTooLargeError(Exception):
+    """A response larger than any that a model gives."""
+
+
 def used_ids(messages: Sequence[Message]) -> set[str]:
     """The ids of all calls of a conversation."""
     return {call.id for message in messages for call in message.tool_calls}
