@@ -62,6 +62,7 @@ class UsageTracker:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.began = time.monotonic()
+        self._outer_deadline = deadline.get()
         self.parts: dict[str, TokenUsage] = {}
         self.turns = self.tool_calls = self.tool_errors = 0
         self.planner_seconds = self.checks_seconds = self.segmenter_seconds = 0.0
@@ -85,6 +86,9 @@ class UsageTracker:
 
     def exhausted(self) -> str | None:
         """Why nothing more may be sent, or None."""
+        limit = self._outer_deadline
+        if limit is not None and time.monotonic() >= limit:
+            return f"its {limit - self.began:.3g} seconds"
         return self.budget.exhausted(self.total, self.seconds)
 
     def usage(self, effort: str = "") -> Usage:
@@ -110,8 +114,10 @@ class UsageTracker:
         several threads, each with context variables of its own.
         """
         budget = self.budget.seconds
+        own = None if budget is None else self.began + budget
+        limits = [one for one in (own, self._outer_deadline) if one is not None]
         tracker = current_tracker.set(self)
-        limit = deadline.set(None if budget is None else self.began + budget)
+        limit = deadline.set(min(limits, default=None))
         try:
             yield
         finally:

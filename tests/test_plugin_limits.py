@@ -29,14 +29,38 @@ def test_queue_loader_and_rules_keep_the_limits_given(tmp_path: Path) -> None:
     assert limits.rules("127.0.0.1").max_bytes > len(data_uri(bytes(limits.image_bytes)))
 
 
-def test_a_server_on_loopback_answers_to_known_host_names_only() -> None:
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
+def test_a_server_on_loopback_answers_to_known_host_names_only(address: str) -> None:
     limits = ServerLimits()
-    local = frozenset({"127.0.0.1", "localhost", "::1"})
-    assert limits.rules("127.0.0.1").hosts == local
-    assert limits.rules("localhost", hosts=["photos.lan"]).hosts == local | {"photos.lan"}
-    assert limits.rules("0.0.0.0").hosts is None
-    assert limits.rules("0.0.0.0", hosts=["photos.lan"]).hosts == local | {"photos.lan"}
-    assert limits.rules("0.0.0.0", token="t-1").token == "t-1"
+    assert limits.rules(address).hosts == LOCAL
+    assert limits.rules(address, hosts=["Photos.LAN."]).hosts == LOCAL | {"photos.lan"}
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "::ffff:10.0.0.1"]
+)
+def test_beyond_loopback_a_token_or_a_host_name_is_needed(address: str) -> None:
+    limits = ServerLimits()
+    with pytest.raises(InputError, match=r"--token TOKEN .* or --host NAME"):
+        limits.rules(address)
+    assert limits.rules(address, hosts=["photos.lan"]).hosts == LOCAL | {"photos.lan"}
+    with_token = limits.rules(address, token="t-1")
+    assert (with_token.token, with_token.hosts) == ("t-1", None)
+
+
+@pytest.mark.parametrize("name", ["", "photos lan", "https://photos.lan", "a@photos.lan", "a/b"])
+def test_a_host_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="is no host name"):
+        ServerLimits().rules("127.0.0.1", hosts=[name])
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "example.com", "ftp://example.com", "https://a/b"])
+def test_an_origin_that_is_none_is_refused(origin: str) -> None:
+    with pytest.raises(InputError, match="is no origin, such as"):
+        ServerLimits().rules("127.0.0.1", origins=["https://example.com", origin])
 
 
 @pytest.mark.parametrize(

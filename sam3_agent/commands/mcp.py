@@ -52,19 +52,19 @@ def mcp(
         _print_config(config, models, server, ["--structured"] * structured)
         return
     address = None if http is None else parse_address(http)
+    limits = server.limits()
     server.loader()  # raises for a wrong --root
-    if address is not None:
-        listen(address).close()  # an address that is taken is noticed before models are loaded
+    rules = None if address is None else access.rules(limits, address)
     require("mcp", "mcp_types", "uvicorn", extra="mcp", purpose="sam3-agent mcp")
     import anyio
 
     from sam3_agent.plugin import mcp_server, stdio
 
-    limits = server.limits()
-    built = mcp_server.build(server.new_toolkit(models), limits.work_queue(), structured)
-    if address is not None:
-        app = mcp_server.http_app(built, access.rules(limits, address[0]))
-        run_http(app, listen(address), mcp_server.PATH, limits.seconds)
+    queue = limits.work_queue()
+    built = mcp_server.build(server.new_toolkit(models), queue, structured)
+    if address is not None and rules is not None:
+        app = mcp_server.http_app(built, rules)
+        run_http(app, queue, listen(address), mcp_server.PATH, limits)
         return
     # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
     signal.signal(signal.SIGINT, signal.SIG_DFL)

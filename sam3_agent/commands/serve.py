@@ -25,15 +25,13 @@ def serve(
     ] = "127.0.0.1:8000",
 ) -> None:
     """Serve the tools over HTTP; /docs describes the paths."""
-    address = parse_address(http)
+    address, limits = parse_address(http), server.limits()
     server.loader()  # raises for a wrong --root
-    listen(address).close()  # an address that is taken is noticed before models are loaded
+    rules = access.rules(limits, address)
     packages = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
     require(*packages, purpose="sam3-agent serve")
     from sam3_agent.plugin import rest
 
-    limits = server.limits()
-    app = rest.app(
-        server.new_toolkit(models), limits.work_queue(), access.rules(limits, address[0])
-    )
-    run_http(app, listen(address), "/docs", limits.seconds)
+    queue = limits.work_queue()
+    app = rest.app(server.new_toolkit(models), queue, rules)
+    run_http(app, queue, listen(address), "/docs", limits)

@@ -1,5 +1,6 @@
 """What `sam3-agent mcp` and `sam3-agent serve` share: their options, and listening on HTTP."""
 
+import logging
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from sam3_agent.commands.options import AnyImageOption, MegapixelsOption, ModelO
 from sam3_agent.commands.output import print_models, print_stderr
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.image_loader import ImageLoader
-from sam3_agent.plugin.limits import ServerLimits
-from sam3_agent.plugin.middleware import LOOPBACK, AccessMiddleware, AccessRules
+from sam3_agent.plugin.limits import ServerLimits, is_loopback
+from sam3_agent.plugin.log_rate import LogRateFilter
+from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.toolkit import Toolkit
+from sam3_agent.plugin.work_queue import WorkQueue
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,24 @@ class ServerOptions:
     running: Annotated[int, typer.Option(min=1, help="Calls that run at once.")] = (
         ServerLimits.workers
     )
-    waiting: Annotated[int, typer.Option(min=0, help="Calls that may wait; more get 429.")] = (
-        ServerLimits.waiting
-    )
+    waiting: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Calls that may wait; more get 429, of the client that has most of them first.",
+        ),
+    ] = ServerLimits.waiting
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")] = (
         ServerLimits.seconds
     )
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds in which running calls may end after SIGTERM or Ctrl-C; the server ends "
+            "at most 2 seconds later, whatever still runs. A second signal ends it at once.",
+        ),
+    ] = ServerLimits.grace
     max_memory: Annotated[
         float,
         typer.Option(
@@ -63,6 +78,7 @@ class ServerOptions:
             workers=self.running,
             waiting=self.waiting,
             seconds=self.timeout,
+            grace=self.grace,
             memory_megabytes=self.max_memory,
             megabytes=self.max_megabytes,
             megapixels=self.max_megapixels,
@@ -99,14 +115,30 @@ class AccessOptions:
         ),
     ] = None
 
-    def rules(self, limits: ServerLimits, listen: str) -> AccessRules:
-        """The access rules; warns of a server in the network that asks for no token."""
-        if listen not in LOOPBACK and self.token is None:
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A web page that may call this server from a browser, such as "
+            "https://example.com; may be given several times. Default: none.",
+        ),
+    ] = None
+
+    def rules(self, limits: ServerLimits, address: tuple[str, int]) -> AccessRules:
+        """The access rules; warns of a server in the network that asks for no token.
+
+        Raises InputError for an address that cannot be used, which so is noticed before models are
+        loaded, or not without a token or hosts.
+        """
+        with listen(address) as listening:
+            ip = listening.getsockname()[0]
+        rules = limits.rules(ip, self.token, self.host or [], self.cors or [])
+        if not is_loopback(ip) and self.token is None:
             print_stderr(
-                f"warning: {listen} can be reached from the network, and no token is required: "
+                f"warning: {ip} can be reached from the network, and no token is required: "
                 "everyone there can use your models; give --token or set SAM3_AGENT_TOKEN"
             )
-        return limits.rules(listen, self.token, self.host or [])
+        return rules
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -128,19 +160,31 @@ def listen(address: tuple[str, int]) -> socket.socket:
         raise InputError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
-def run_http(app: AccessMiddleware, listening: socket.socket, path: str, seconds: float) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes what runs; seconds: the longest call."""
-    import uvicorn
+def run_http(
+    app: AccessMiddleware,
+    queue: WorkQueue,
+    listening: socket.socket,
+    path: str,
+    limits: ServerLimits,
+) -> None:
+    """Serves until SIGINT or SIGTERM, see `http_server.run`."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    from sam3_agent.plugin import http_server
 
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print_stderr(f"listening on http://{shown}:{port}{path}")
-    config = uvicorn.Config(
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogRateFilter())
+    # outside of the access rules: a browser's first question has no token, and reads errors, too
+    with_cors = CORSMiddleware(
         app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=15,
-        timeout_graceful_shutdown=round(seconds) + 5,
+        allow_origins=sorted(app.rules.origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    most = http_server.open_file_limit(http_server.ConnectionLimits.connections)
+    connections = http_server.ConnectionLimits(connections=most, grace=limits.grace)
+    http_server.run(with_cors if app.rules.origins else app, queue, listening, connections)

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from sam3_agent.errors import InputError, ModelError, PlannerError, ToolError
-from sam3_agent.plugin.work_queue import AbandonedError, BusyError, CallTimeoutError
+from sam3_agent.errors import InputError, ModelError, PlannerError, StoppedError, ToolError
+from sam3_agent.plugin.work_queue import (
+    AbandonedError,
+    BusyError,
+    CallTimeoutError,
+    ClosedError,
+)
 
 if TYPE_CHECKING:
     from starlette.responses import JSONResponse
@@ -67,7 +72,9 @@ def to_call_error(error: Exception) -> CallError:
         return CallError(422, "input", str(error))
     if isinstance(error, BusyError):
         return CallError(429, "busy", str(error), error.retry_after)
-    if isinstance(error, CallTimeoutError | AbandonedError):
+    if isinstance(error, ClosedError):
+        return CallError(503, "closing", str(error))
+    if isinstance(error, CallTimeoutError | AbandonedError | StoppedError):
         return CallError(504, "late", str(error) or "this took too long")
     if isinstance(error, ModelError):
         which = "planner" if isinstance(error, PlannerError) else "segmenter"

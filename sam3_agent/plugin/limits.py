@@ -1,5 +1,6 @@
 """Limits of a server: what `sam3-agent mcp` and `sam3-agent serve` have in common."""
 
+import ipaddress
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from pathlib import Path
 from sam3_agent.errors import InputError
 from sam3_agent.plugin.download import Downloader
 from sam3_agent.plugin.image_loader import ImageLoader
-from sam3_agent.plugin.middleware import LOOPBACK, AccessRules
+from sam3_agent.plugin.middleware import LOOPBACK, AccessRules, host_name
 from sam3_agent.plugin.work_queue import WorkQueue
 
 MINIMUM = {
     "workers": 1,
     "waiting": 0,
     "seconds": 1,
+    "grace": 0,
     "memory_megabytes": 1,
     "megabytes": 0.001,
     "megapixels": 1e-6,
@@ -26,13 +28,15 @@ class ServerLimits:
     """Limits of one server; raises InputError for a value below MINIMUM or without an end.
 
     workers: tool calls that run at once. waiting: calls that may wait; more are rejected with 429.
-    seconds: for one call, waiting included. memory_megabytes: of all open images together.
-    megabytes, megapixels: of one image.
+    seconds: for one call, waiting included. grace: seconds in which running calls may end when the
+    server ends. memory_megabytes: of all open images together. megabytes,
+    megapixels: of one image.
     """
 
     workers: int = 2
     waiting: int = 32
     seconds: float = 300.0
+    grace: float = 10.0
     memory_megabytes: float = 1000.0
     megabytes: float = 32.0
     megapixels: float = 50.0
@@ -85,11 +89,49 @@ class ServerLimits:
         return ImageLoader(folders, downloads, self.image_bytes, self.megapixels)
 
     def rules(
-        self, address: str, token: str | None = None, hosts: Collection[str] = ()
+        self,
+        address: str,
+        token: str | None = None,
+        hosts: Collection[str] = (),
+        origins: Collection[str] = (),
     ) -> AccessRules:
-        """The access rules of a server that listens on `address`, reached under `hosts` too.
+        """The access rules of a server that listens on an IP address, reached under `hosts` too.
 
-        On loopback only known host names are answered, on other addresses all if none is given.
+        origins: web pages of other servers that may send requests. Raises InputError for a host or
+        an origin that is none, and for an address beyond loopback with neither token nor hosts: a
+        web page could reach it under a name of its own (DNS rebinding).
         """
-        known = LOOPBACK | set(hosts) if address in LOOPBACK or hosts else None
-        return AccessRules(token=token, hosts=known, max_bytes=self.body_bytes)
+        known = frozenset(map(_host, hosts)) | LOOPBACK
+        if not is_loopback(address) and not hosts:
+            if token is None:
+                raise InputError(
+                    f"{address} can be reached from the network: give --token TOKEN (or set "
+                    "SAM3_AGENT_TOKEN), or --host NAME with each name or address that callers "
+                    "use, such as --host photos.lan"
+                )
+            return AccessRules(token, None, _origins(origins), self.body_bytes)
+        return AccessRules(token, known, _origins(origins), self.body_bytes)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address reaches only this machine."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback
+
+
+def _host(name: str) -> str:
+    """A host as a Host header has it, without a port; InputError."""
+    found = host_name(name.lower())
+    if not found:
+        raise InputError(f"--host {name!r} is no host name or address, such as photos.lan")
+    return found
+
+
+def _origins(origins: Collection[str]) -> frozenset[str]:
+    """Origins in small letters; InputError for what is none."""
+    for origin in origins:
+        scheme, _, host = origin.lower().partition("://")
+        if scheme not in ("http", "https") or not host_name(host):
+            raise InputError(f"--cors {origin!r} is no origin, such as https://example.com")
+    return frozenset(origin.lower() for origin in origins)

@@ -32,6 +32,7 @@ class Metrics:
         )
         gauges = {
             "running": ("Calls that run.", lambda: min(queue.active, queue.workers)),
+            "overdue": ("Calls that go on after their deadline.", lambda: queue.overdue),
             "waiting": ("Calls that wait.", lambda: max(0, queue.active - queue.workers)),
             "images": ("Open images.", lambda: len(sessions)),
             "image_bytes": ("Memory of all open images.", sessions.weight),

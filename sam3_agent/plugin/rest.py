@@ -50,6 +50,7 @@ ERRORS = {
     429: "Busy; Retry-After says when to try again",
     500: "A bug in the server",
     502: "The planner or the segmenter failed",
+    503: "The server is shutting down",
     504: "It took too long",
 }
 
@@ -96,7 +97,7 @@ def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
         sweeping = asyncio.create_task(sweep(toolkit.sessions))
         yield
         sweeping.cancel()
-        await asyncio.to_thread(queue.close)
+        queue.close()
 
     made = FastAPI(
         title="sam3-agent",
@@ -132,7 +133,7 @@ def _add_tool(app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue) ->
         description=tool.description + streamed * (tool.name in PATHS),
         response_model=ToolResult,
         response_description="What the tool found; as events: progress, then result or error.",
-        responses=_errors(400, 408, 413, 415, 422, 429, 500, 502, 504),
+        responses=_errors(400, 408, 413, 415, 422, 429, 500, 502, 503, 504),
         openapi_extra=body_schema(tool.parameters),
     )
     async def call(request: Request, body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
@@ -158,7 +159,7 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         "/images",
         summary="Open an image; its handle stands for it in all other calls.",
         response_model=OpenedImage,
-        responses=_errors(400, 408, 413, 415, 422, 429, 500, 504),
+        responses=_errors(400, 408, 413, 415, 422, 429, 500, 503, 504),
         openapi_extra=body_schema(json_schema(ImageToOpen)),
     )
     async def open_image(body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
@@ -185,7 +186,7 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         "/images/{handle}/{name:path}",
         summary="A picture, mask or conversation of an image.",
         response_class=Response,
-        responses=files | _errors(404, 422, 429, 500, 504),
+        responses=files | _errors(404, 422, 429, 500, 503, 504),
     )
     async def read_file(handle: str, name: str) -> Response:
         with call_errors():

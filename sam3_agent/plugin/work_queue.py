@@ -2,16 +2,36 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, cast
+
+from sam3_agent import budget
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 Report: TypeAlias = Callable[[Any], None]
 """Passes a progress report to the caller; raises AbandonedError when the caller has left."""
+
+caller: ContextVar[str] = ContextVar("caller", default="")
+"""The client whose calls are queued: the workers are shared fairly between clients."""
+
+WORK_SHARE = 0.9
+"""Share of a call's remaining time after which its work must end, so that it still can answer."""
+
+MAX_OVERDUE = 4
+"""Work per worker that may go on after its deadline; when there is more, calls are rejected."""
+
+IDLE_SECONDS = 60.0
+"""A thread that had no work for so long ends."""
 
 
 class BusyError(Exception):
@@ -30,22 +50,78 @@ class AbandonedError(Exception):
     """The caller no longer waits for the work."""
 
 
+class ClosedError(Exception):
+    """The queue accepts nothing more, since the server ends."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down")
+
+
+@dataclass(eq=False)
+class _Job:
+    """Work of one call. deadline: monotonic. began: when a worker took it, else None."""
+
+    work: Callable[[Report], Any]
+    report: Report
+    client: str
+    deadline: float
+    abandoned: threading.Event
+    future: "Future[Any]" = field(default_factory=Future)
+    began: float | None = None
+
+    def run(self) -> None:
+        """Do the work in this thread, with the context variables that make it end in time."""
+        now = time.monotonic()
+        budget.stop_requested.set(self.abandoned)
+        budget.deadline.set(now + WORK_SHARE * (self.deadline - now))
+        try:
+            result = self.work(self.report)
+        except BaseException as error:
+            self.end(error=error)
+        else:
+            self.end(result)
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Give the caller a result or an error, unless it has one already."""
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
+
+
 class WorkQueue:
     """Runs work for async callers in threads of its own.
 
     workers: how much runs at once. waiting: how much more may wait for its turn. seconds: how long
     one caller waits at most, for the turn and for the work.
+
+    Threads cannot be killed. Work gets `budget.stop_requested` and `budget.deadline` to end by; if
+    it goes on after its deadline, it is overdue: another thread takes its place, while there are
+    fewer than MAX_OVERDUE for each worker. The threads are daemons: they keep no process alive.
     """
 
     def __init__(self, workers: int = 2, waiting: int = 32, seconds: float = 300.0) -> None:
         self.workers = workers
         self.waiting = waiting
         self.seconds = seconds
-        self.active = 0
-        """Work that runs or waits."""
+        self._closed = False
         self._typical_seconds = 1.0
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sam3-agent")
+        self._lock = threading.Condition()
+        self._queued: list[_Job] = []
+        self._running: list[_Job] = []
+        self._overdue: list[_Job] = []
+        self._threads = 0
+
+    @property
+    def active(self) -> int:
+        """Work that runs or waits."""
+        return len(self._queued) + len(self._running)
+
+    @property
+    def overdue(self) -> int:
+        """Work that goes on after its deadline."""
+        return len(self._overdue)
 
     async def run(self, work: Callable[[Report], T]) -> T:
         """What `work` returns or raises; see `stream`."""
@@ -56,14 +132,10 @@ class WorkQueue:
     async def stream(self, work: Callable[[Report], T]) -> AsyncGenerator[Any, None]:
         """What `work` reports while it runs, and at the end what it returns.
 
-        Raises BusyError at once when too much waits already, and CallTimeoutError after `seconds`.
-        A caller that leaves returns at once; the work ends at its next report, with
-        AbandonedError, and counts as active until then.
+        Raises BusyError when too much waits, CallTimeoutError after `seconds`, and ClosedError when
+        the queue is closed. A caller that leaves returns at once; the work ends at its next
+        report with AbandonedError, or at its next model call, and counts as active until then.
         """
-        with self._lock:
-            if self.active >= self.workers + self.waiting:
-                raise BusyError(self.retry_after())
-            self.active += 1
         loop, abandoned = asyncio.get_running_loop(), threading.Event()
         reports: asyncio.Queue[tuple[Any] | None] = asyncio.Queue()
 
@@ -72,16 +144,20 @@ class WorkQueue:
                 raise AbandonedError
             loop.call_soon_threadsafe(reports.put_nowait, (step,))
 
-        done = asyncio.wrap_future(self._pool.submit(self._work, work, report, abandoned))
+        job = _Job(work, report, caller.get(), time.monotonic() + self.seconds, abandoned)
+        self._submit(job)
+        release = loop.call_later(self.seconds, self._release, job)
+        done = asyncio.wrap_future(job.future)
         done.add_done_callback(lambda future: reports.put_nowait(None))
+        done.add_done_callback(lambda future: release.cancel())
         # fetched here, or asyncio warns of an exception that an abandoned caller never fetches
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
-        deadline = time.monotonic() + self.seconds
         try:
-            while (item := await self._next(reports, deadline)) is not None:
+            while (item := await self._next(reports, job.deadline)) is not None:
                 yield item[0]
         finally:
             abandoned.set()
+            self._forget(job)
         yield done.result()
 
     def retry_after(self) -> int:
@@ -89,9 +165,34 @@ class WorkQueue:
         ahead = max(1, self.active - self.workers + 1)
         return max(1, min(300, round(self._typical_seconds * ahead / self.workers)))
 
+    async def drain(self, seconds: float) -> None:
+        """Reject what waits, let what runs go on for so long, then `close`."""
+        with self._lock:
+            self._closed = True
+            queued, self._queued = self._queued, []
+        for job in queued:
+            job.end(error=ClosedError())
+        until = time.monotonic() + seconds
+        while self._running and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        self.close()
+
     def close(self) -> None:
-        """Finish the active work; nothing more is accepted."""
-        self._pool.shutdown(wait=True)
+        """Reject what waits and stop what runs, without waiting for its end."""
+        with self._lock:
+            self._closed = True
+            jobs = [*self._queued, *self._running]
+            self._queued.clear()
+            self._lock.notify_all()
+        for job in jobs:
+            job.end(error=ClosedError())
+            job.abandoned.set()
+
+    def unfinished(self) -> list[float]:
+        """Seconds for which each piece of work runs that has not ended yet."""
+        with self._lock:
+            jobs = [*self._running, *self._overdue]
+        return [time.monotonic() - job.began for job in jobs if job.began is not None]
 
     async def _next(self, reports: "asyncio.Queue[tuple[Any] | None]", deadline: float) -> Any:
         try:
@@ -99,14 +200,83 @@ class WorkQueue:
         except TimeoutError:
             raise CallTimeoutError(f"this took longer than {self.seconds:g} seconds") from None
 
-    def _work(self, work: Callable[[Report], T], report: Report, abandoned: threading.Event) -> T:
-        began = time.monotonic()
-        try:
-            if abandoned.is_set():
-                raise AbandonedError
-            return work(report)
-        finally:
-            with self._lock:
-                self.active -= 1
-                elapsed = time.monotonic() - began
-                self._typical_seconds += 0.2 * (elapsed - self._typical_seconds)
+    def _submit(self, job: _Job) -> None:
+        """Queue a job, if need be in place of another one; raises BusyError and ClosedError."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError
+            if self.overdue > MAX_OVERDUE * self.workers:
+                raise BusyError(self.retry_after())
+            if self.active >= self.workers + self.waiting:
+                self._displace(job.client)
+            self._queued.append(job)
+            self._lock.notify()
+            self._start_threads()
+
+    def _displace(self, client: str) -> None:
+        """Reject the last job of the client that has most, unless `client` has as many; BusyError.
+
+        So one client that fills the queue leaves it to the others as soon as they come.
+        """
+        busy = BusyError(self.retry_after())
+        counts = Counter(job.client for job in [*self._queued, *self._running])
+        last = max(self._queued, key=lambda job: counts[job.client], default=None)
+        if last is None or counts[last.client] <= counts[client] + 1:
+            raise busy
+        last = next(job for job in reversed(self._queued) if job.client == last.client)
+        self._queued.remove(last)
+        last.end(error=busy)
+
+    def _start_threads(self) -> None:
+        """Start a thread for each queued job as far as the limits allow; the lock is held."""
+        most = self.workers + min(self.overdue, MAX_OVERDUE * self.workers)
+        idle = self._threads - len(self._running) - self.overdue
+        for _ in range(min(len(self._queued) - idle, most - self._threads)):
+            self._threads += 1
+            threading.Thread(target=self._work, name="sam3-agent", daemon=True).start()
+
+    def _work(self) -> None:
+        """Run jobs until there is none for long, or another thread has taken this one's place."""
+        while (job := self._take()) is not None:
+            copy_context().run(job.run)
+            self._finish(job)
+            del job  # an idle thread keeps no image alive
+
+    def _take(self) -> _Job | None:
+        """The next job: of the client with the fewest that run, the first; None to end."""
+        with self._lock:
+            surplus = self._threads - self.overdue > self.workers
+            while not surplus and not self._queued and not self._closed:
+                surplus = not self._lock.wait(IDLE_SECONDS)
+            if not self._queued or self._threads - self.overdue > self.workers:
+                self._threads -= 1
+                return None
+            running = Counter(job.client for job in self._running)
+            job = min(self._queued, key=lambda job: running[job.client])
+            self._queued.remove(job)
+            job.began = time.monotonic()
+            self._running.append(job)
+            return job
+
+    def _finish(self, job: _Job) -> None:
+        """Count a job that has ended."""
+        with self._lock:
+            elapsed = time.monotonic() - (job.began or 0.0)
+            self._typical_seconds += 0.2 * (elapsed - self._typical_seconds)
+            (self._overdue if job in self._overdue else self._running).remove(job)
+
+    def _forget(self, job: _Job) -> None:
+        """Take a job whose caller has left out of the queue."""
+        with self._lock:
+            if job in self._queued:
+                self._queued.remove(job)
+                job.future.cancel()
+
+    def _release(self, job: _Job) -> None:
+        """Give the worker of a job that goes on after its deadline to the next one."""
+        with self._lock:
+            if job in self._running:
+                self._running.remove(job)
+                self._overdue.append(job)
+                logger.warning("a call goes on after its deadline; it counts as overdue")
+                self._start_threads()
