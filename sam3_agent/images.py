@@ -1,8 +1,11 @@
 """Loads pictures of any source, format and depth as (H, W, 3) uint8 arrays."""
 
+import contextlib
 import io
 import logging
 import os
+import warnings
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +19,9 @@ from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.geometry import Extent
 from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from sam3_agent.image_limits import MIN_SIDE, check_size
+from sam3_agent.image_parts import check_parts
 from sam3_agent.image_source import read_source
+from sam3_agent.sanitize import one_line
 from sam3_agent.tiff import (
     PHOTOMETRIC,
     WHITE_IS_ZERO,
@@ -50,13 +55,23 @@ TURNS = {
 }
 """The transposition that undoes each EXIF orientation."""
 
+SHOWN = 160
+"""Characters of a decoder's error that are repeated."""
+
 DARK = 64
 """A picture whose upper 8 bits stay below this has its content in the lower ones, or is black."""
 
 UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
 """A warning: Pillow alone drops the lower bits of deep colors."""
 
-_PILLOW_LIMIT = fork_safe_lock()
+RUN_LENGTHS = (1, 2)
+"""The compressions of a BMP that are run lengths."""
+
+RLE_MEGAPIXELS = 8.0
+"""Megapixels of a run-length encoded BMP, which Pillow decodes in Python, run by run."""
+
+_PILLOW = fork_safe_lock()
+"""Held while settings of Pillow, and of warnings, are changed for the whole process."""
 
 
 def load_image(
@@ -82,16 +97,29 @@ def load_image(
         picture, name = source, "the image"
     else:
         data, name = read_source(source)
-        picture = _open(data, name, max_megapixels, formats)
+        check_parts(data, name)
+        with _decoding(name):
+            picture = _open(data, name, max_megapixels, formats)
     check_size(picture.size, name, max_megapixels)
-    try:
+    with _decoding(name):
         # turned before anything else sees it: boxes and masks are of the image as people see it
-        pixels = np.asarray(_to_rgb(_upright(picture, name), name))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
-    pixels = np.ascontiguousarray(pixels)
+        pixels = np.ascontiguousarray(_to_rgb(_upright(picture, name), name))
     pixels.flags.writeable = False
     return pixels
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Raises as ImageError whatever decoders raise for bytes from outside, which is open-ended."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name} is too large for the memory of this machine") from error
+    except Exception as error:
+        words = one_line(str(error), SHOWN) or type(error).__name__
+        raise ImageError(f"{name} is damaged and cannot be decoded: {words}") from error
 
 
 def _open(
@@ -101,22 +129,22 @@ def _open(
     try:
         # sizes come first: a small file that unpacks to gigabytes must not be decoded
         picture = _open_header(data, formats)
-        check_size(picture.size, name, max_megapixels)
-        check_size(_tile(picture), name, max_megapixels)
-        # Pillow drops the lower bits of deep colours, or does not read them at all
-        if may_be_tiff and is_deep(picture):
-            if available("tifffile", "imagecodecs"):
-                return read_tiff(data, name, max_megapixels)
-            if picture.mode in ("RGB", "RGBA", "CMYK"):
-                _check_upper_bits(picture, name)
-        picture.load()
     except UnidentifiedImageError as error:
         if may_be_tiff:
             return read_tiff(data, name, max_megapixels)
         what = "is empty" if not data else "is not an image that Pillow can read"
         raise ImageError(f"{name} {what}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
+    check_size(picture.size, name, max_megapixels)
+    check_size(_tile(picture), name, max_megapixels)
+    if picture.format == "BMP" and picture.info.get("compression") in RUN_LENGTHS:
+        check_size(picture.size, name, min(max_megapixels, RLE_MEGAPIXELS))
+    # Pillow drops the lower bits of deep colours, or does not read them at all
+    if may_be_tiff and is_deep(picture):
+        if available("tifffile", "imagecodecs"):
+            return read_tiff(data, name, max_megapixels)
+        if picture.mode in ("RGB", "RGBA", "CMYK"):
+            _check_upper_bits(picture, name)
+    picture.load()
     if may_be_tiff:
         return without_false_opacity(picture, name)
     # only what Pillow has decoded without an error: with Python 3.11 each damaged PNG takes a
@@ -153,13 +181,21 @@ def _tile(picture: Image.Image) -> Extent:
 
 def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:
     """Open without decoding; instead of Pillow's own pixel limit the caller's is checked next."""
-    # the limit is one value for the whole process, so threads take turns in changing it
-    with _PILLOW_LIMIT:
+    with _without_warnings():
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(data), formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Lets Pillow read broken metadata without warnings; one thread at a time."""
+    # what this changes is one for the whole process, so threads take turns
+    with _PILLOW, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 def _is_deep_color_png(data: bytes) -> bool:
@@ -198,11 +234,13 @@ def _upright(picture: Image.Image, name: str) -> Image.Image:
     """Apply the EXIF orientation; a picture with broken EXIF stays as it is stored."""
     picture.load()
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        with _without_warnings():
+            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        turn = TURNS.get(orientation)  # in broken EXIF it may be a list
     except Exception as error:  # what broken EXIF or XMP makes Pillow raise is open-ended
-        logger.warning("the EXIF data of %s is broken and left out: %s", name, error)
+        words = one_line(str(error), SHOWN)
+        logger.warning("the EXIF data of %s is broken and left out: %s", name, words)
         return picture
-    turn = TURNS.get(orientation)
     return picture if turn is None else picture.transpose(turn)
 
 

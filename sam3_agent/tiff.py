@@ -5,6 +5,7 @@ tifffile (the extra `tiff`) decodes them, once size and compression are checked.
 
 import io
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from sam3_agent.bit_depth import Samples, eight_bit_image, opacity_to_uint8
 from sam3_agent.errors import ImageError
 from sam3_agent.extras import require
 from sam3_agent.image_limits import check_size
+from sam3_agent.image_parts import check_count
 
 logger = logging.getLogger(__name__)
 
@@ -76,27 +78,25 @@ def read_tiff(data: bytes, name: str, max_megapixels: float) -> Image.Image:
     """The first page as a Pillow image of 8 bits, with its orientation as EXIF.
 
     Of three or more bands the first three are red, green and blue, of two the first is grey. Logs
-    a warning for bands that are left out, unless they are marked as opacity. Raises ImageError.
+    a warning for bands that are left out, unless they are marked as opacity. Raises ImageError for
+    a kind that is not read, and whatever tifffile raises for a damaged file.
     """
     require("tifffile", "imagecodecs", purpose=f"reading {name}", error=ImageError)
     import tifffile
 
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page: Any = file.pages.first
-            _check(page, name, max_megapixels)
-            # (planes, depth, height, width, bands); either planes or bands is 1
-            values = page.asarray(squeeze=False, maxworkers=1)[:, 0]
-            return _picture(page, values[0] if len(values) == 1 else values[..., 0], name)
-    except ImageError:
-        raise
-    except Exception as error:  # what a damaged file makes tifffile raise is open-ended
-        raise ImageError(f"{name} is damaged and cannot be decoded: {error}") from error
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages.first
+        _check(page, name, max_megapixels)
+        # (planes, depth, height, width, bands); either planes or bands is 1
+        values = page.asarray(squeeze=False, maxworkers=1)[:, 0]
+        return _picture(page, values[0] if len(values) == 1 else values[..., 0], name)
 
 
 def _check(page: Any, name: str, max_megapixels: float) -> None:
     """Raises ImageError for a page that would be too large in memory, or is of another kind."""
     check_size((page.imagewidth, page.imagelength), name, max_megapixels)
+    # as many as the sizes say, however few of them are in the file
+    check_count(math.prod(page.chunked), name)
     tile = page.tilewidth * page.tilelength * page.tiledepth * page.samplesperpixel
     size = max(page.nbytes, tile * page.dtype.itemsize if page.dtype else 0)
     if size > max_megapixels * 1e6 * MAX_PIXEL_BYTES:
