@@ -101,7 +101,7 @@ def local_path(source: str | os.PathLike[str]) -> Path:
         try:
             parts = urlsplit(text)
         except ValueError as error:
-            raise ImageError(f"cannot read {shown(text)}: {error}") from error
+            raise ImageError(f"cannot read {shown(text)}: it is no proper URL") from error
         if parts.netloc.lower() not in ("", "localhost"):
             raise ImageError(
                 f"cannot read {shown(text)}: a file: URL of this machine has three slashes, such "

@@ -16,6 +16,7 @@ from sam3_agent.image_source import (
 )
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.plugin.download import Downloader
+from sam3_agent.plugin.root_files import OutsideError, open_below
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """File formats that are decoded, recognised by content; none of them runs another program."""
@@ -28,7 +29,7 @@ MAX_SCANS = 100
 
 _SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
-_NO_SUCH_FILE = "there is no such picture in the folders that may be read"
+NO_SUCH_FILE = "there is no such picture in the folders that may be read"
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,25 @@ class ImageLoader:
             if looks_like_base64(source):
                 raise ImageError(BARE_BASE64)
             raise ImageError("files are not read here; give a handle, an https URL or a data URI")
-        place = local_path(source)
+        if re.match("~[^/]", source):  # of another user; looking that up may take time
+            raise ImageError(NO_SUCH_FILE)
+        path, why = local_path(source), ""
         for root in self.roots:
             try:
-                base = root.resolve(strict=True)
-                path = (base / place).resolve(strict=True)
-                if path.is_relative_to(base):
-                    return self._content(base, path)
-            except (OSError, ValueError, RuntimeError):  # missing, a NUL, a loop of links
+                return self._content(open_below(root, path))
+            except IsADirectoryError:
+                why = ": it is a folder"
+            except PermissionError:
+                why = ": the server is not allowed to read it"
+            except (OutsideError, OSError, ValueError, RuntimeError):  # missing, a NUL, a loop
                 continue
-        raise ImageError(BARE_BASE64 if looks_like_base64(source) else _NO_SUCH_FILE)
+        raise ImageError(BARE_BASE64 if looks_like_base64(source) else NO_SUCH_FILE + why)
 
-    def _content(self, base: Path, path: Path) -> bytes:
-        with open(path, "rb", opener=lambda *_: _opened(base, path)) as file:
-            state = os.fstat(file.fileno())
+    def _content(self, descriptor: int) -> bytes:
+        with open(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):
-                raise ImageError(_NO_SUCH_FILE)
+                raise ImageError(NO_SUCH_FILE)
             if state.st_size > self.max_bytes:
                 raise too_large(self.max_bytes)
             return self._within_limit(file.read(self.max_bytes + 1))
@@ -104,26 +108,3 @@ class ImageLoader:
         if len(data) > self.max_bytes:
             raise too_large(self.max_bytes)
         return data
-
-
-def _opened(base: Path, path: Path) -> int:
-    """A descriptor of a resolved path in a resolved folder.
-
-    The path is opened folder by folder without following links: one that is there now was created
-    after the path was resolved.
-    """
-    no_follow, directory = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_DIRECTORY", 0)
-    # O_NONBLOCK: opening a pipe must not wait for its writer
-    as_file = os.O_RDONLY | no_follow | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if os.open not in os.supports_dir_fd:  # Windows
-        return os.open(path, as_file)
-    *folders, name = path.relative_to(base).parts or (".",)
-    current = os.open(base, os.O_RDONLY | directory)
-    try:
-        for folder in folders:
-            parent, flags = current, os.O_RDONLY | no_follow | directory
-            current = os.open(folder, flags, dir_fd=parent)
-            os.close(parent)
-        return os.open(name, as_file, dir_fd=current)
-    finally:
-        os.close(current)
