@@ -1,7 +1,9 @@
 """The benchmarks as tasks of inspect-ai, with any of its models as the planner.
 
-    inspect eval evals/adapters/inspect_tasks.py@grounding --model openai/gpt-5.4-mini \
+    inspect eval sam3_agent/grounding --model openai/gpt-5.4-mini \
         -T benchmark=reasonseg -T data=/data/ReasonSeg -T split=val -T segmenter=facebook/sam3
+
+inspect finds the task by the entry point in pyproject.toml.
 
 Scores and metrics are the benchmark's own; `--limit`, retries and logs are inspect's.
 """
