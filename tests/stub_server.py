@@ -264,7 +264,7 @@ def _openai_answer(model: str, step: Step) -> dict[str, Any]:
         ]
     finish = "tool_calls" if step.calls else "stop"
     return {
-        "id": "chatcmpl-stub",
+        "id": f"chatcmpl-{time.monotonic_ns()}",
         "object": "chat.completion",
         "created": 0,
         "model": model,
@@ -296,7 +296,7 @@ def _response(model: str, step: Step) -> dict[str, Any]:
         message = {"type": "message", "id": "msg_stub", "role": "assistant", "status": "completed"}
         output.append({**message, "content": [said]})
     return {
-        "id": "resp_stub",
+        "id": f"resp_{time.monotonic_ns()}",
         "object": "response",
         "created_at": 0,
         "status": "completed",

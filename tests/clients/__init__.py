@@ -1,0 +1,1 @@
+"""Third-party clients, in environments of their own, against this checkout."""
