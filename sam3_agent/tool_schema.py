@@ -24,7 +24,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 _CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
 
@@ -52,17 +52,25 @@ _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBERS = re.compile(rf"{_NUMBER}(?:[\s,]+{_NUMBER})*")
 
 
-def arguments_model(function: Callable[..., Any]) -> type[BaseModel]:
+def arguments_model(
+    function: Callable[..., Any], descriptions: Mapping[str, str] | None = None
+) -> type[BaseModel]:
     """The model of a function's parameters but the first, which is the scene.
+
+    descriptions: of parameters, by name, besides what `Field` says.
 
     Parameters are str, int, float, bool, a Literal of strings, a BaseModel of those, lists, or one
     of several of these, each with `Annotated[..., Field(...)]` where more is to be said; "or None"
     needs a default of None.
     """
-    hints = get_type_hints(function, include_extras=True)
+    hints, known = get_type_hints(function, include_extras=True), descriptions or {}
     fields: dict[str, Any] = {
         parameter.name: (
-            Annotated[_lax(hints[parameter.name]), AfterValidator(_printable)],
+            Annotated[
+                _lax(hints[parameter.name]),
+                AfterValidator(_printable),
+                *([Field(description=known[parameter.name])] if parameter.name in known else ()),
+            ],
             ... if parameter.default is parameter.empty else parameter.default,
         )
         for parameter in list(inspect.signature(function).parameters.values())[1:]

@@ -14,11 +14,12 @@ from PIL import Image
 from sam3_agent import Agent, Planner
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.plugin import Toolkit
+from sam3_agent.plugin.mcp_content import ContentOptions
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.plugin_fixtures import ROOT, environment, read_report
 
-NAMES = {"ask_image", "segment", "refine", "look", "measure"}
+NAMES = {"ask_image", "segment", "refine", "look", "measure", "get_masks"}
 
 MODES = ("legacy", "auto")
 """The handshake of the older protocols, and the protocol of 2026-07-28 without sessions."""
@@ -28,7 +29,7 @@ COMMAND = [sys.executable, "-m", "sam3_agent", "mcp"]
 
 def server_of(planner: Planner, segmenter: FakeSegmenter, **more: Any) -> Any:
     """A server in this process."""
-    return build(Toolkit.of(Agent(planner, segmenter)), WorkQueue(), **more)
+    return build(Toolkit.of(Agent(planner, segmenter)), WorkQueue(), ContentOptions(**more))
 
 
 def stdio_parameters(*options: str) -> StdioServerParameters:

@@ -74,19 +74,20 @@ _ROW = re.compile(
 
 
 def read_report(text: str) -> dict[str, Any]:
-    """The values that the text of a result holds, in the form of structured content."""
+    """The values that the text of a result holds, in the form of structured content.
+
+    All but the details, which are in the words.
+    """
     head = re.match(r"image (img_[0-9a-f]{24}) \((\d+)x(\d+)\)\n", text)
     assert head, text
     words, _, rest = text[head.end() :].partition("\nstatus: ")
     status, *lines = rest.split("\n")
-    details = [line for line in lines if line.startswith("details: ")]
     return {
         "image": head[1],
         "width": int(head[2]),
         "height": int(head[3]),
         "text": words,
         "status": status,
-        "details": json.loads(details[0].removeprefix("details: ")) if details else {},
         "masks": [
             {
                 "number": int(row[1]),

@@ -76,13 +76,16 @@ async def ask_and_follow_up(client: Client, image: str) -> None:
     assert overlay.shape == (480, 640, 3)
 
     number = found["masks"][0]["number"]
-    links = {part.name: part.uri for part in result.content if isinstance(part, ResourceLink)}
-    mask = await picture_of(client, links[f"mask {number}"]) > 127
+    handle = found["image"]
+    assert not [part for part in result.content if isinstance(part, ResourceLink)]
+    mask = await picture_of(client, f"sam3://{handle}/masks/{number}.png") > 127
     (target,) = truth("red_cars.png", query)
     assert iou(mask, target) > 0.6
-    (content,) = (await client.read_resource(links["masks.json"])).contents
+    (content,) = (await client.read_resource(f"sam3://{handle}/masks.json")).contents
     rles = {one["number"]: one for one in json.loads(content.text)["instances"]}  # type: ignore[union-attr]
     assert iou(coco.decode(rles[number]["segmentation"]).astype(bool), mask) == 1.0
+    got = await client.call_tool("get_masks", {"image": handle, "numbers": [number]})
+    assert json.dumps(rles[number]["segmentation"], separators=(",", ":")) in text_of(got)
     (content,) = (await client.read_resource(f"sam3://{found['image']}/conversation.json")).contents
     (answer,) = json.loads(content.text)  # type: ignore[union-attr]
     assert (answer["query"], answer["conversation"][0]["role"]) == (query, "system")

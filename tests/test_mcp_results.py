@@ -1,15 +1,16 @@
 """Results of the MCP server as clients get them: text, pictures, links, structured content."""
 
+import base64
 import io
 import json
 import math
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tiktoken
 from mcp import Client
-from mcp_types import CallToolResult, Implementation, ResourceLink
+from mcp_types import CallToolResult, Implementation, ResourceLink, TextContent
 from PIL import Image
 
 from sam3_agent import Agent, Message
@@ -17,9 +18,10 @@ from sam3_agent.images import Pixels
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner, calling
 from sam3_agent.plugin import ImageLoader, Toolkit
+from sam3_agent.plugin.mask_data import MAX_TOLERANCE
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.result import output_schema
-from sam3_agent.plugin.result_size import tokens
+from sam3_agent.plugin.result_size import Pictures, tokens
 from sam3_agent.plugin.work_queue import WorkQueue
 from sam3_agent.task import MAX_QUERY_CHARACTERS
 from sam3_agent.tools import concepts, crops, measurement
@@ -74,7 +76,14 @@ async def every_tool(client: Client) -> dict[str, CallToolResult]:
         "refine": await called(client, "refine", image=handle, like=[1]),
         "look": await called(client, "look", image=handle, numbers=[1, 3]),
         "measure": await called(client, "measure", image=handle, numbers=[1, 2, 3]),
+        "get_masks": await called(client, "get_masks", image=handle),
     }
+
+
+def values_in(result: CallToolResult) -> dict[str, Any]:
+    """The structured content, without the details: they are in the words, or for programs only."""
+    assert result.structured_content is not None
+    return {name: one for name, one in result.structured_content.items() if name != "details"}
 
 
 DOGS = (
@@ -105,8 +114,55 @@ async def test_the_text_holds_every_value_of_the_structured_content(
         tools = (await client.list_tools()).tools
         assert all(tool.output_schema == output_schema() for tool in tools)
         for name, result in (await every_tool(client)).items():
-            assert result.structured_content["masks"], name
-            assert read_report(text_of(result)) == result.structured_content
+            assert values_in(result)["masks"], name
+            assert read_report(text_of(result)) == values_in(result)
+
+
+async def test_the_first_block_alone_is_enough_to_go_on(segmenter: FakeSegmenter) -> None:
+    async with Client(served(segmenter, *DOGS)) as client:
+        for name, result in (await every_tool(client)).items():
+            first = result.content[0]
+            assert isinstance(first, TextContent)
+            lines = first.text.splitlines()
+            found = read_report(first.text)
+            assert found["masks"], name
+            assert lines[-1].startswith(f"next, with image {found['image']} and numbers of masks:")
+            assert any(line.startswith("status: ") for line in lines)
+            assert len(first.text) < 2_500
+
+
+async def test_no_result_has_links_unless_they_are_asked_for(segmenter: FakeSegmenter) -> None:
+    for links, expected in ((False, []), (True, ["masks.json", "mask 1", "mask 2"])):
+        async with Client(served(segmenter, *DOGS, links=links)) as client:
+            asked = (await every_tool(client))["ask_image"]
+            parts = [part.name for part in asked.content if isinstance(part, ResourceLink)]
+            assert parts == expected
+            assert_accepted(asked)
+
+
+@pytest.mark.parametrize("pictures", get_args(Pictures))
+async def test_pictures_are_as_large_as_asked_for_or_left_out(
+    segmenter: FakeSegmenter, pictures: str
+) -> None:
+    search = calling(("segment", {"phrases": ["dog"]}))
+    answer = calling(("answer", {"text": "Two dogs.", "numbers": [1, 2]}))
+    async with Client(served(segmenter, search, answer, pictures=pictures)) as client:
+        uri = jpeg_uri(noise(1000, 800))
+        asked = await called(client, "ask_image", image=uri, query="the dogs")
+        sizes = [max(picture.size) for picture in pictures_of(asked)]
+        assert sizes == {"full": [1000], "thumbnail": [512], "off": []}[pictures]
+        found = read_report(text_of(asked))
+        assert ("not sent here" in text_of(asked)) == (pictures == "off")
+        assert ("look (close-ups)" in text_of(asked)) == (pictures != "off")
+        assert [mask["number"] for mask in found["masks"]] == [1, 2]
+        masks = await called(client, "get_masks", image=found["image"], format="png")
+        lines = [json.loads(line) for line in text_of(masks).splitlines() if line[:1] == "{"]
+        files = (
+            [Image.open(io.BytesIO(base64.b64decode(line["png"]))) for line in lines]
+            if pictures == "off"
+            else pictures_of(masks)
+        )
+        assert [file.size for file in files] == [(1000, 800)] * 2
 
 
 @pytest.mark.parametrize(
@@ -132,7 +188,7 @@ async def test_with_the_option_structured_every_client_gets_it_over_http_and_std
             async with Client(transport) as client:
                 assert all(tool.output_schema for tool in (await client.list_tools()).tools)
                 result = await called(client, "segment", image="red_cars.png", phrases=["car"])
-                assert read_report(text_of(result)) == result.structured_content
+                assert read_report(text_of(result)) == values_in(result)
     done = run("mcp", "--config", "codex", "--structured")
     assert tomllib.loads(done.stdout)["mcp_servers"]["sam3-agent"]["args"][-1] == "--structured"
 
@@ -170,7 +226,6 @@ async def test_of_300_masks_some_have_rows_and_the_others_can_be_had(structured:
         result = await called(client, "segment", image=uri, phrases=["ant"])
         assert_accepted(result)
         assert pictures_of(result)
-        (link,) = (part for part in result.content if isinstance(part, ResourceLink))
         found = read_report(text_of(result))
         rows = [mask["number"] for mask in found["masks"]]
         assert rows == list(range(1, len(rows) + 1))
@@ -178,14 +233,15 @@ async def test_of_300_masks_some_have_rows_and_the_others_can_be_had(structured:
         if len(rows) < count:
             left = f"masks {len(rows) + 1} to {count} ({count - len(rows)} of {count})"
             assert left in text_of(result)
-            assert link.uri in text_of(result)
+            assert "get_masks" in text_of(result)
             numbers = list(range(len(rows) + 1, len(rows) + 61))
             more = await called(client, "measure", image=found["image"], numbers=numbers)
             assert_accepted(more)
             got = [mask["number"] for mask in read_report(text_of(more))["masks"]]
             assert got == numbers[: len(got)]
             assert len(got) >= (25 if structured else 60)
-        (content,) = (await client.read_resource(link.uri)).contents
+        uri = f"sam3://{found['image']}/masks.json"
+        (content,) = (await client.read_resource(uri)).contents
         assert len(json.loads(content.text)["instances"]) == count  # type: ignore[union-attr]
 
 
@@ -225,6 +281,7 @@ async def test_every_tool_states_its_limits_and_its_effects(
         "refine": [f"up to {concepts.MAX_PLACES} examples", "up to 16 points"],
         "look": [f"up to {crops.MAX_CROPS} masks"],
         "measure": [f"up to {measurement.MAX_MEASURED} masks", "up to 8"],
+        "get_masks": [f"to {MAX_TOLERANCE}", "As many as fit into one result"],
     }
     assert set(tools) == set(limits) == NAMES
     for name, tool in tools.items():
@@ -237,7 +294,10 @@ async def test_every_tool_states_its_limits_and_its_effects(
             "25,000 tokens",
         )
         assert tool.description
-        assert all(words in tool.description for words in (*limits[name], *common))
+        assert all(words in tool.description for words in common)
+        arguments = [one["description"] for one in tool.input_schema["properties"].values()]
+        described = " ".join([tool.description, *arguments])
+        assert all(words.lower() in described for words in limits[name]), name
         hints = tool.annotations
         assert hints is not None
         assert (hints.read_only_hint, hints.destructive_hint) == (True, False)

@@ -20,7 +20,7 @@ from tests.stub_server import AnyStep, Request, Step, StubServer, call
 ROOT = Path(__file__).parents[1]
 RED_CARS = str(ROOT / "evals" / "demo" / "red_cars.png")
 EXAMPLES = sorted(path.stem for path in (ROOT / "sam3_agent/plugin/examples").glob("[a-z]*.py"))
-NAMES = {"ask_image", "segment", "refine", "look", "measure"}
+NAMES = {"ask_image", "segment", "refine", "look", "measure", "get_masks"}
 
 
 def toolkit_of(segmenter: FakeSegmenter, *replies: Any) -> plugin.Toolkit:

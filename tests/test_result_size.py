@@ -1,6 +1,5 @@
 """Results are shrunk to the bytes and tokens that MCP clients accept."""
 
-import base64
 import io
 import json
 import math
@@ -39,10 +38,10 @@ def result_of(pictures: int, masks: int = 0, **more: Any) -> ToolResult:
 def test_several_pictures_and_masks_share_the_limits(pictures: int, masks: int) -> None:
     sized = fit(result_of(pictures, masks), [], structured=False)
     assert len(sized.pictures) == pictures
-    sizes = [Image.open(io.BytesIO(file)).size for file in sized.pictures]
+    sizes = [Image.open(io.BytesIO(file.data)).size for file in sized.pictures]
     taken = sum(math.ceil(width / 28) * math.ceil(height / 28) for width, height in sizes)
     assert tokens(sized.text) + taken <= MAX_RESULT_TOKENS
-    encoded = sum(len(base64.b64encode(file)) for file in sized.pictures)
+    encoded = sum(len(file.base64) for file in sized.pictures)
     assert encoded + len(json.dumps(sized.text)) <= MAX_RESULT_BYTES
     rows = len(read_report(sized.text)["masks"])
     assert rows == masks or rows >= 100
@@ -62,6 +61,7 @@ def test_details_that_are_too_long_go_before_words_do() -> None:
     sized = fit(result_of(1, 3, details={"mentions": mentions}), [], structured=True)
     assert tokens(sized.text) + tokens(json.dumps(sized.structured)) <= MAX_RESULT_TOKENS
     assert "details are left out (over MCP: sam3://img_" in sized.text
+    assert "details are left out" not in fit(result_of(1, 3, details={"mentions": mentions})).text
     assert "Dogs." in sized.text
     assert sized.structured is not None
     assert "masks 1 to 3" in sized.structured["details"]["omitted"]

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,17 +19,14 @@ from sam3_agent.commands.server import (
 )
 from sam3_agent.extras import available, require
 from sam3_agent.plugin.mcp_client_config import snippet
+from sam3_agent.plugin.mcp_content import ContentOptions
+from sam3_agent.plugin.result_size import Pictures
 
 
-@command
-def mcp(
-    models: ModelOptions,
-    server: ServerOptions,
-    access: AccessOptions,
-    http: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Streamable HTTP at /mcp instead of stdio."),
-    ] = None,
+@dataclass(frozen=True)
+class ResultOptions:
+    """What results hold besides text, see `ContentOptions`."""
+
     structured: Annotated[
         bool,
         typer.Option(
@@ -37,7 +34,38 @@ def mcp(
             help="Send structured content too, for programs; many assistants then hide the images "
             "from their model.",
         ),
-    ] = False,
+    ] = False
+    links: Annotated[
+        bool,
+        typer.Option(
+            "--links",
+            help="Send links to masks too; without them, the tool get_masks gives RLE, polygons or "
+            "PNG. Many assistants turn links into broken files.",
+        ),
+    ] = False
+    pictures: Annotated[
+        Pictures,
+        typer.Option(
+            help="Pictures in results: full, thumbnail (512 pixels), or off, for assistants that "
+            "turn pictures into text (google-adk) or show their model none."
+        ),
+    ] = "full"
+
+    def content(self) -> ContentOptions:
+        """The options of the MCP server."""
+        return ContentOptions(self.structured, self.links, self.pictures)
+
+
+@command
+def mcp(
+    models: ModelOptions,
+    server: ServerOptions,
+    access: AccessOptions,
+    results: ResultOptions,
+    http: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Streamable HTTP at /mcp instead of stdio."),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +77,7 @@ def mcp(
 ) -> None:
     """Serve the tools to a chat assistant over MCP."""
     if config is not None:
-        _print_config(config, models, server, ["--structured"] * structured)
+        _print_config(config, models, server, _changed(results))
         return
     address = None if http is None else parse_address(http)
     limits = server.limits()
@@ -61,7 +89,7 @@ def mcp(
     from sam3_agent.plugin import mcp_server, stdio
 
     queue = limits.work_queue()
-    built = mcp_server.build(server.new_toolkit(models), queue, structured)
+    built = mcp_server.build(server.new_toolkit(models), queue, results.content())
     if address is not None and rules is not None:
         app = mcp_server.http_app(built, rules)
         run_http(app, queue, listen(address), mcp_server.PATH, limits)

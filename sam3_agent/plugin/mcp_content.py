@@ -2,11 +2,12 @@
 
 import base64
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sam3_agent.plugin import resources
 from sam3_agent.plugin.result import ToolResult
-from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, fit
+from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, Pictures, fit
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import WorkQueue
 from sam3_agent.segmenter import threshold_of
@@ -18,14 +19,29 @@ if TYPE_CHECKING:
 MAX_LINKS = 40
 """Masks that a result links to one by one; of more it links only to masks.json."""
 
+
+@dataclass(frozen=True)
+class ContentOptions:
+    """What results hold besides text.
+
+    structured: structured content for every client, and its schema; many then hide the pictures
+    from their model. links: links to masks, which many clients turn into broken files. pictures:
+    how large, or none for a client that turns them into text.
+    """
+
+    structured: bool = False
+    links: bool = False
+    pictures: Pictures = "full"
+
+
 FILE = {
     "type": "object",
     "description": "A file that a person attached, in the form that ChatGPT sends.",
     "properties": {
         "download_url": {"type": "string", "description": "An https URL."},
-        "file_id": {"type": "string"},
-        "mime_type": {"type": "string"},
-        "file_name": {"type": "string"},
+        "file_id": {"type": "string", "description": "Its id at the client; not used."},
+        "mime_type": {"type": "string", "description": "Such as image/png; not used."},
+        "file_name": {"type": "string", "description": "Such as street.png; not used."},
     },
     "required": ["download_url", "file_id"],
 }
@@ -36,7 +52,11 @@ def tool_description(tool: Tool, limits: str, output_schema: dict[str, Any] | No
     import mcp_types as types
 
     schema = json.loads(json.dumps(tool.parameters))
-    schema["properties"]["image"] = {"anyOf": [schema["properties"]["image"], FILE]}
+    image = schema["properties"]["image"]
+    schema["properties"]["image"] = {
+        "description": image.pop("description"),
+        "anyOf": [image, FILE],
+    }
     return types.Tool(
         name=tool.name,
         description=f"{tool.description}\n\n{limits}",
@@ -73,24 +93,32 @@ def arguments_with_url(arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments if url is None else {**arguments, "image": url}
 
 
-def result_content(result: ToolResult, structured: bool) -> "types.CallToolResult":
-    """A result as text, pictures, links to masks, and values if they are asked for."""
+def result_content(result: ToolResult, options: ContentOptions) -> "types.CallToolResult":
+    """A result as text, pictures, and what the options ask for."""
     import mcp_types as types
 
-    links = [_link(result.image, "masks.json")] if result.masks else []
-    if len(result.masks) <= MAX_LINKS:
-        links += [_link(result.image, "masks/{number}.png", mark.number) for mark in result.masks]
+    links = _links(result) if options.links else []
     sized = fit(
-        result, [link.model_dump(by_alias=True, exclude_none=True) for link in links], structured
+        result,
+        [link.model_dump(by_alias=True, exclude_none=True) for link in links],
+        options.structured,
+        options.pictures,
     )
     pictures = [
-        types.ImageContent(data=base64.b64encode(file).decode("ascii"), mime_type="image/jpeg")
-        for file in sized.pictures
+        types.ImageContent(data=file.base64, mime_type=file.media_type) for file in sized.pictures
     ]
     return types.CallToolResult(
         content=[types.TextContent(text=sized.text), *pictures, *links],
         structured_content=sized.structured,
     )
+
+
+def _links(result: ToolResult) -> "list[types.ResourceLink]":
+    """Links to the masks of a result."""
+    links = [_link(result.image, "masks.json")] if result.masks else []
+    if len(result.masks) <= MAX_LINKS:
+        links += [_link(result.image, "masks/{number}.png", mark.number) for mark in result.masks]
+    return links
 
 
 def resource_content(uri: str, content: bytes, kind: str) -> "types.ReadResourceResult":

@@ -13,6 +13,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.extras import require
 from sam3_agent.plugin import mcp_content, resources
 from sam3_agent.plugin.error_responses import CallError, call_errors
+from sam3_agent.plugin.mcp_content import ContentOptions
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.result import output_schema
 from sam3_agent.plugin.result_size import fit_text
@@ -44,11 +45,12 @@ any, and so hide the pictures from it.
 _URI = re.compile(r"sam3://(img_[0-9a-f]+)/(.+)")
 
 
-def build(toolkit: Toolkit, queue: WorkQueue, structured: bool = False) -> "Server[Any]":
-    """The server; requests that come without HTTP belong to the owner of `toolkit`.
-
-    structured: send structured content, and declare its schema, to every client.
-    """
+def build(
+    toolkit: Toolkit,
+    queue: WorkQueue,
+    content: ContentOptions = ContentOptions(),  # noqa: B008
+) -> "Server[Any]":
+    """The server; requests that come without HTTP belong to the owner of `toolkit`."""
     require("mcp", "mcp_types", "starlette", extra="mcp", purpose="the MCP server")
     from mcp.server.lowlevel import Server
 
@@ -58,7 +60,7 @@ def build(toolkit: Toolkit, queue: WorkQueue, structured: bool = False) -> "Serv
         yield {}
         sweeping.cancel()
 
-    handlers = _Handlers(toolkit, queue, structured)
+    handlers = _Handlers(toolkit, queue, content)
     return Server(
         "sam3-agent",
         title="sam3-agent",
@@ -92,10 +94,10 @@ def http_app(server: "Server[Any]", rules: AccessRules) -> AccessMiddleware:
 class _Handlers:
     """Answers the requests of MCP clients."""
 
-    def __init__(self, toolkit: Toolkit, queue: WorkQueue, structured: bool) -> None:
+    def __init__(self, toolkit: Toolkit, queue: WorkQueue, content: ContentOptions) -> None:
         self._toolkit = toolkit
         self._queue = queue
-        self._structured = structured
+        self._content = content
 
     async def list_tools(
         self, context: "ServerRequestContext[Any, Any]", params: Any
@@ -113,13 +115,13 @@ class _Handlers:
     ) -> "types.CallToolResult":
         import mcp_types as types
 
-        structured = self._sends_structured(context)
+        content = replace(self._content, structured=self._sends_structured(context))
         steps = stream_tool(
             self._queue,
             self._toolkit_of(context),
             params.name,
             lambda: mcp_content.arguments_with_url(params.arguments or {}),
-            lambda result: mcp_content.result_content(result, structured),
+            lambda result: mcp_content.result_content(result, content),
         )
         try:
             async with contextlib.aclosing(steps):
@@ -207,7 +209,7 @@ class _Handlers:
     def _sends_structured(self, context: "ServerRequestContext[Any, Any]") -> bool:
         """Whether a client gets structured content: when asked for, or if known to show it."""
         client = context.session.client_params
-        return self._structured or (
+        return self._content.structured or (
             client is not None and client.client_info.name in STRUCTURED_CLIENTS
         )
 

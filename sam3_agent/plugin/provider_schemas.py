@@ -1,6 +1,5 @@
 """Tools and their results in the formats of the model providers' SDKs."""
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
@@ -38,20 +37,23 @@ def content(result: ToolResult, format: Format) -> Any:  # noqa: A002
     `output` of a function_call_output. gemini: the arguments of a FunctionResponse (Gemini 3 and
     later read the picture in it). anthropic: the `content` of a tool_result.
     """
-    sized = fit(result)
-    text = sized.text
+    sized = fit(result, pictures="off" if format == "openai" else "full")
+    text, files = sized.text, sized.pictures
     if format == "openai":
         return text
-    files = [base64.b64encode(file).decode("ascii") for file in sized.pictures]
     if format == "openai-responses":
-        urls = [f"data:image/jpeg;base64,{data}" for data in files]
+        urls = [file.data_url for file in files]
         pictures = [{"type": "input_image", "image_url": url, "detail": "auto"} for url in urls]
         return [{"type": "input_text", "text": text}, *pictures]
     if format == "gemini":
-        blobs = [{"inline_data": {"mime_type": "image/jpeg", "data": data}} for data in files]
+        blobs = [
+            {"inline_data": {"mime_type": file.media_type, "data": file.base64}} for file in files
+        ]
         return {"response": {"result": text}, **({"parts": blobs} if blobs else {})}
     if format == "anthropic":
-        sources = [{"type": "base64", "media_type": "image/jpeg", "data": data} for data in files]
+        sources = [
+            {"type": "base64", "media_type": file.media_type, "data": file.base64} for file in files
+        ]
         return [{"type": "text", "text": text}, *({"type": "image", "source": s} for s in sources)]
     raise _unknown(format)
 

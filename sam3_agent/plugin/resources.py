@@ -41,8 +41,8 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
             return mask_png(scene.select([number])), kind[0]
         if name == "overlay.jpg":
             picture = draw_masks(scene.image, scene.select(session.shown), session.shown)
-            (file,) = compressed([picture]) or (encode_jpeg(picture).data,)
-            return file, kind[0]
+            (file,) = compressed([picture]) or (encode_jpeg(picture),)
+            return file.data, kind[0]
         if name == "masks.json":
             return json.dumps(session.masks_data()).encode(), kind[0]
         return f"[{', '.join(session.answers)}]".encode(), kind[0]

@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, get_args
 
 import numpy as np
@@ -51,7 +51,8 @@ class ToolResult:
     image: the handle to go on with; width, height: of the image in pixels.
     text: what a model should read. status: how an ask ended, else "done"; "failed" for a call that
     could not run. masks: those that the call is about; details: more numbers of some tools.
-    pictures: each (H, W, 3) uint8, the image with the masks or close-ups of it; not part of JSON.
+    pictures: each (H, W, 3) uint8, the image with the masks or close-ups of it; files: PNG files of
+    masks, whose base64 is in the details; neither is part of JSON.
     """
 
     image: Annotated[str, Field(description="The image's handle for further calls.")]
@@ -73,6 +74,7 @@ class ToolResult:
     pictures: Annotated[tuple[Pixels, ...], Field(exclude=True)] = field(
         default=(), compare=False, repr=False
     )
+    files: Annotated[tuple[bytes, ...], Field(exclude=True)] = field(default=(), repr=False)
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
         arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True
@@ -84,18 +86,45 @@ class ToolResult:
         return self.pictures[0] if self.pictures else None
 
     def __str__(self) -> str:
-        head = f"image {self.image} ({self.width}x{self.height})\n" if self.image else ""
-        return head + self.text
+        return self.report()
 
-    def report(self) -> str:
-        """All that `to_dict` holds as words, for a model that reads no structured content."""
-        details = dict(self.details)
-        omitted = details.pop("omitted", None)
-        lines = [str(self), f"status: {self.status}"]
-        lines += [f"details: {json.dumps(details, ensure_ascii=False)}"] if details else []
-        lines += [omitted] if omitted else []
+    def report(self, pictures: bool = True) -> str:
+        """The result in words, for a model that gets nothing else, or a picture beside them.
+
+        pictures: whether they are sent along. The image's handle, the words, the status, a line for
+        each mask, and which tool to call next; details are in the words already, or of no use to a
+        model.
+        """
+        head = f"image {self.image} ({self.width}x{self.height})\n" if self.image else ""
+        lines = [head + self.text, f"status: {self.status}"]
+        lines += [self.details["omitted"]] if "omitted" in self.details else []
         lines += [ROWS_TITLE, *map(_row, self.masks)] if self.masks else []
+        lines += [self._next(pictures)] if self.image else []
         return "\n".join(lines)
+
+    def _next(self, pictures: bool) -> str:
+        """What a model may do with this result."""
+        look = "look (close-ups), " * pictures
+        if self.status == "unable":
+            return "next: do what the text advises; nothing is known about the image yet"
+        if not self.masks:
+            return (
+                f"next, with image {self.image}: segment with other words or a lower threshold, "
+                f"{look}or ask_image with another question"
+            )
+        return (
+            f"next, with image {self.image} and numbers of masks: {look}measure (sizes, colours, "
+            "distances), refine (more like these), get_masks (RLE, polygons or PNG); ask_image "
+            "for a follow-up question"
+        )
+
+    def without_pictures(self) -> "ToolResult":
+        """The result for what takes words alone: files of masks as lines of base64."""
+        if not self.pictures and not self.files:
+            return self
+        lines = [json.dumps(record) for record in self.details["masks"]] if self.files else []
+        lines += ["The picture is not sent here."] if self.pictures else []
+        return replace(self, text="\n".join([self.text, *lines]), pictures=(), files=())
 
     def to_dict(self, segmentations: bool = False) -> dict[str, Any]:
         """All but the pictures as JSON values; masks with their RLE if asked for."""
@@ -121,8 +150,8 @@ def output_schema() -> dict[str, Any]:
 
 
 ROWS_TITLE = (
-    "masks: number phrase score | box x0,y0,x1,y1 in pixels | in percent | area in pixels | "
-    "in percent"
+    "masks: number phrase score | box x0,y0,x1,y1 in pixels | in percent, as tools take it | "
+    "area in pixels | in percent"
 )
 
 

@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from sam3_agent.image_encoding import MAX_SIDE, bounded_size, encode_jpeg
+from sam3_agent.image_encoding import MAX_SIDE, EncodedImage, bounded_size, encode_jpeg
 from sam3_agent.images import Pixels
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.sanitize import replace_surrogates, shorten
@@ -44,6 +44,11 @@ QUALITIES = (90, 80, 70, 60, 50)
 SHRINK, LEAST_SIDE = 0.85, 56
 """Below the lowest quality the longest side shrinks by this factor, down to so many pixels."""
 
+Pictures: TypeAlias = Literal["full", "thumbnail", "off"]
+
+SIDES: dict[Pictures, int] = {"full": MAX_SIDE, "thumbnail": 512, "off": 0}
+"""Pixels of a picture's longest side."""
+
 Words: TypeAlias = tuple[str, dict[str, Any] | None]
 """The text of a result, and its structured content where that was asked for."""
 
@@ -52,11 +57,11 @@ _PIECE = re.compile(r"[A-Za-z]+|[^\x00-\x7f]|\s+|.", re.DOTALL)
 
 @dataclass(frozen=True)
 class SizedResult:
-    """What fits: text, structured content (None when it was not asked for), JPEG files."""
+    """What fits: text, structured content (None when it was not asked for), JPEG and PNG files."""
 
     text: str
     structured: dict[str, Any] | None
-    pictures: tuple[bytes, ...]
+    pictures: tuple[EncodedImage, ...]
 
 
 def tokens(text: str) -> int:
@@ -87,26 +92,40 @@ def text_bytes(value: Any) -> int:
     return len(json.dumps(value))
 
 
-def fit(result: ToolResult, links: Sequence[Any] = (), structured: bool = False) -> SizedResult:
+def fit(
+    result: ToolResult,
+    links: Sequence[Any] = (),
+    structured: bool = False,
+    pictures: Pictures = "full",
+) -> SizedResult:
     """The parts of a result that stay within MAX_RESULT_BYTES and MAX_RESULT_TOKENS.
 
     links: the JSON values of the blocks that go along unchanged. structured: whether structured
     content is sent too, and counts.
     """
-    result = replace(result, text=replace_surrogates(result.text))
+    if pictures == "off":
+        result = result.without_pictures()
+    # without structured content nobody gets the details
+    details = result.details if structured else {}
+    result = replace(result, text=replace_surrogates(result.text), details=details)
     # words get the tokens that the pictures at full size leave, pictures those that words leave
     linked = tokens(json.dumps([*links])) + ENVELOPE_TOKENS
-    sizes = [bounded_size(picture) for picture in result.pictures]
-    wanted = sum(picture_tokens(*size) for size in sizes)
+    files = tuple(EncodedImage(file, "image/png") for file in result.files)
+    linked += len(files) * picture_tokens(result.width, result.height)
+    side = SIDES[pictures]
+    wanted = sum(picture_tokens(*bounded_size(picture, side)) for picture in result.pictures)
     tokens_left = MAX_RESULT_TOKENS - linked
-    text, values = _words(result, structured, max(tokens_left - wanted, LEAST_WORDS))
+    text, values = _words(
+        result, structured, max(tokens_left - wanted, LEAST_WORDS), pictures != "off"
+    )
     tokens_left -= _cost(text, values)
     bytes_left = MAX_RESULT_BYTES - ENVELOPE_BYTES - sum(map(text_bytes, ([*links], text, values)))
-    files = compressed(result.pictures, tokens_left, bytes_left)
-    if files is None:
-        files = ()
+    bytes_left -= sum(len(file.base64) for file in files)
+    shown = compressed(result.pictures, tokens_left, bytes_left, side)
+    if shown is None:
+        shown = ()
         text += "\nThe pictures are left out: they do not fit into one result; use look."
-    return SizedResult(text, values, files)
+    return SizedResult(text, values, (*shown, *files))
 
 
 def fit_text(text: str) -> str:
@@ -114,15 +133,16 @@ def fit_text(text: str) -> str:
     return _longest(replace_surrogates(text), tokens, MAX_RESULT_TOKENS - ENVELOPE_TOKENS)
 
 
-def _words(result: ToolResult, structured: bool, max_tokens: int) -> Words:
+def _words(result: ToolResult, structured: bool, max_tokens: int, pictures: bool) -> Words:
     """The text and structured content within `max_tokens` tokens.
 
-    Masks lose their rows first, last ones first; then details go, then the middle of the text.
+    pictures: whether they are sent along. Masks lose their rows first, last ones first; then
+    details go, then the middle of the text.
     """
 
     def rendered(rows: int, details: bool = True, words: str = result.text) -> Words:
         shown = _shortened(result, rows, details, words)
-        return shown.report(), shown.to_dict() if structured else None
+        return shown.report(pictures), shown.to_dict() if structured else None
 
     def cost(rows: int) -> int:
         return _cost(*rendered(rows))
@@ -179,19 +199,21 @@ def compressed(
     pictures: Sequence[Pixels],
     max_tokens: int = MAX_RESULT_TOKENS,
     max_bytes: int = MAX_RESULT_BYTES - ENVELOPE_BYTES,
-) -> tuple[bytes, ...] | None:
+    max_side: int = MAX_SIDE,
+) -> tuple[EncodedImage, ...] | None:
     """The pictures as JPEG files within `max_tokens` and, in base64, `max_bytes`.
 
-    None when that would need pictures smaller than LEAST_SIDE.
+    max_side: pixels of the longest side. None when that would need pictures smaller than
+    LEAST_SIDE.
     """
     # first a lower quality at full size, then the lowest quality at smaller sizes
-    side, qualities = float(MAX_SIDE), list(QUALITIES)
+    side, qualities = float(max_side), list(QUALITIES)
     while side >= LEAST_SIDE:
         sizes = [bounded_size(picture, int(side)) for picture in pictures]
         if sum(picture_tokens(*size) for size in sizes) <= max_tokens:
             for quality in qualities:
-                files = tuple(encode_jpeg(one, int(side), quality).data for one in pictures)
-                if sum(4 * math.ceil(len(file) / 3) for file in files) <= max_bytes:
+                files = tuple(encode_jpeg(one, int(side), quality) for one in pictures)
+                if sum(len(file.base64) for file in files) <= max_bytes:
                     return files
         side, qualities = side * SHRINK, [QUALITIES[-1]]
     return None

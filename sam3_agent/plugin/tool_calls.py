@@ -3,16 +3,17 @@
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sam3_agent.errors import ToolError
 from sam3_agent.events import Event, PlannerReplied, ToolFinished, ToolStarted, TurnStarted
+from sam3_agent.plugin.docstrings import documented_tool
 from sam3_agent.plugin.error_responses import call_errors
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import Report, WorkQueue
 from sam3_agent.sanitize import one_line, shorten
-from sam3_agent.tool import Tool, ToolFunction, tool_named
+from sam3_agent.tool import tool_named
 
 T = TypeVar("T")
 
@@ -22,13 +23,10 @@ FUNCTIONS: tuple[Callable[..., ToolResult], ...] = (
     Toolkit.refine,
     Toolkit.look,
     Toolkit.measure,
+    Toolkit.get_masks,
 )
 
-# a tool of a planner works on a Scene, a tool of the plugin on a Toolkit; the schema is made alike
-TOOLS = {
-    tool.name: tool
-    for tool in (Tool.from_function(cast(ToolFunction, function)) for function in FUNCTIONS)
-}
+TOOLS = {tool.name: tool for tool in map(documented_tool, FUNCTIONS)}
 
 MAX_LINE = 200
 """Characters of a progress line."""

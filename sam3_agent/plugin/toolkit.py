@@ -1,11 +1,16 @@
-"""The five tools of an assistant as methods of one value: ask, segment, refine, look, measure."""
+"""The tools of an assistant as methods of one value: ask, segment, refine, look, measure, masks.
+
+Their docstrings and signatures are all that models are shown of them, see `docstrings.py`.
+"""
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
 
 from sam3_agent import registry
 from sam3_agent.agent import Agent
@@ -16,9 +21,11 @@ from sam3_agent.events import Event, Finished
 from sam3_agent.images import ImageSource, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.observations import MaskNumbers
+from sam3_agent.plugin import mask_data
 from sam3_agent.plugin.image_loader import ImageLoader
+from sam3_agent.plugin.mask_data import MaskFormat
 from sam3_agent.plugin.result import ToolResult, marks
-from sam3_agent.plugin.sessions import MAX_ANSWERS, MAX_BYTES, Session, Sessions
+from sam3_agent.plugin.sessions import MAX_ANSWERS, MAX_BYTES, MAX_MASKS, Session, Sessions
 from sam3_agent.sanitize import shorten
 from sam3_agent.tool import Observation
 
@@ -30,6 +37,17 @@ USAGE = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cos
 
 SEGMENTING = ("segment", "segment_like", "segment_at")
 """The planner's tools that ask the segmenter."""
+
+SCORE = {"minimum": 0, "maximum": 1}
+PIXELS = {"minimum": 0, "maximum": mask_data.MAX_TOLERANCE}
+
+
+def _limits(least: int, most: int) -> Any:
+    """The limits of a list in its schema; the tool that takes it checks them in its own words."""
+    return Field(json_schema_extra={"minItems": least, "maxItems": most})
+
+
+Region: TypeAlias = Annotated[list[float], _limits(4, 4)]
 
 _HANDLE = re.compile("img_[0-9a-f]{24}")
 _FOLDER = re.compile(r"(?<![^:+])[~.]*/(?:[^+]*/)?")
@@ -61,10 +79,13 @@ class Toolkit:
 
         Use it for anything with relations, counts or reasoning: "the leftmost red car", "how many
         people wear a helmet?".
-        image: an https URL, a data URI, a file's path where that is allowed, or the handle that an
-        earlier result names: then the question may refer to what was asked before ("now only those
-        on the left").
-        query: the question, in plain words, up to 4,000 characters.
+
+        Args:
+            image: An https URL, a data URI, a file's path where the server allows it, or the
+                handle that an earlier result names: then the question may refer to what was asked
+                before ("now only those on the left"). Example: "https://example.org/street.jpg".
+            query: The question, in plain words, up to 4,000 characters. Example: "the leftmost red
+                car".
         """
         session = self.session(image)
         with session.lock:
@@ -97,35 +118,50 @@ class Toolkit:
     def segment(
         self,
         image: str,
-        phrases: list[str],
-        threshold: float | None = None,
-        region: list[float] | None = None,
+        phrases: Annotated[list[str], _limits(1, 16)],
+        threshold: Annotated[float | None, Field(json_schema_extra=SCORE)] = None,
+        region: Region | None = None,
     ) -> ToolResult:
         """Find every instance of each concept in an image; numbered masks, no reasoning.
 
-        image: as for ask_image.
-        phrases: up to 16 short noun phrases (32 tokens each), singular, with at most two visual
-        attributes, such as "red car". A mask keeps its number for good.
-        threshold: least score from 0 to 1, the segmenter's own if left out; lower finds more.
-        region: x0,y0,x1,y1 in percent of the image; look only there, at full resolution.
+        A mask keeps its number for good.
+
+        Args:
+            image: An https URL, a data URI, a file's path where the server allows it, or the
+                handle that an earlier result names. Example: "https://example.org/street.jpg".
+            phrases: Up to 16 short noun phrases (32 tokens each), singular, with at most two visual
+                attributes. Example: ["red car", "dog"].
+            threshold: The least score of a mask, from 0 to 1; lower finds more. Left out, it is the
+                segmenter's own. Example: 0.3.
+            region: Look only here, at full resolution: x0, y0, x1, y1 in percent of the image's
+                width and height. Example: [0, 50, 50, 100], the lower left quarter.
         """
         return self._run(image, "segment", phrases=phrases, threshold=threshold, region=region)
 
     def refine(
         self,
         image: str,
-        like: list[int | list[float]] | None = None,
-        unlike: list[int | list[float]] | None = None,
+        like: Annotated[list[int | list[float]] | None, _limits(1, 16)] = None,
+        unlike: Annotated[list[int | list[float]] | None, _limits(0, 15)] = None,
         phrase: str | None = None,
-        points: list[list[float]] | None = None,
-        box: list[float] | None = None,
+        points: Annotated[list[list[float]] | None, _limits(1, 16)] = None,
+        box: Region | None = None,
     ) -> ToolResult:
         """Find what words missed: all that looks like examples, or the one object at a place.
 
-        image: as for ask_image. All places are in percent of the image's width and height.
-        like, unlike: up to 16 examples and counterexamples: numbers of masks, or boxes x0,y0,x1,y1;
-        with `phrase` they work better than alone.
-        points, box: up to 16 points x,y on one object, or a box around it.
+        Give either `like`, or `points` or a `box`.
+
+        Args:
+            image: The handle that an earlier result names, or an https URL, a data URI or a path.
+                Example: "img_0123456789abcdef01234567".
+            like: Up to 16 examples (with `unlike`) of what to find: numbers of masks, or boxes
+                x0, y0, x1, y1 in percent of the image's width and height. Example: [1, [10, 20, 30,
+                40]].
+            unlike: Counterexamples, in the same form. Example: [2].
+            phrase: What the examples are, a short noun phrase; with it they work better than alone.
+                Example: "red car".
+            points: Up to 16 points on one object, each x, y in percent. Example: [[50, 40]].
+            box: A box around one object, x0, y0, x1, y1 in percent. Example: [40, 30, 60, 50].
         """
         if bool(like) == bool(points or box):
             raise ToolError("refine needs either examples (like) or a place (points or box)")
@@ -134,22 +170,62 @@ class Toolkit:
         return self._run(image, "segment_at", points=points, box=box)
 
     def look(
-        self, image: str, numbers: list[int] | None = None, region: list[float] | None = None
+        self,
+        image: str,
+        numbers: Annotated[list[int] | None, _limits(0, 25)] = None,
+        region: Region | None = None,
     ) -> ToolResult:
         """See masks close up, or a region enlarged, in one picture.
 
-        image: the handle that an earlier result names.
-        numbers: of up to 25 masks, each in a tile; region: x0,y0,x1,y1 in percent of the image.
+        Args:
+            image: The handle that an earlier result names, or an https URL, a data URI or a path.
+                Example: "img_0123456789abcdef01234567".
+            numbers: The numbers of up to 25 masks, each shown in a tile. Example: [1, 2].
+            region: The part of the image to enlarge: x0, y0, x1, y1 in percent of its width and
+                height. Example: [0, 50, 50, 100], the lower left quarter.
         """
         return self._run(image, "look", numbers=numbers, region=region)
 
-    def measure(self, image: str, numbers: list[int]) -> ToolResult:
+    def measure(self, image: str, numbers: Annotated[list[int], _limits(1, 60)]) -> ToolResult:
         """Measure masks instead of guessing: areas, centres, colours, orders, distances.
 
-        image: the handle that an earlier result names.
-        numbers: of up to 60 masks; for up to 8 also how each pair lies.
+        Args:
+            image: The handle that an earlier result names. Example: "img_0123456789abcdef01234567".
+            numbers: The numbers of up to 60 masks; for up to 8 also how each pair lies. Example:
+                [1, 2, 3].
         """
         return self._run(image, "measure", numbers=numbers)
+
+    def get_masks(
+        self,
+        image: str,
+        numbers: Annotated[list[int] | None, _limits(1, MAX_MASKS)] = None,
+        format: MaskFormat = "rle",  # noqa: A002
+        tolerance: Annotated[float, Field(json_schema_extra=PIXELS)] = 1.0,
+    ) -> ToolResult:
+        """Get masks as data: COCO RLE, polygons with holes, or PNG files.
+
+        As many as fit into one result; for more, ask again for the other numbers.
+
+        Args:
+            image: The handle that an earlier result names. Example: "img_0123456789abcdef01234567".
+            numbers: The numbers of the masks; left out, all masks of the image. Example: [1, 2].
+            format: "rle": compressed COCO run-length encoding. "polygons": for each mask polygons,
+                each a list of rings, the outer one first, then its holes; a ring is x, y, x, y, ...
+                in pixels. "png": a picture of the image's size for each mask, 255 where it is.
+                Example: "polygons".
+            tolerance: For polygons: how far, in pixels, a corner that is left out may be from the
+                outline, from 0 (every pixel's edge) to 100. Example: 0.
+        """
+        session = self.session(image)
+        with session.lock:
+            scene = session.scene
+            chosen = mask_data.chosen_numbers(scene, numbers)
+            masks = scene.select(chosen)
+            data = mask_data.encoded(masks, chosen, format, tolerance, session.handle)
+            return self._result(
+                session, data.text, masks, chosen, details=data.details, files=data.files
+            )
 
     def _run(self, image: str, name: str, **arguments: Any) -> ToolResult:
         """Run a tool of the planner on an image."""
