@@ -296,7 +296,7 @@ async def test_every_tool_states_its_limits_and_its_effects(
         assert tool.description
         assert all(words in tool.description for words in common)
         arguments = [one["description"] for one in tool.input_schema["properties"].values()]
-        described = " ".join([tool.description, *arguments])
+        described = " ".join([tool.description, *arguments]).lower()
         assert all(words.lower() in described for words in limits[name]), name
         hints = tool.annotations
         assert hints is not None
