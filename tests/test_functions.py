@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "refine": {"like": [1]},
     "look": {"numbers": [1, 2]},
     "measure": {"numbers": [1, 2]},
+    "get_masks": {"numbers": [1]},
 }
 FIND = calling(("segment", {"phrases": ["dog"]}))
 ANSWER = calling(("answer", {"text": "A dog.", "numbers": [1]}))

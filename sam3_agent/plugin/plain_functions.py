@@ -1,7 +1,6 @@
 """The tools as plain functions with signatures and docstrings, for agent frameworks."""
 
 import asyncio
-import base64
 import inspect
 import threading
 from collections.abc import Callable
@@ -100,9 +99,8 @@ def _presented(function: F, tool: Tool, signature: inspect.Signature) -> F:
 
 def _values(result: ToolResult, pictures: bool) -> dict[str, Any]:
     """A result as JSON values within the limits of result_size; pictures as data URLs."""
-    sized = fit(result if pictures else replace(result, pictures=()), structured=True)
+    sized = fit(result if pictures else replace(result, pictures=(), files=()), structured=True)
     values = dict(sized.structured or {})
     if pictures:
-        files = [base64.b64encode(file).decode("ascii") for file in sized.pictures]
-        values["pictures"] = [f"data:image/jpeg;base64,{data}" for data in files]
+        values["pictures"] = [file.data_url for file in sized.pictures]
     return values
