@@ -38,8 +38,8 @@ USAGE = ("turns", "tool_calls", "seconds", "input_tokens", "output_tokens", "cos
 SEGMENTING = ("segment", "segment_like", "segment_at")
 """The planner's tools that ask the segmenter."""
 
-SCORE = {"minimum": 0, "maximum": 1}
-PIXELS = {"minimum": 0, "maximum": mask_data.MAX_TOLERANCE}
+SCORE: dict[str, Any] = {"minimum": 0, "maximum": 1}
+PIXELS: dict[str, Any] = {"minimum": 0, "maximum": mask_data.MAX_TOLERANCE}
 
 
 def _limits(least: int, most: int) -> Any:
