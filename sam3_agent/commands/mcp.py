@@ -4,7 +4,7 @@ import signal
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -20,7 +20,11 @@ from sam3_agent.commands.server import (
 from sam3_agent.extras import available, require
 from sam3_agent.plugin.mcp_client_config import snippet
 from sam3_agent.plugin.mcp_content import ContentOptions
+from sam3_agent.plugin.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS
 from sam3_agent.plugin.result_size import Pictures
+from sam3_agent.plugin.sessions import MAX_IMAGES
+
+Handles: TypeAlias = Literal["session", "shared"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ def mcp(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Streamable HTTP at /mcp instead of stdio."),
     ] = None,
+    handles: Annotated[
+        Handles,
+        typer.Option(
+            help="Over HTTP, whom a handle serves: the session that got it, or with `shared` "
+            "whoever has it, for assistants that open a session for each call (langchain). Handles "
+            f"cannot be guessed; {IDLE_SECONDS / 60:g} minutes unused, or when {MAX_IMAGES:,} "
+            "images or --max-memory are reached, the least recently used are dropped."
+        ),
+    ] = "session",
     config: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +90,8 @@ def mcp(
 ) -> None:
     """Serve the tools to a chat assistant over MCP."""
     if config is not None:
-        _print_config(config, models, server, _changed(results))
+        flags = [*_changed(results), *(["--handles", handles] if handles != "session" else [])]
+        _print_config(config, models, server, flags)
         return
     address = None if http is None else parse_address(http)
     limits = server.limits()
@@ -88,10 +102,15 @@ def mcp(
 
     from sam3_agent.plugin import mcp_server, stdio
 
-    queue = limits.work_queue()
-    built = mcp_server.build(server.new_toolkit(models), queue, results.content())
+    toolkit, queue = server.new_toolkit(models), limits.work_queue()
+    built = mcp_server.build(toolkit, queue, results.content(), shared_handles=handles == "shared")
     if address is not None and rules is not None:
-        app = mcp_server.http_app(built, rules)
+        app = mcp_server.http_app(built, rules, toolkit.sessions)
+        print_stderr(
+            f"at most {MAX_SESSIONS:,} sessions, closed after {IDLE_SECONDS / 60:g} minutes "
+            f"unused, and {MAX_IMAGES:,} images in {limits.memory_megabytes:,g} MB; handles: "
+            f"{handles}"
+        )
         run_http(app, queue, listen(address), mcp_server.PATH, limits)
         return
     # the thread that waits for a line of stdin would hold Ctrl-C back until the next one

@@ -14,10 +14,11 @@ from sam3_agent.extras import require
 from sam3_agent.plugin import mcp_content, resources
 from sam3_agent.plugin.error_responses import CallError, call_errors
 from sam3_agent.plugin.mcp_content import ContentOptions
+from sam3_agent.plugin.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SessionLimiter, owner_of
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.result import output_schema
 from sam3_agent.plugin.result_size import fit_text
-from sam3_agent.plugin.sessions import sweep
+from sam3_agent.plugin.sessions import Sessions, sweep
 from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import Report, WorkQueue
@@ -49,8 +50,12 @@ def build(
     toolkit: Toolkit,
     queue: WorkQueue,
     content: ContentOptions = ContentOptions(),  # noqa: B008
+    shared_handles: bool = False,
 ) -> "Server[Any]":
-    """The server; requests that come without HTTP belong to the owner of `toolkit`."""
+    """The server; requests that come without HTTP belong to the owner of `toolkit`.
+
+    shared_handles: over HTTP a handle serves whoever has it, also after its session.
+    """
     require("mcp", "mcp_types", "starlette", extra="mcp", purpose="the MCP server")
     from mcp.server.lowlevel import Server
 
@@ -60,7 +65,7 @@ def build(
         yield {}
         sweeping.cancel()
 
-    handlers = _Handlers(toolkit, queue, content)
+    handlers = _Handlers(toolkit, queue, content, shared_handles)
     return Server(
         "sam3-agent",
         title="sam3-agent",
@@ -77,8 +82,16 @@ def build(
     )
 
 
-def http_app(server: "Server[Any]", rules: AccessRules) -> AccessMiddleware:
-    """The server as an ASGI app that speaks streamable HTTP at /mcp."""
+def http_app(
+    server: "Server[Any]",
+    rules: AccessRules,
+    images: Sessions | None = None,
+    max_sessions: int = MAX_SESSIONS,
+) -> AccessMiddleware:
+    """The server as an ASGI app that speaks streamable HTTP at /mcp.
+
+    images: those of its toolkit; a session that ends drops its own.
+    """
     from mcp.server.transport_security import TransportSecuritySettings
 
     # AccessMiddleware checks hosts and origins for all paths alike
@@ -87,17 +100,28 @@ def http_app(server: "Server[Any]", rules: AccessRules) -> AccessMiddleware:
         streamable_http_path=PATH,
         max_request_body_size=rules.max_bytes,
         transport_security=checked,
+        session_idle_timeout=IDLE_SECONDS,
+        # SessionLimiter closes sessions before this many are open
+        max_sessions=max_sessions + rules.requests,
     )
-    return AccessMiddleware(app, rules)
+
+    def closed(session: str) -> None:
+        if images is not None:
+            images.drop_owner(owner_of(session))
+
+    return AccessMiddleware(SessionLimiter(app, PATH, closed, max_sessions), rules)
 
 
 class _Handlers:
     """Answers the requests of MCP clients."""
 
-    def __init__(self, toolkit: Toolkit, queue: WorkQueue, content: ContentOptions) -> None:
+    def __init__(
+        self, toolkit: Toolkit, queue: WorkQueue, content: ContentOptions, shared_handles: bool
+    ) -> None:
         self._toolkit = toolkit
         self._queue = queue
         self._content = content
+        self._shared_handles = shared_handles
 
     async def list_tools(
         self, context: "ServerRequestContext[Any, Any]", params: Any
@@ -224,6 +248,6 @@ class _Handlers:
         if context.request is None:
             return self._toolkit
         session = None
-        if context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
+        if not self._shared_handles and context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
             session = context.request.headers.get("mcp-session-id")
-        return replace(self._toolkit, owner=session and f"mcp {session}")
+        return replace(self._toolkit, owner=session and owner_of(session))

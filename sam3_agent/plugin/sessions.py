@@ -24,6 +24,9 @@ MAX_ANSWERS = 16
 MAX_BYTES = 1e9
 """Memory that all open images may take."""
 
+MAX_IMAGES = 1000
+"""Images that may be open at once, however small."""
+
 GONE = (
     "there is no image with this handle here: it was never opened, belongs to another client, or "
     "was dropped; give the image again"
@@ -92,7 +95,8 @@ class Sessions:
     handle, which cannot be guessed; each of their images stands alone.
 
     owner_images, owner_bytes: what one owner may keep; the least recently used is dropped first.
-    total_bytes: the same for all. idle_seconds: after so long an unused image is dropped.
+    total_images, total_bytes: the same for all. idle_seconds: after so long an unused image is
+    dropped.
     """
 
     def __init__(
@@ -101,12 +105,14 @@ class Sessions:
         *,
         owner_images: int = 16,
         owner_bytes: float = 600e6,
+        total_images: int = MAX_IMAGES,
         total_bytes: float = MAX_BYTES,
         idle_seconds: float = 1800.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.owner_images = owner_images
         self.owner_bytes = min(owner_bytes, total_bytes)
+        self.total_images = total_images
         self.total_bytes = total_bytes
         self.idle_seconds = idle_seconds
         self._segmenter = segmenter
@@ -147,6 +153,12 @@ class Sessions:
         with self._lock:
             self._drop(None)
 
+    def drop_owner(self, owner: str) -> None:
+        """Drop the images of an owner who will not come back."""
+        with self._lock:
+            for handle in [h for h, one in self._sessions.items() if one.owner == owner]:
+                del self._sessions[handle]
+
     def weight(self) -> int:
         """Rough bytes of all open images."""
         with self._lock:
@@ -167,7 +179,7 @@ class Sessions:
         if owner is not None:
             own = [session for session in self._sessions.values() if session.owner == owner]
             self._shrink(own, self.owner_bytes, self.owner_images)
-        self._shrink(list(self._sessions.values()), self.total_bytes, len(self._sessions))
+        self._shrink(list(self._sessions.values()), self.total_bytes, self.total_images)
 
     def _shrink(self, sessions: list[Session], limit: float, count: int) -> None:
         """Drop the first of these, but never the last, until both limits hold."""

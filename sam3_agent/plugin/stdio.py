@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sam3_agent.sanitize import replace_surrogates
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 256_000_000
+
+CANCELLED = "notifications/cancelled"
+
+MAX_UNANSWERED = 256
+"""Requests in progress; further lines are read when one of them is answered."""
 
 _PEEK = 1_000
 """Bytes at the head and at the tail of an unreadable line where its id is looked for."""
@@ -43,13 +49,68 @@ async def serve_stdio(server: "Server[Any]", max_line_bytes: int = MAX_LINE_BYTE
 
     # the library's reader gets nothing to read; its writer keeps stray prints off the wire
     no_input = anyio.wrap_file(io.StringIO())
+    unanswered = _Unanswered(MAX_UNANSWERED)
     async with stdio_server(stdin=no_input) as (_, outgoing), anyio.create_task_group() as tasks:
         messages, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, messages, outgoing)
-        await server.run(incoming, outgoing, server.create_initialization_options())
+        answers, answered = anyio.create_memory_object_stream[SessionMessage](0)
+        tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, messages, outgoing, unanswered)
+        tasks.start_soon(_write, answered, outgoing, unanswered)
+        async with answers:
+            await server.run(incoming, answers, server.create_initialization_options())
 
 
-async def _read(lines: BinaryIO, limit: int, messages: Any, outgoing: Any) -> None:
+class _Unanswered:
+    """Counts the requests that were passed on and have no answer yet, at most `limit`.
+
+    Who sends requests and reads no answers has to wait: each would take some 20 kB for ever.
+    """
+
+    def __init__(self, limit: int) -> None:
+        import anyio
+
+        self._limit = limit
+        self._ids: Counter[str | int] = Counter()
+        self._changed = anyio.Event()
+
+    async def add(self, message: Any) -> None:
+        """Wait for a free place for a request; a cancelled one gets no answer and has none."""
+        import anyio
+        import mcp_types as types
+
+        if isinstance(message, types.JSONRPCRequest):
+            while self._ids.total() >= self._limit:
+                self._changed = anyio.Event()
+                await self._changed.wait()
+            self._ids[message.id] += 1
+        elif isinstance(message, types.JSONRPCNotification) and message.method == CANCELLED:
+            self._remove((message.params or {}).get("requestId"))
+
+    def answer(self, message: Any) -> None:
+        """Free the place of the request that a message answers."""
+        import mcp_types as types
+
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            self._remove(message.id)
+
+    def _remove(self, id_: Any) -> None:
+        if isinstance(id_, str | int) and self._ids[id_] > 0:
+            self._ids[id_] -= 1
+            if not self._ids[id_]:
+                del self._ids[id_]
+            self._changed.set()
+
+
+async def _write(answered: Any, outgoing: Any, unanswered: _Unanswered) -> None:
+    """Pass on what the server sends, until it ends."""
+    async with answered, outgoing:
+        async for message in answered:
+            await outgoing.send(message)
+            unanswered.answer(message.message)
+
+
+async def _read(
+    lines: BinaryIO, limit: int, messages: Any, outgoing: Any, unanswered: _Unanswered
+) -> None:
     """Pass messages on, one a line, and answer what is none, until the input ends."""
     import anyio
     from mcp.shared.message import SessionMessage
@@ -58,6 +119,7 @@ async def _read(lines: BinaryIO, limit: int, messages: Any, outgoing: Any) -> No
         while line := await anyio.to_thread.run_sync(_next_line, lines, limit):
             message, error = _parsed(line, limit)
             if message is not None:
+                await unanswered.add(message)
                 await messages.send(SessionMessage(message))
             if error is not None:
                 logger.warning("a line is no MCP message: %r", line[:200])
