@@ -48,6 +48,7 @@ def merged(runs: Sequence[Run]) -> Run:
     first = runs[0]
     whole = first.header.without_shard()
     rows: dict[int, Row] = {}
+    stopped: dict[int, float | None] = {}
     for run in runs:
         differing = whole.differences(run.header.without_shard())
         if differing or run.header.samples != whole.samples:
@@ -60,9 +61,10 @@ def merged(runs: Sequence[Run]) -> Run:
                 f"{run.path}: its row {run.rows[min(twice)].id!r} is in another shard, too"
             )
         rows.update(run.rows)
+        stopped.update(run.stopped)
     # each shard states its own part, so what is missing in one of them stays missing in the whole
     total = sum(run.header.total for run in runs)
-    return Run(first.path, whole.model_copy(update={"total": total}), rows)
+    return Run(first.path, whole.model_copy(update={"total": total}), rows, stopped)
 
 
 def _are_shards(run: Run, other: Run) -> bool:

@@ -3,6 +3,7 @@
     {"kind": "run", "format": "sam3-agent run", "version": 1, "config": {...}, "samples": ...}
     {"kind": "row", "index": 17, "id": ..., "pred": ..., ...}
     {"kind": "resumed", "versions": ..., "commit": ...}      when it was resumed with other code
+    {"kind": "stopped", "index": 17, "cost": 0.002}          what a sample without a row has cost
 
 Each line is written and synced at once, and counts once its newline is on disk, so that `kill -9`
 loses at most the samples in flight. An incomplete last line is cut off on resuming. A later row of
@@ -13,7 +14,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -31,11 +32,16 @@ FILE_NAME = "run.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run that was read: its rows by their keys (see `runner.select_samples`)."""
+    """A run that was read: its rows by their keys (see `runner.select_samples`).
+
+    stopped: by the same keys, what samples have cost in US dollars that were begun and stopped
+        since their row, if they have one; None when it is not known.
+    """
 
     path: Path
     header: Header
     rows: Mapping[int, Row]
+    stopped: Mapping[int, float | None] = field(default_factory=dict)
 
     @property
     def ordered(self) -> list[Row]:
@@ -44,8 +50,9 @@ class Run:
 
     @property
     def usd(self) -> float:
-        """Sums the cost of all rows in US dollars, as far as it is known."""
-        return sum(row.cost or 0.0 for row in self.rows.values())
+        """Sums the cost of all rows and stopped samples in US dollars, as far as it is known."""
+        costs = [*(row.cost for row in self.rows.values()), *self.stopped.values()]
+        return sum(cost or 0.0 for cost in costs)
 
 
 def holds_run(folder: Path) -> bool:
@@ -68,6 +75,7 @@ class RunFile:
     def __init__(self, folder: Path, header: Header, *, resume: bool = False) -> None:
         self.path = folder / FILE_NAME
         self.rows: dict[int, Row] = {}
+        self.stopped: dict[int, float | None] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # no "x": the file may be there, empty, of a run that was killed before its first line
@@ -91,14 +99,22 @@ class RunFile:
     def append(self, index: int, row: Row) -> None:
         """Writes a row to disk."""
         self.rows[index] = row
+        self.stopped.pop(index, None)
         self._write(row_to_dict(index, row))
+
+    def append_stopped(self, index: int, cost: float | None) -> None:
+        """Writes what a sample has cost that was stopped; it goes into its row's `earlier_cost`."""
+        before = self.stopped.get(index, 0.0)
+        self.stopped[index] = None if cost is None or before is None else before + cost
+        self._write(_stopped_line(index, self.stopped[index]))
 
     def finish(self) -> Run:
         """Rewrites the file with the rows in order and each once; returns the run."""
         lines = [self.header.model_dump(), *map(_resumed_line, self.header.resumed)]
         lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
+        lines += [_stopped_line(*one) for one in sorted(self.stopped.items())]
         _replace(self.path, lines)
-        return Run(self.path, self.header, dict(self.rows))
+        return Run(self.path, self.header, dict(self.rows), dict(self.stopped))
 
     def _begin(self, header: Header, resume: bool) -> Header:
         self._file.seek(0)
@@ -118,7 +134,7 @@ class RunFile:
         _check_same(run.header, header, self.path)
         # what is cut off here would otherwise run into the next line that is appended
         self._file.truncate(_end_of_last(whole))
-        self.rows = dict(run.rows)
+        self.rows, self.stopped = dict(run.rows), dict(run.stopped)
         # rows of two versions of the code may stand in one file, so it says where the other begins
         now, before = header.made_with(), run.header.resumed or (run.header.made_with(),)
         if now == before[-1]:
@@ -149,7 +165,7 @@ def read_run(path: Path) -> Run:
 def write_run(run: Run, folder: Path) -> Path:
     """Writes a whole run into a folder that holds none; returns the path of the file."""
     with RunFile(folder, run.header) as file:
-        file.rows = dict(run.rows)
+        file.rows, file.stopped = dict(run.rows), dict(run.stopped)
         return file.finish().path
 
 
@@ -157,6 +173,7 @@ def _parsed(data: bytes, path: Path) -> Run:
     header: Header | None = None
     resumed: list[Resumption] = []
     rows: dict[int, Row] = {}
+    stopped: dict[int, float | None] = {}
     lines = data.split(b"\n")[:-1]
     for number, line in enumerate(lines, 1):
         try:
@@ -172,8 +189,12 @@ def _parsed(data: bytes, path: Path) -> Run:
                 header = _header(content, path)
             elif kind == "resumed":
                 resumed.append(Resumption.model_validate(content))
+            elif kind == "stopped":
+                cost = content["cost"]
+                stopped[int(content["index"])] = None if cost is None else float(cost)
             else:
                 rows[int(content["index"])] = row_from_dict(content)
+                stopped.pop(int(content["index"]), None)
         except InputError as error:
             if header is None:
                 raise
@@ -187,7 +208,7 @@ def _parsed(data: bytes, path: Path) -> Run:
                 f"{path}, line {number}: is broken: {type(error).__name__}: {error}"
             ) from error
     assert header is not None
-    return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows)
+    return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows, stopped)
 
 
 def _header(content: dict[str, Any], path: Path) -> Header:
@@ -203,6 +224,10 @@ def _header(content: dict[str, Any], path: Path) -> Header:
 
 def _resumed_line(resumption: Resumption) -> dict[str, Any]:
     return {"kind": "resumed", **resumption.model_dump()}
+
+
+def _stopped_line(index: int, cost: float | None) -> dict[str, Any]:
+    return {"kind": "stopped", "index": index, "cost": cost}
 
 
 def _check_same(there: Header, wanted: Header, path: Path) -> None:

@@ -1,14 +1,15 @@
 """The runner: asks a solver the samples of a benchmark in parallel; each row is stored at once."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from sam3_agent.budget import sampling_seed
-from sam3_agent.errors import InputError, ModelError, Sam3AgentError
+from sam3_agent.budget import EitherEvent, sampling_seed, stop_requested
+from sam3_agent.errors import InputError, ModelError, Sam3AgentError, StoppedError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.results_file import Run, RunFile
 from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
@@ -21,8 +22,16 @@ logger = logging.getLogger(__name__)
 Shard: TypeAlias = tuple[int, int]
 """(i, n): every n-th sample from the i-th on, i counted from 1."""
 
+_InFlight: TypeAlias = dict[Future[tuple[Row, Sam3AgentError | None]], int]
+
 MAX_FAILURES = 12
 """A run is aborted when this many samples failed in a model and none other: a wrong key does."""
+
+GRACE = 30.0
+"""Seconds that model calls in flight get after a stop; they are paid for, finished or not."""
+
+POLL = 0.1
+"""Seconds between two looks at whether a run is to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +92,9 @@ def run_samples(
     max_usd: float | None = None,
     retry_failed: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    stop: threading.Event | None = None,
+    on_stop: Callable[[int], None] = lambda _: None,
+    grace: float = GRACE,
 ) -> Run:
     """Asks all samples that have no row yet, `workers` at a time; each row is on disk at once.
 
@@ -91,9 +103,14 @@ def run_samples(
     of one is not known; samples in flight are finished. retry_failed: also asks samples again whose
     row failed. A sample that is asked repeatedly has another sampling seed each time.
 
+    stop: once it is set, no sample is begun and no model is called. Calls in flight get `grace`
+    seconds: a sample that ends with them is a row; of another one the cost is kept in the file, and
+    goes into its row when the run is resumed. on_stop: called then with the number of samples in
+    flight.
+
     Raises ModelError after MAX_FAILURES samples failed with it and none ended otherwise; samples in
-    flight are finished, and their rows stay. A KeyboardInterrupt waits for nothing; finished rows
-    are on disk.
+    flight are finished, and their rows stay. Raises StoppedError when it was stopped before every
+    sample had a row. A KeyboardInterrupt waits for nothing; finished rows are on disk.
     """
     pending = [
         (index, sample)
@@ -104,10 +121,11 @@ def run_samples(
     seeded = any(_repeat(index, benchmark) > 1 for index, _ in samples)
     state = _State(benchmark, file, len(samples), len(pending), on_progress)
     queue = iter(pending)
-    in_flight: dict[Future[tuple[Row, Sam3AgentError | None]], int] = {}
+    in_flight: _InFlight = {}
+    ended = EitherEvent(stop)
     pool = ThreadPoolExecutor(workers, "sample")
     try:
-        while True:
+        while not ended.is_set():
             # keep `workers` samples in flight, and store whichever is finished first
             # not all at once into the pool: budget and failures are checked before each start
             while len(in_flight) < workers and not state.must_stop(max_usd):
@@ -115,16 +133,38 @@ def run_samples(
                 if sample is None:
                     break
                 repeat = _repeat(index, benchmark)
-                in_flight[pool.submit(_solve_repeat, solver, sample, repeat, seeded)] = index
+                solving = pool.submit(_solve_repeat, solver, sample, repeat, seeded, ended)
+                in_flight[solving] = index
             if not in_flight:
-                if state.abort is not None:
-                    raise state.abort
-                return file.finish()
-            for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                state.add(in_flight.pop(future), *future.result())
+                break
+            _store(in_flight, state, POLL)
+        if in_flight:
+            on_stop(len(in_flight))
+        grace_ends = time.monotonic() + grace
+        while in_flight and (left := grace_ends - time.monotonic()) > 0:
+            _store(in_flight, state, left)
+        return _finished(file, state, len(in_flight), ended.is_set())
     finally:
-        # Ctrl-C must not wait for samples that take minutes; whatever is finished has been stored
+        # whatever ends the run, threads that are left must not begin another call; and Ctrl-C must
+        # not wait for samples that take minutes
+        ended.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _store(in_flight: _InFlight, state: "_State", seconds: float) -> None:
+    """Stores the rows of the samples that finish first, and takes them out of those in flight."""
+    for future in wait(in_flight, seconds, FIRST_COMPLETED).done:
+        state.add(in_flight.pop(future), *future.result())
+
+
+def _finished(file: RunFile, state: "_State", in_flight: int, stopped: bool) -> Run:
+    """Returns the run of a file; raises ModelError and StoppedError as `run_samples`."""
+    if state.abort is not None:
+        raise state.abort
+    if stopped and state.missing:
+        more = f", {in_flight} of them still in flight" if in_flight else ""
+        raise StoppedError(f"stopped with {state.missing} samples left to ask{more}")
+    return file.finish()
 
 
 class _State:
@@ -154,20 +194,32 @@ class _State:
         self._costs = {index: row.cost for index, row in file.rows.items()}
         self._report()
 
+    @property
+    def missing(self) -> int:
+        """How many of the samples that were to be asked have no new row yet."""
+        return self._pending - self._done
+
     def must_stop(self, max_usd: float | None) -> bool:
         """Whether no further sample may be started."""
         if self.abort is not None:
             return True
         # a cost that is not known may be any amount
-        unknown = None in self._costs.values()
+        unknown = None in self._all_costs()
         return max_usd is not None and (unknown or self._known_usd() >= max_usd)
 
     def add(self, index: int, row: Row, error: Sam3AgentError | None) -> None:
-        """Stores a row; `error` is what it failed with."""
+        """Stores a row; `error` is what it failed with.
+
+        Of a sample that was stopped only the cost is stored.
+        """
+        if isinstance(error, StoppedError):
+            self._file.append_stopped(index, row.cost)
+            self._report()
+            return
+        # attempts that failed or were stopped leave nothing else, and must stay in the sum
         before = self._file.rows.get(index)
-        if before is not None:
-            # the row of the failed attempt is replaced, and its cost must stay in the sum
-            row = replace(row, earlier_cost=before.cost or 0.0)
+        earlier = (None if before is None else before.cost, self._file.stopped.get(index))
+        row = replace(row, earlier_cost=sum(cost or 0.0 for cost in earlier))
         self._file.append(index, row)
         self._scores[index] = self._benchmark.score(row)
         self._costs[index] = row.cost
@@ -182,7 +234,10 @@ class _State:
         self._report()
 
     def _known_usd(self) -> float:
-        return sum(cost for cost in self._costs.values() if cost is not None)
+        return sum(cost for cost in self._all_costs() if cost is not None)
+
+    def _all_costs(self) -> list[float | None]:
+        return [*self._costs.values(), *self._file.stopped.values()]
 
     def _report(self) -> None:
         left = None
@@ -202,14 +257,15 @@ def _repeat(index: int, benchmark: Benchmark) -> int:
 
 
 def _solve_repeat(
-    solver: Solver, sample: Sample, repeat: int, seeded: bool
+    solver: Solver, sample: Sample, repeat: int, seeded: bool, stop: threading.Event
 ) -> tuple[Row, Sam3AgentError | None]:
     """Solves a sample for the `repeat`-th time, with that sampling seed if `seeded`."""
-    # the threads of the pool are used again, so the seed is taken back
-    token = sampling_seed.set(repeat if seeded else None)
+    # the threads of the pool are used again, so both are taken back
+    token, stopping = sampling_seed.set(repeat if seeded else None), stop_requested.set(stop)
     try:
         row, error = solve_sample(solver, sample)
     finally:
+        stop_requested.reset(stopping)
         sampling_seed.reset(token)
     return replace(row, repeat=repeat), error
 

@@ -1,5 +1,5 @@
 """`python -m sam3_agent` is `sam3-agent`."""
 
-from sam3_agent.cli import app
+from sam3_agent.cli import run
 
-app()
+run()

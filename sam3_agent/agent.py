@@ -1,12 +1,21 @@
 """The agent: wires models, tools and limits to the turn loop, which is in `loop`."""
 
+import threading
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from contextvars import copy_context
 from dataclasses import replace
 
 from sam3_agent import registry
 from sam3_agent.abilities import refuse_other, refuse_unless_above
 from sam3_agent.answer import Answer, Status
-from sam3_agent.budget import Budget, UsageTracker
+from sam3_agent.budget import (
+    Budget,
+    EitherEvent,
+    UsageTracker,
+    refuse_if_stopped,
+    stop_requested,
+)
 from sam3_agent.chat import Chat
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError
 from sam3_agent.events import ChecksFinished, Event, Finished, final_answer
@@ -106,19 +115,31 @@ class Agent:
         return final_answer(self.stream(image, query))
 
     async def aask(self, image: ImageSource, query: str) -> Answer:
-        """`ask` for async callers, each step in a thread; cancelling stops at the next step."""
+        """`ask` for async callers, in a thread.
+
+        Cancelling returns at once; the thread ends at its next step and calls no model after that.
+        """
         import asyncio  # slow to import, and the command line never needs it
 
-        events = self.stream(image, query)
-        while True:
-            step = asyncio.ensure_future(asyncio.to_thread(next, events))
-            try:
-                event = await asyncio.shield(step)
-            except asyncio.CancelledError:
-                step.add_done_callback(lambda _: events.close())
-                raise
-            if isinstance(event, Finished):
-                return event.answer
+        cancelled = threading.Event()
+        context = copy_context()
+        context.run(stop_requested.set, EitherEvent(cancelled, stop_requested.get()))
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                None, lambda: context.run(self._ask_until, image, query)
+            )
+        finally:
+            cancelled.set()
+
+    def _ask_until(self, image: ImageSource, query: str) -> Answer:
+        """`ask`, but raises StoppedError at the next step once it is to stop."""
+        with closing(self.stream(image, query)) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    return event.answer
+                refuse_if_stopped()
+        raise AssertionError("the events of a question end with Finished")
 
     def stream(self, image: ImageSource, query: str) -> Generator[Event, None, None]:
         """`ask` as typed events; the last is Finished. Closing the generator stops the run."""
@@ -155,6 +176,8 @@ class Agent:
         except Sam3AgentError as error:
             error.usage = tracker.usage(self.effort.name)
             raise
+        finally:
+            tracker.stopped.set()  # also when this generator is closed
         yield Finished(answer)
 
     def _answer_task(self, task: Task, tracker: UsageTracker) -> Generator[Event, None, Answer]:

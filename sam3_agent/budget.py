@@ -57,11 +57,13 @@ class UsageTracker:
 
     parts: what each part spent, see `Usage`. turns, tool_calls, tool_errors, planner_seconds,
     checks_seconds, segmenter_seconds: as in `Usage`, added to by the thread that runs the question.
+    stopped: set when the question has ended; no model is called for it after that.
     """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.began = time.monotonic()
+        self.stopped = threading.Event()
         self._outer_deadline = deadline.get()
         self.parts: dict[str, TokenUsage] = {}
         self.turns = self.tool_calls = self.tool_errors = 0
@@ -108,7 +110,7 @@ class UsageTracker:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Set `current_tracker` and `deadline` for the model calls inside.
+        """Set `current_tracker`, `deadline` and `stop_requested` for the model calls inside.
 
         Enter it around a single step, not around a whole question: the steps of one may run in
         several threads, each with context variables of its own.
@@ -118,9 +120,11 @@ class UsageTracker:
         limits = [one for one in (own, self._outer_deadline) if one is not None]
         tracker = current_tracker.set(self)
         limit = deadline.set(min(limits, default=None))
+        stop = stop_requested.set(EitherEvent(self.stopped, stop_requested.get()))
         try:
             yield
         finally:
+            stop_requested.reset(stop)
             deadline.reset(limit)
             current_tracker.reset(tracker)
 
@@ -137,6 +141,31 @@ class UsageTracker:
                 self.planner_seconds += seconds
             else:
                 self.checks_seconds += seconds
+
+
+class EitherEvent(threading.Event):
+    """Counts as set once it or one of the others is; None for no other."""
+
+    POLL = 0.05
+
+    def __init__(self, *others: threading.Event | None) -> None:
+        super().__init__()
+        self._others = [one for one in others if one is not None]
+
+    def is_set(self) -> bool:
+        """Whether any of them is set."""
+        return super().is_set() or any(one.is_set() for one in self._others)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until any of them is set, at most so many seconds; whether one is."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self.is_set():
+            left = self.POLL if end is None else min(self.POLL, end - time.monotonic())
+            if left <= 0:
+                break
+            # no lock wakes for several events, so it looks at all of them again and again
+            super().wait(left)
+        return self.is_set()
 
 
 # Context variables carry these through code that knows nothing of them, such as tools and the

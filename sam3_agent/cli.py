@@ -1,12 +1,15 @@
 """The command line: the commands by name, logging, and the version.
 
 With --json stdout is exactly one JSON object; everything else goes to stderr. Exit codes: 0 a
-finished run (also when nothing matched), 2 bad usage or input, 3 a planner or segmenter failed.
+finished run (also when nothing matched), 2 bad usage or input, 3 a planner or segmenter failed,
+130 Ctrl-C, 143 SIGTERM.
 """
 
+import contextlib
 import importlib
 import inspect
 import logging
+import os
 import re
 import sys
 from io import TextIOWrapper
@@ -16,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 import sam3_agent
+from sam3_agent.commands.interrupts import INTERRUPTED, TERMINATED
 
 COMMANDS = {
     "ask": ("ask:ask", "Ask a question about an image; get words and masks."),
@@ -105,5 +109,23 @@ def main(
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def run() -> None:
+    """The program: `app`, which ends at once when it was interrupted."""
+    code: Any = INTERRUPTED
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+    except SystemExit as ended:
+        code = ended.code
+    if code not in (INTERRUPTED, TERMINATED):
+        sys.exit(code)
+    # threads with a model call in flight would be waited for, for as long as their server takes
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    app()
+    run()

@@ -57,7 +57,8 @@ def ask_structured(
     """One StructuredReply per question, in order, each from a conversation of its own.
 
     The cost goes to the current tracker as `part`, and nothing is asked once the budget is used up.
-    A model that fails, or does not keep to the schema, gives a reply without a value.
+    A model that fails, or does not keep to the schema, gives a reply without a value. Raises
+    StoppedError when the caller has stopped the question.
     """
     tracker = current_tracker.get() or UsageTracker(Budget())
     saw = sees(model)
@@ -72,15 +73,20 @@ def ask_structured(
 
     if len(questions) < 2:
         return [ask(question) for question in questions]
-    with ThreadPoolExecutor(min(MAX_PARALLEL, len(questions))) as pool:
+    pool = ThreadPoolExecutor(min(MAX_PARALLEL, len(questions)))
+    try:
         futures = [
             pool.submit(contextvars.copy_context().run, ask, question) for question in questions
         ]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:  # Ctrl-C, too: what has not been asked yet is not
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return [future.result() for future in futures]
+    except BaseException as error:
+        # what has not been asked yet is not; replies on their way are waited for, since their cost
+        # belongs to the question, but not on Ctrl-C
+        tracker.stopped.set()
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _ask(

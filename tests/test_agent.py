@@ -1,6 +1,7 @@
 """The agent: what it answers, streams and refuses."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Sequence
@@ -211,6 +212,49 @@ def test_a_cancelled_async_ask_stops_at_the_next_step(
         threading.Event().wait(0.01)
     assert planner.replies == 1
     assert segmenter.encoded == 0
+
+
+def test_a_cancelled_async_ask_whose_step_fails_later_leaves_no_warning(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    started, released = threading.Event(), threading.Event()
+    warned: list[dict[str, Any]] = []
+
+    class Failing:
+        name = "failing"
+
+        def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
+            started.set()
+            released.wait(10)
+            raise PlannerError("the line is dead")
+
+    async def cancel() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: warned.append(context))
+        task = asyncio.create_task(Agent(Failing(), segmenter).aask(image, "which dog?"))
+        await asyncio.to_thread(started.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        released.set()
+        await loop.shutdown_default_executor()
+        gc.collect()
+
+    asyncio.run(cancel())
+    assert warned == []
+
+
+@pytest.mark.parametrize("last", [TurnStarted, PlannerReplied, ToolStarted, ToolFinished])
+def test_a_stream_that_is_closed_at_any_event_calls_no_model_after_it(
+    image: Pixels, segmenter: FakeSegmenter, last: type
+) -> None:
+    planner = ScriptedPlanner([SEGMENT, ANSWER])
+    events = Agent(planner, segmenter).stream(image, "which dog?")
+    assert next(event for event in events if isinstance(event, last))
+    called = len(planner.seen)
+    events.close()
+    assert list(events) == []
+    assert len(planner.seen) == called
 
 
 @pytest.mark.parametrize(

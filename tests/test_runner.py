@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam3_agent.budget import sampling_seed
-from sam3_agent.errors import InputError, ModelError, PlannerError
+from sam3_agent.budget import refuse_if_stopped, sampling_seed
+from sam3_agent.errors import InputError, ModelError, PlannerError, StoppedError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.load_results import merged
 from sam3_agent.evals.results_file import FILE_NAME, Run, RunFile, read_run, write_run
 from sam3_agent.evals.run_header import new_header
 from sam3_agent.evals.runner import Progress, run_samples, select_samples
-from sam3_agent.evals.solvers.solver import Outcome
+from sam3_agent.evals.solvers.solver import Outcome, accounted
 from sam3_agent.evals.summary import summary
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -208,6 +208,96 @@ def test_max_usd_begins_no_sample_once_it_is_spent(tmp_path: Path) -> None:
     more = Solver()
     asked(tmp_path, more, 20, max_usd=0.05, resume=True)
     assert more.asked == ["s4"]
+
+
+class Calls(Solver):
+    """Calls a model twice for every sample, at a price each; `on_call` runs before it."""
+
+    def __init__(self, on_call: Callable[[int], None] = lambda _: None) -> None:
+        super().__init__()
+        self.calls = 0
+        self._on_call, self._lock = on_call, threading.Lock()
+
+    def solve(self, image: Pixels, sample: Sample) -> Outcome:
+        spent = TokenUsage()
+        for _ in range(2):
+            with accounted(lambda spent=spent: Usage(spent=spent)):  # type: ignore[misc]
+                refuse_if_stopped()
+            with self._lock:
+                self.calls += 1
+                number = self.calls
+            self._on_call(number)
+            spent += TokenUsage(calls=1, cost=0.5)
+        return replace(super().solve(image, sample), usage=Usage(spent=spent))
+
+
+def test_a_stopped_sample_is_asked_again_and_its_cost_stays_in_the_sum(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def on_call(number: int) -> None:
+        if number == 3:
+            stop.set()  # in the first call of the second sample
+
+    solver = Calls(on_call)
+    with pytest.raises(StoppedError, match="stopped with 3 samples left to ask"):
+        asked(tmp_path, solver, 4, stop=stop)
+    assert solver.calls == 3
+    there = read_run(tmp_path)
+    assert ([row.id for row in there.ordered], dict(there.stopped)) == (["s0"], {1: 0.5})
+    assert there.usd == 1.5
+    limited = asked(tmp_path, Calls(), 4, resume=True, max_usd=1.5)
+    assert (limited.stopped, len(limited.rows), limited.usd) == ({1: 0.5}, 1, 1.5)
+    assert read_run(tmp_path).stopped == {1: 0.5}
+    done = asked(tmp_path, Calls(), 4, resume=True)
+    assert [row.cost for row in done.ordered] == [1.0, 1.5, 1.0, 1.0]
+    assert (done.usd, dict(done.stopped)) == (4.5, {})
+
+
+def test_calls_in_flight_at_a_stop_become_rows_within_the_grace_and_are_given_up_after_it(
+    tmp_path: Path,
+) -> None:
+    stop, release, both_began = threading.Event(), threading.Event(), threading.Barrier(2)
+
+    def on_call(number: int) -> None:
+        if number <= 2:
+            both_began.wait(60)
+        if number == 4:  # the last calls of two samples, since two are asked at a time
+            stop.set()
+        if number >= 3:
+            assert release.wait(60)
+
+    with pytest.raises(StoppedError, match="6 samples left to ask, 2 of them still in flight"):
+        asked(tmp_path / "a", Calls(on_call), workers=2, stop=stop, grace=0.0)
+    release.set()
+    stop.clear()
+    with pytest.raises(StoppedError, match="stopped with 4 samples left"):
+        asked(tmp_path / "b", Calls(on_call), workers=2, stop=stop)
+    assert len(read_run(tmp_path / "b").rows) == 2
+
+
+def test_ctrl_c_in_the_callers_thread_ends_a_run_and_its_threads_call_no_model(
+    tmp_path: Path,
+) -> None:
+    asking, interrupted = threading.Event(), threading.Event()
+
+    def on_call(number: int) -> None:
+        if number > 2:
+            asking.set()
+            assert interrupted.wait(60)
+
+    def on_progress(at: Progress) -> None:
+        if at.done:
+            assert asking.wait(60)
+            raise KeyboardInterrupt
+
+    solver = Calls(on_call)
+    with pytest.raises(KeyboardInterrupt):
+        asked(tmp_path, solver, workers=2, on_progress=on_progress)
+    before = solver.calls
+    interrupted.set()
+    while any(thread.name.startswith("sample") for thread in threading.enumerate()):
+        threading.Event().wait(0.01)
+    assert solver.calls == before
 
 
 def test_repeats_ask_all_once_before_any_twice_and_each_time_with_a_seed_of_its_own(

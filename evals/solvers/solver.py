@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sam3_agent.answer import Status
+from sam3_agent.budget import refuse_if_stopped
 from sam3_agent.errors import PlannerError, Sam3AgentError
 from sam3_agent.evals.benchmark import Sample
 from sam3_agent.images import Pixels
@@ -71,7 +72,8 @@ class CountingPlanner:
         self.planner_seconds = self.segmenter_seconds = 0.0
 
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Message:
-        """Returns the planner's reply."""
+        """Returns the planner's reply; StoppedError once the caller has stopped the sample."""
+        refuse_if_stopped()
         began = time.monotonic()
         try:
             reply = self._planner.reply(tuple(messages), tuple(tools))

@@ -12,13 +12,14 @@ import typer
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
+from sam3_agent.commands.interrupts import stop_on_signal
 from sam3_agent.commands.options import check_writable
 from sam3_agent.commands.output import print_stderr, stderr
-from sam3_agent.errors import InputError
+from sam3_agent.errors import InputError, StoppedError
 from sam3_agent.evals.benchmark import Benchmark, Sample
 from sam3_agent.evals.results_file import Run, RunFile, holds_run
 from sam3_agent.evals.run_header import Header
-from sam3_agent.evals.runner import Progress, run_samples
+from sam3_agent.evals.runner import GRACE, Progress, run_samples
 from sam3_agent.evals.solvers.solver import Solver
 
 
@@ -87,6 +88,7 @@ def run_with_progress(
     with (
         RunFile(folder, header, resume=options.resumes) as file,
         ProgressBar(*columns, console=stderr, transient=True) as bar,
+        stop_on_signal() as stop,
     ):
         task = bar.add_task(benchmark.name, total=len(samples), state="")
         try:
@@ -99,10 +101,19 @@ def run_with_progress(
                 max_usd=options.max_usd,
                 retry_failed=options.retry_failed,
                 on_progress=lambda now: bar.update(task, completed=now.done, state=_state(now)),
+                stop=stop.requested,
+                on_stop=_print_stopping,
             )
-        except KeyboardInterrupt:
-            print_stderr(f"stopped; continue with --out {folder} --resume")
-            raise
+        except StoppedError as error:
+            print_stderr(f"{error}; continue with --out {folder} --resume")
+            raise typer.Exit(stop.code) from None
+
+
+def _print_stopping(in_flight: int) -> None:
+    print_stderr(
+        f"stopping: no model is called any more; {in_flight} samples in flight get {GRACE:.0f} s "
+        "to finish their calls (again Ctrl-C: end at once)"
+    )
 
 
 def _state(now: Progress) -> str:

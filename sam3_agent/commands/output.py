@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sam3_agent.answer import Answer
+from sam3_agent.commands.interrupts import INTERRUPTED
 from sam3_agent.errors import InputError, ModelError
 
 stderr = Console(stderr=True, highlight=False)
@@ -18,9 +19,15 @@ stderr = Console(stderr=True, highlight=False)
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Prints an error in one line and exits: with 2 for bad input, with 3 for a failed model."""
+    """Prints an error in one line and exits: with 2 for bad input, with 3 for a failed model.
+
+    Ctrl-C ends with 130.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        print_stderr("stopped")
+        raise typer.Exit(INTERRUPTED) from None
     except (InputError, ModelError) as error:
         print_stderr(f"error: {error}")
         raise typer.Exit(2 if isinstance(error, InputError) else 3) from None
