@@ -79,7 +79,8 @@ class RunFile:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # no "x": the file may be there, empty, of a run that was killed before its first line
-            self._file: IO[bytes] = self.path.open("a+b")
+            # unbuffered: what could not be written must not be written again on closing
+            self._file: IO[bytes] = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
         try:
@@ -113,7 +114,10 @@ class RunFile:
         lines = [self.header.model_dump(), *map(_resumed_line, self.header.resumed)]
         lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
         lines += [_stopped_line(*one) for one in sorted(self.stopped.items())]
-        _replace(self.path, lines)
+        try:
+            _replace(self.path, lines)
+        except OSError as error:
+            raise _unwritten(self.path, error) from error
         return Run(self.path, self.header, dict(self.rows), dict(self.stopped))
 
     def _begin(self, header: Header, resume: bool) -> Header:
@@ -143,10 +147,16 @@ class RunFile:
         return run.header.model_copy(update={"resumed": (*run.header.resumed, now)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(_encoded(line))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        begin = self._file.seek(0, os.SEEK_END)
+        left = memoryview(_encoded(line))
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(begin)  # half a line, once others follow it, is damage
+            raise _unwritten(self.path, error) from error
 
 
 def read_run(path: Path) -> Run:
@@ -292,6 +302,13 @@ def row_from_dict(line: Mapping[str, Any]) -> Row:
     )
 
 
+def _unwritten(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"cannot write to {path}: {error.strerror or error}; its finished rows are kept: make room "
+        "and continue with --resume"
+    )
+
+
 def _encoded(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
@@ -300,12 +317,16 @@ def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Replaces a file atomically: at any moment the old or the new one is there, whole."""
     # in the same folder: only within one file system does a rename replace a file in one step
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        for line in lines:
-            file.write(_encoded(line))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("wb") as file:
+            for line in lines:
+                file.write(_encoded(line))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:

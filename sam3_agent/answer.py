@@ -4,22 +4,26 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from PIL import Image
 
-from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.mentions import Mention
 from sam3_agent.messages import Message
 from sam3_agent.overlay import draw_masks
 from sam3_agent.sanitize import one_line
+from sam3_agent.saving import prepare_folder, write_files
 from sam3_agent.serialization import instance_records, mask_png
 from sam3_agent.usage import Usage
 
 Status: TypeAlias = Literal["answered", "no_target", "out_of_budget", "unable"]
+
+SAVED = ("overlay.png", "answer.json", "mask_*.png")
+"""The names of the files of a saved answer."""
 
 MAX_SHOWN = 12
 """Phrases, and numbers of one phrase, in a printed answer."""
@@ -102,20 +106,22 @@ class Answer:
         """Write overlay.png, answer.json and one mask_<number>.png per mask; returns the folder.
 
         A mask file is (H, W) 8-bit grey, 255 where the mask is. Masks of an earlier answer in the
-        same folder are removed.
+        same folder are removed. Raises InputError, and leaves the folder as it was, when a file
+        cannot be written.
         """
-        target = Path(folder).expanduser()
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            for stale in target.glob("mask_*.png"):
-                stale.unlink()
-            Image.fromarray(self.overlay()).save(target / "overlay.png")
-            for number, mask in zip(self.numbers, self.masks, strict=True):
-                (target / f"mask_{number}.png").write_bytes(mask_png(mask))
-            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-            (target / "answer.json").write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"cannot write to {target}: {error.strerror or error}") from error
+        target = prepare_folder(Path(folder), *SAVED)
+        files = {
+            f"mask_{number}.png": mask_png(mask)
+            for number, mask in zip(self.numbers, self.masks, strict=True)
+        }
+        overlay = BytesIO()
+        Image.fromarray(self.overlay()).save(overlay, "PNG")
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        files |= {"overlay.png": overlay.getvalue(), "answer.json": f"{text}\n".encode()}
+        write_files(target, files)
+        for stale in target.glob("mask_*.png"):
+            if stale.name not in files:
+                stale.unlink(missing_ok=True)
         return target
 
 

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 import sam3_agent
 from sam3_agent.commands.interrupts import INTERRUPTED, TERMINATED
+from sam3_agent.commands.output import discard, print_stderr
 
 COMMANDS = {
     "ask": ("ask:ask", "Ask a question about an image; get words and masks."),
@@ -115,9 +116,13 @@ def run() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+        print_stderr("stopped")
     except SystemExit as ended:
         code = ended.code
+    except OSError as error:  # of stdout, when typer prints help or the version
+        discard(sys.stdout, 1)
+        print_stderr(f"error: {error}")
+        code = 2
     if code not in (INTERRUPTED, TERMINATED):
         sys.exit(code)
     # threads with a model call in flight would be waited for, for as long as their server takes

@@ -22,6 +22,7 @@ from sam3_agent.events import ChecksFinished, Finished, ToolFinished, ToolStarte
 from sam3_agent.images import Pixels
 from sam3_agent.model.recording import start_recording
 from sam3_agent.model.replay import load_recording
+from sam3_agent.saving import prepare_folder
 from sam3_agent.task import checked_query
 
 
@@ -43,19 +44,24 @@ def ask(
         check_writable(record)
     limits = budget.budget()
     pixels = images.load(image)
+    output.prepare()
+    if record is not None:
+        prepare_folder(record)
     agent = models.new_agent(
         ask_person=None if output.as_json or not sys.stdin.isatty() else ask_on_terminal,
         budget=limits,
         max_megapixels=images.max_megapixels,
         check_domain=not images.any_image,
     )
-    if record is None:
-        answer = answer_with_progress(agent, pixels, query)
-    else:
+    recording = None
+    if record is not None:
         agent, recording = start_recording(agent, record, pixels, query)
-        answer = answer_with_progress(agent, pixels, query)
-        recording.finish(answer)
-    print_answer(answer, output.out, output.as_json)
+    answer = answer_with_progress(agent, pixels, query)
+    try:
+        print_answer(answer, output.out, output.as_json)
+    finally:
+        if recording is not None:
+            recording.finish(answer)
 
 
 @command
@@ -64,7 +70,9 @@ def replay(
     output: OutputOptions,
 ) -> None:
     """Run a recorded ask again, without network or key."""
-    answer = answer_with_progress(*load_recording(folder))
+    agent, pixels, query = load_recording(folder)
+    output.prepare()
+    answer = answer_with_progress(agent, pixels, query)
     print_answer(answer, output.out, output.as_json)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sam3_agent.commands.options import JsonOption, command
-from sam3_agent.commands.output import print_json, print_stderr
+from sam3_agent.commands.output import print_json, print_stderr, print_stdout
 from sam3_agent.evals.bench import BENCHMARKS
 from sam3_agent.evals.bench import bench as measure
 
@@ -36,7 +36,10 @@ def bench(
     if as_json:
         print_json({"rows": rows})
     else:
-        Console(width=200).print(_table(rows))
+        lines = Console(width=200)
+        with lines.capture() as table:
+            lines.print(_table(rows))
+        print_stdout(table.get().rstrip("\n"))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

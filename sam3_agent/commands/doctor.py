@@ -13,7 +13,7 @@ import typer
 
 from sam3_agent import registry
 from sam3_agent.commands.options import JsonOption, PlannerOption, SegmenterOption, command
-from sam3_agent.commands.output import print_json
+from sam3_agent.commands.output import print_json, print_stdout
 from sam3_agent.config import Setting, chosen, config_path
 from sam3_agent.credentials import key_problem
 from sam3_agent.errors import InputError, Sam3AgentError
@@ -71,7 +71,7 @@ def print_checks(checks: Sequence[Check]) -> None:
     """One line for each check."""
     marks = {True: "ok  ", False: "FAIL", None: "    "}
     for check in checks:
-        typer.echo(f"{marks[check.ok]} {check.what:16} {check.said}")
+        print_stdout(f"{marks[check.ok]} {check.what:16} {check.said}")
 
 
 def _settings_checks(planner: str | None, segmenter: str | None) -> list[Check]:

@@ -21,6 +21,7 @@ from sam3_agent.evals.results_file import Run, RunFile, holds_run
 from sam3_agent.evals.run_header import Header
 from sam3_agent.evals.runner import GRACE, Progress, run_samples
 from sam3_agent.evals.solvers.solver import Solver
+from sam3_agent.saving import write_files
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,20 @@ def _state(now: Progress) -> str:
     return f"score {now.score:.3f}  {now.usd:.2f} USD  {left} left{failed}"
 
 
-def write_predictions(benchmark: Benchmark, run: Run) -> None:
-    """Writes the answers as the benchmark's own evaluator reads them, where it reads a file."""
+def write_predictions(benchmark: Benchmark, run: Run) -> str:
+    """Writes the answers as the benchmark's own evaluator reads them, where it reads a file.
+
+    Returns what could not be written, and "" when all was.
+    """
     rows = run.ordered
     for repeat in sorted({row.repeat for row in rows}):
         files = benchmark.predictions([row for row in rows if row.repeat == repeat])
         for name, content in files.items():
             end = f"_{repeat}.json" if repeat > 1 else ".json"
             path = run.path.with_name(name.removesuffix(".json") + end)
-            path.write_text(json.dumps(content), encoding="utf-8")
+            try:
+                write_files(path.parent, {path.name: json.dumps(content).encode()})
+            except InputError as error:
+                return f"{error}; the run itself is whole: --resume writes {path.name} again"
             print_stderr(f"wrote {path}")
+    return ""

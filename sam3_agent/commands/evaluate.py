@@ -17,11 +17,12 @@ from sam3_agent.commands.eval_run import (
     write_predictions,
 )
 from sam3_agent.commands.options import JsonOption, ModelOptions, command
-from sam3_agent.commands.output import print_json, print_models, print_stderr, stderr
+from sam3_agent.commands.output import print_json, print_models, print_stderr, print_stdout, stderr
 from sam3_agent.config import chosen
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmarks.scenes import STYLES
 from sam3_agent.evals.report.page import DASH
+from sam3_agent.evals.results_file import FILE_NAME
 from sam3_agent.evals.run_header import new_header
 from sam3_agent.evals.setup import setup
 from sam3_agent.evals.solvers import SOLVERS, check_solver, make_solver
@@ -29,6 +30,7 @@ from sam3_agent.evals.summary import summary
 from sam3_agent.evals.synthetic.concept_report import concept_report
 from sam3_agent.extras import require
 from sam3_agent.planner import Planner, price_of
+from sam3_agent.saving import prepare_folder
 from sam3_agent.segmenter import Segmenter
 
 
@@ -92,25 +94,35 @@ def evaluate(
     """
     if concepts and ((solver.solver, solver.baseline) != (None, None) or benchmark != "scenes"):
         raise InputError("--concepts scores the segmenter alone on scenes; it takes no --solver")
-    report = (
-        _concepts(data, models) if concepts else _evaluate(benchmark, data, models, solver, run)
-    )
+    unsaved = ""
+    if concepts:
+        report = _concepts(data, models)
+    else:
+        report, unsaved = _evaluate(benchmark, data, models, solver, run)
+    _print_report(report, as_json)
+    if unsaved:
+        raise InputError(unsaved)
+
+
+def _print_report(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
     for name, row in {"all": report["metrics"], **report.get("kinds", {})}.items():
         values = "  ".join(f"{key} {_printed(value)}" for key, value in row.items())
-        typer.echo(f"{name:12} {values}")
+        print_stdout(f"{name:12} {values}")
     if report.get("note"):
-        typer.echo(report["note"])
+        print_stdout(report["note"])
 
 
 def _evaluate(
     name: str, data: DataOptions, models: ModelOptions, solver: SolverOptions, run: RunOptions
-) -> dict[str, Any]:
-    """Runs a solver on a benchmark; the report as JSON values."""
+) -> tuple[dict[str, Any], str]:
+    """Runs a solver on a benchmark; the report as JSON values, and what could not be saved."""
     check_solver(solver.name, chosen("planner", models.planner).value, solver.boxes)
     benchmark = data.read(name)
+    if run.out is not None:
+        prepare_folder(run.out, FILE_NAME)
     planner, verifier = _planners(models, solver, run.max_usd)
     segmenter = registry.segmenter(models.segmenter)
     print_models(planner.name if planner else None, segmenter.name)
@@ -128,7 +140,7 @@ def _evaluate(
         run,
         run.workers or (1 if planner is None or planner.name == "offline" else 8),
     )
-    write_predictions(benchmark, finished)
+    unsaved = write_predictions(benchmark, finished)
     numbers = summary(benchmark, finished)
     out_of = f"{len(finished.rows)} of {finished.header.total}"
     print_stderr(f"{out_of} samples in {finished.path}; sam3-agent report {finished.path.parent}")
@@ -143,7 +155,7 @@ def _evaluate(
         "config": config,
         "setup": dict(finished.header.setup),
         "run": str(finished.path),
-    }
+    }, unsaved
 
 
 def _planners(

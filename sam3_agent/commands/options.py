@@ -14,6 +14,7 @@ import typer
 
 from sam3_agent import registry
 from sam3_agent.agent import Agent
+from sam3_agent.answer import SAVED
 from sam3_agent.budget import Budget
 from sam3_agent.commands.output import errors_as_exit_codes
 from sam3_agent.config import DEFAULTS, VARIABLES
@@ -21,6 +22,7 @@ from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
 from sam3_agent.planner import Planner
 from sam3_agent.review import checked_effort
+from sam3_agent.saving import prepare_folder
 
 ImageArgument = Annotated[
     str,
@@ -216,6 +218,14 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if self.out is not None:
             check_writable(self.out)
+
+    def prepare(self) -> None:
+        """Makes the folder; raises InputError for one that an answer cannot be saved in.
+
+        Called when all else is known to be right, and before a model is loaded or called.
+        """
+        if self.out is not None:
+            prepare_folder(self.out, *SAVED)
 
 
 def check_writable(folder: Path) -> None:

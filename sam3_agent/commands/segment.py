@@ -129,6 +129,7 @@ def segment(
     _check_prompts(prompts, clicks, window, pixels)
     for given, kind in ((options.exemplar, "exemplars"), (options.point, "clicks")):
         registry.check_segmenter(segmenter, takes=kind if given else None)
+    output.prepare()
     model = registry.segmenter(segmenter)
     print_models(None, model.name)
     scene = Scene(pixels, model)
