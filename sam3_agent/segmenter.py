@@ -12,6 +12,7 @@ from sam3_agent.errors import PromptError, SegmenterError
 from sam3_agent.geometry import Box, Point, Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks, Measure
+from sam3_agent.sanitize import visible_words
 from sam3_agent.vocabulary import Vocabulary
 
 
@@ -229,13 +230,14 @@ def checked_masks(segmenter: Segmenter, found: Any, size: Size) -> Masks:
 def checked_concept(prompt: Prompt, size: Size) -> ConceptPrompt:
     """The prompt as a segmenter can use it on a (height, width) image.
 
-    White space is folded, punctuation around the phrase is dropped, and boxes are clipped to the
-    image. Raises PromptError for a prompt with neither phrase nor exemplar, for a phrase that no
-    encoding can carry, and for a box without area, with NaN, or outside the image.
+    White space is folded, characters that show nothing and punctuation around the phrase are
+    dropped, and boxes are clipped to the image. Raises PromptError for a prompt with neither phrase
+    nor exemplar, for a phrase that no encoding can carry, and for a box without area, with NaN, or
+    outside the image.
     """
     if isinstance(prompt, str):
         prompt = ConceptPrompt(prompt)
-    phrase = _bare(prompt.phrase)
+    phrase = _bare(visible_words(prompt.phrase))
     try:
         phrase.encode()
     except UnicodeEncodeError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sam3_agent.errors import InputError
 from sam3_agent.messages import Message
 from sam3_agent.observations import UserQuestion
-from sam3_agent.sanitize import replace_surrogates
+from sam3_agent.sanitize import replace_surrogates, visible_text
 from sam3_agent.scene import Scene
 
 MAX_QUERY_CHARACTERS = 4000
@@ -34,13 +34,14 @@ class Task:
 
 
 def checked_query(query: str) -> str:
-    """The question without spaces around it; raises InputError."""
+    """The question without spaces around it and characters that show nothing; InputError."""
     if not isinstance(query, str):
         raise InputError(f"the question is {query!r:.80}, not text")
-    if not query.strip():
+    text = visible_text(replace_surrogates(query)).strip()
+    if not text:
         raise InputError("the question is empty; ask something such as 'the leftmost red car'")
     if len(query) > MAX_QUERY_CHARACTERS:
         raise InputError(
             f"the question has {len(query)} characters, the limit is {MAX_QUERY_CHARACTERS}"
         )
-    return replace_surrogates(query.strip())
+    return text

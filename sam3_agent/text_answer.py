@@ -3,17 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from sam3_agent.mentions import Mention, read_mentions
+from sam3_agent.mentions import NUMBER_LIST, Mention, listed_numbers, narrow, read_mentions
 from sam3_agent.reasoning import without_reasoning
-from sam3_agent.sanitize import shorten
+from sam3_agent.sanitize import shorten, visible_text
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Conclusion
 
 MAX_TEXT = 4000
 """Characters of a reply that are taken for an answer; of a longer one the middle is left out."""
-
-MAX_RANGE = 100
-"""Numbers that "masks 1-40" may stand for; a longer range is no list of masks."""
 
 # Models that write channels have a header before the text of the last one.
 _HEADER = re.compile(r"\A.*<\|message\|>", re.DOTALL)
@@ -26,10 +23,9 @@ _BROKEN_CALL = re.compile(r"[A-Z]+(?:_[A-Z]+)+(?:\n|\Z)")
 _WORD = re.compile(r"(?<!\w)[^\W\d_]{1,40}(?!\w)")
 
 # "mask 3", "masks 1, 2 and 5-7", "Mask #2": not "3%", "mask 2.5" or "masked 2".
-_LIST = r"\d{1,6}(?:\s*(?:,\s*and|,|and|&|-|\u2013|to)\s*\d{1,6})*"
 _NAMED = re.compile(
     r"\b(?:mask(?:s|e|en)?|masques?|máscaras?)\b(?:\s*(?:numbers?|nos?\.|nr\.))?[\s:#*_`(\[]*"
-    rf"({_LIST})(?![\w%]|\.\d)",
+    rf"({NUMBER_LIST})(?![\w%]|\.\d)",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
@@ -80,8 +76,8 @@ def text_answer(texts: Sequence[str], scene: Scene) -> tuple[Conclusion, bool] |
 
 def _read(text: str, scene: Scene) -> Conclusion:
     """A reply's plain text, the masks that it names, and which words name which."""
-    plain, marks = read_mentions(text)
     known = range(1, len(scene.masks) + 1)
+    plain, marks = read_mentions(visible_text(text), known)
     mentions = [
         Mention(mark.start, mark.end, numbers)
         for mark in marks
@@ -90,14 +86,6 @@ def _read(text: str, scene: Scene) -> Conclusion:
     named = [n for mention in mentions for n in mention.numbers]
     # prose is searched only without links: "unlike mask 3" names what is not meant
     if not named:
-        named = [n for found in _NAMED.finditer(plain) for n in _listed(found[1]) if n in known]
+        found = _NAMED.finditer(narrow(plain))
+        named = [n for one in found for n in listed_numbers(one[1]) if n in known]
     return Conclusion(plain, tuple(dict.fromkeys(named)), tuple(mentions))
-
-
-def _listed(text: str) -> list[int]:
-    """The numbers of "1, 3 and 5-7"."""
-    out: list[int] = []
-    for first, last in re.findall(r"(\d+)(?:\s*(?:-|\u2013|to)\s*(\d+))?", text):
-        end = int(last or first)
-        out += range(int(first), end + 1) if end - int(first) < MAX_RANGE else [int(first), end]
-    return out

@@ -6,6 +6,8 @@ A segmenter with an open vocabulary has none; see `SegmenterDefaults`.
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
+from sam3_agent.sanitize import visible_words
+
 Vocabulary: TypeAlias = Mapping[str, Collection[str]]
 """The nouns that a segmenter knows, singular, each with the attributes that may precede it."""
 
@@ -20,7 +22,7 @@ def unknown_part(phrase: str, vocabulary: Vocabulary | None) -> str:
     Case, an article in front and a regular plural make no difference. A word that is known as an
     attribute only ("orange") is unknown as a noun.
     """
-    words = phrase.lower().split()
+    words = visible_words(phrase).lower().split()
     if words and words[0] in _ARTICLES:
         del words[0]
     if vocabulary is None or not words:

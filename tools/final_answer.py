@@ -2,6 +2,7 @@
 
 from sam3_agent.errors import ToolError
 from sam3_agent.mentions import read_mentions
+from sam3_agent.sanitize import visible_text
 from sam3_agent.scene import Scene
 from sam3_agent.tool import Conclusion
 from sam3_agent.tools.observation_text import checked_numbers
@@ -16,7 +17,8 @@ def answer(scene: Scene, text: str, numbers: list[int], unable: bool = False) ->
     """
     if unable and numbers:
         raise ToolError("an answer with masks is not `unable`; leave out one of the two")
-    plain, mentions = read_mentions(text.strip())
+    known = range(1, len(scene.masks) + 1)
+    plain, mentions = read_mentions(visible_text(text).strip(), known)
     checked_numbers(scene, [n for mention in mentions for n in mention.numbers], 0)
     chosen = checked_numbers(scene, numbers, 0)
     if not plain:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from sam3_agent.model.offline.lexicon import AN, IMAGE, REASONS, RESERVED, SPELLINGS, THE, Phrase
-from sam3_agent.sanitize import shorten
+from sam3_agent.sanitize import shorten, visible_words
 
 MAX_WORDS = 80
 
@@ -33,7 +33,7 @@ def tokenize(text: str) -> list[str]:
     Raises ParseError for other scripts, symbols and more than MAX_WORDS words.
     """
     text = text.translate(str.maketrans("\u2019\u2018\u201c\u201d\u2013\u2014", "''\"\"--")).lower()
-    text = re.sub(r"\s", " ", text).replace('"', " ")
+    text = re.sub(r"\s", " ", visible_words(text)).replace('"', " ")
     words = re.findall(r"\w+", text)
     foreign = [word for word in words if any(c.isalpha() and not c.isascii() for c in word)]
     if foreign:

@@ -126,7 +126,7 @@ def segment(
     if not prompts and clicks is None:
         raise InputError("nothing to find: give a phrase, an --exemplar or a --point")
     pixels = images.load(image)
-    _check_prompts(prompts, clicks, window, pixels)
+    prompts = _checked_prompts(prompts, clicks, window, pixels)
     for given, kind in ((options.exemplar, "exemplars"), (options.point, "clicks")):
         registry.check_segmenter(segmenter, takes=kind if given else None)
     output.prepare()
@@ -146,20 +146,19 @@ def segment(
     print_answer(answer, output.out, output.as_json, {"presence": presence})
 
 
-def _check_prompts(
+def _checked_prompts(
     prompts: Sequence[ConceptPrompt],
     clicks: ObjectPrompt | None,
     window: Sequence[float] | None,
     image: Pixels,
-) -> None:
-    """Raises PromptError for what no segmenter can take, before one is loaded."""
+) -> list[ConceptPrompt]:
+    """The prompts as a segmenter takes them; PromptError, before one is loaded, for others."""
     size = image.shape[0], image.shape[1]
-    for prompt in prompts:
-        checked_concept(prompt, size)
     if clicks is not None:
         checked_object(clicks, size)
     if window is not None:
         checked_box(window, size)
+    return [checked_concept(prompt, size) for prompt in prompts]
 
 
 def _find(
