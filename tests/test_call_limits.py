@@ -3,6 +3,8 @@
 import contextlib
 import gzip
 import json
+import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -328,3 +330,29 @@ def test_a_redirect_is_named_and_not_followed(status: str, provider: str) -> Non
                 PROVIDERS[provider](server.url).reply(QUESTION, tools())
             assert len(server.connections) == 1
         assert not other.connections
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process forks here")
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_forked_worker_asks_on_a_connection_of_its_own(provider: str) -> None:
+    def serve(connection: Connection) -> None:
+        while True:
+            connection.read_request()
+            connection.send(reply(b"{}"))
+
+    def ask(planner: Planner) -> None:
+        with pytest.raises(PlannerError):  # an empty object is no reply
+            planner.reply(QUESTION, ())
+
+    with raw_server(serve) as server:
+        planner = PROVIDERS[provider](server.url, retrier=Retrier("stub", "m", attempts=1))
+        ask(planner)
+        ask(planner)
+        assert len(server.connections) == 1
+        worker = multiprocessing.get_context("fork").Process(target=ask, args=(planner,))
+        worker.start()
+        worker.join(60)
+        assert worker.exitcode == 0
+        assert len(server.connections) == 2
+        ask(planner)
+        assert len(server.connections) == 2

@@ -5,6 +5,7 @@ use. So no header of a model server reaches code that trusts it, and redirects a
 they would carry the key and the picture to another host.
 """
 
+import os
 import time
 from typing import Any
 
@@ -37,7 +38,7 @@ def bounded_client(client: httpx2.Client | None) -> httpx2.Client:
     client: what sends the requests; None for one with the proxies of the environment. Closing the
     bounded client closes it too.
     """
-    return httpx2.Client(transport=_BoundedTransport(client or _sending_client()), trust_env=False)
+    return httpx2.Client(transport=_BoundedTransport(client), trust_env=False)
 
 
 def _sending_client() -> httpx2.Client:
@@ -51,12 +52,21 @@ def _sending_client() -> httpx2.Client:
 
 
 class _BoundedTransport(httpx2.BaseTransport):
-    """Sends by a client, and gives responses that have been read."""
+    """Sends by a client, and gives responses that have been read.
 
-    def __init__(self, client: httpx2.Client) -> None:
-        self._client = client
+    client: None for one of its own.
+    """
+
+    def __init__(self, client: httpx2.Client | None) -> None:
+        self._renewed = client is None
+        self._client = client or _sending_client()
+        self._process = os.getpid()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self._renewed and self._process != os.getpid():
+            # open connections of the process that this one was forked from: both would read the
+            # same replies
+            self._client, self._process = _sending_client(), os.getpid()
         seconds = _seconds(request)
         with calling(seconds, MAX_READ) as call:
             try:
