@@ -10,8 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sam3_agent.credentials import key_problem
 from sam3_agent.errors import SegmenterError
+from sam3_agent.model.checkpoint_advice import advice, local_folder, unknown_kind
+from sam3_agent.model.checkpoint_checks import (
+    check_image_size,
+    check_names,
+    check_tokenizer,
+    check_types,
+    check_values,
+)
+from sam3_agent.model.spoilt_files import file_problem
 from sam3_agent.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -27,13 +38,7 @@ MODELS = {
 }
 """The transformers class for a checkpoint's model_type; facebook/sam3 is a sam3_video."""
 
-MISSING_SHARE = 0.05
-"""More missing weights than this share are an error; a few are buffers that nothing reads."""
-
-_NO_NETWORK = frozenset(
-    {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError", "FileMetadataError"}
-)
-"""Names of errors of a hub that is not reached, or of something else that answers instead of it."""
+_VOCABULARY = TypeAdapter(dict[str, list[str]])
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,13 @@ def load_pretrained(
         source = reachable(name)
         kind = str(read_config(source, what, example).get("model_type"))
         if kind not in kinds:
-            raise SegmenterError(_unknown_kind(source, kind, what, example))
+            raise SegmenterError(unknown_kind(source, kind, what, example))
         model = load_model(getattr(transformers, kinds[kind]), source)
-        return source, model, getattr(transformers, processor).from_pretrained(source)
+        loaded = getattr(transformers, processor).from_pretrained(source)
+        check_image_size(source, model, loaded)
+        if hasattr(loaded, "tokenizer"):
+            check_tokenizer(source, loaded.tokenizer, model.config.text_config.vocab_size)
+        return source, model, loaded
 
 
 @contextmanager
@@ -149,19 +158,23 @@ def reachable(source: str) -> str:
 def load_model(kind: Any, source: str) -> Any:
     """A transformers model of this class in float32 on the CPU, with weights from folder or hub.
 
-    Raises SegmenterError when many weights are missing: transformers would make them up.
+    A pickle file is read as tensors only, so that it cannot run code. Raises SegmenterError for
+    weights that are not all there, do not fit, or are damaged.
     """
     import torch
 
-    model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-    missing = sorted(report["missing_keys"])
-    if len(missing) > MISSING_SHARE * len(model.state_dict()):
-        raise SegmenterError(
-            f"the weights in {source} are incomplete: {missing[0]} and {len(missing) - 1} more are "
-            "missing; copy or download the checkpoint again"
-        )
-    if missing:
-        logger.warning("%s lacks the weights %s", source, ", ".join(missing))
+    model, report = kind.from_pretrained(
+        source,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `check_names` refuses them, by name
+        weights_only=True,
+    )
+    check_names(source, model, report)
+    check_values(source, model.state_dict())
+    folder = local_folder(source)
+    if folder is not None:
+        check_types(source, folder)
     return model
 
 
@@ -189,12 +202,20 @@ def weights_digest(*models: Any) -> str:
 
 
 def read_vocabulary(source: str) -> Vocabulary | None:
-    """The vocabulary.json of a checkpoint's folder; None without one, for an open vocabulary."""
+    """The vocabulary.json of a checkpoint's folder; None without one, for an open vocabulary.
+
+    Raises SegmenterError for a file that holds no words.
+    """
     file = Path(source) / "vocabulary.json"
     if not file.exists():
         return None
-    known: dict[str, list[str]] = json.loads(file.read_text(encoding="utf-8"))
-    return known
+    try:
+        return dict(_VOCABULARY.validate_json(file.read_bytes(), strict=True))
+    except (OSError, ValueError) as error:
+        raise SegmenterError(
+            f"{file} holds no vocabulary, an object of nouns with lists of words: copy or download "
+            "it again, or delete it for a checkpoint that knows any noun"
+        ) from error
 
 
 def read_config(
@@ -202,69 +223,19 @@ def read_config(
 ) -> dict[str, Any]:
     """The config.json of a folder or a hub model."""
     folder = Path(source)
-    if not folder.exists():
+    if folder.exists():
+        path = folder / "config.json"
+    else:
         from huggingface_hub import hf_hub_download
 
-        config: dict[str, Any] = json.loads(
-            Path(hf_hub_download(source, "config.json")).read_text(encoding="utf-8")
-        )
-        return config
+        path = Path(hf_hub_download(source, "config.json"))
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        problem = file_problem(path) or "has no model_type"
         raise SegmenterError(
-            f"{folder} is no {what}: it has no readable config.json with a model_type; "
-            f"pass a hub id such as {example}, or a folder saved by transformers"
+            f"{folder} is no {what}: it has no readable config.json with a model_type (config.json "
+            f"{problem}); pass a hub id such as {example}, or a folder saved by transformers"
         ) from error
     return config
-
-
-def _unknown_kind(source: str, kind: str, what: str, example: str) -> str:
-    if kind.startswith(("sam3.1", "sam3_1", "sam31")):
-        return (
-            f"{source} is a SAM 3.1 checkpoint ({kind}), which this version of transformers cannot "
-            "load; use facebook/sam3, or upgrade transformers"
-        )
-    return f"{source} holds a {kind!r} model, not a {what} such as {example}"
-
-
-def advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
-    """What to do about a checkpoint that did not load, by the kind of the failure."""
-    kinds = set()
-    cause: BaseException | None = error
-    while cause is not None:
-        kinds |= {kind.__name__ for kind in type(cause).__mro__}
-        cause = cause.__cause__ or cause.__context__
-    if "GatedRepoError" in kinds:
-        return (
-            f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in "
-            "with `hf auth login` or set HF_TOKEN. Without it, use `open:base`, whose "
-            "weights are free to download, or the shipped segmenter `tiny`"
-        )
-    if kinds & {"RepositoryNotFoundError", "HFValidationError"}:
-        return (
-            f"there is no segmenter {name!r}: it is neither a folder nor a model on the "
-            "Hugging Face hub that this token may read; use `tiny`, facebook/sam3 or a "
-            "checkpoint folder"
-        )
-    if kinds & _NO_NETWORK:
-        return (
-            f"cannot download {name}: the Hugging Face hub does not answer and the checkpoint is "
-            "not in the local cache. Check the network, or copy the checkpoint here and pass its "
-            "folder; the shipped segmenter `tiny` needs no network"
-        )
-    if "SafetensorError" in kinds:
-        return (
-            f"the weights of the {what} {name!r} are damaged or cut short ({error}); copy or "
-            "download it again"
-        )
-    if "EntryNotFoundError" in kinds:
-        return (
-            f"{name} on the Hugging Face hub holds no config.json, so it is no {what}; use a "
-            "checkpoint in the format of transformers, such as facebook/sam3"
-        )
-    reason = " ".join(str(error).split())
-    if "HfHubHTTPError" in kinds:
-        return f"the Hugging Face hub refused to give {name}: {reason}; try again later"
-    return f"cannot load the {what} {name!r}: {type(error).__name__}: {reason}"

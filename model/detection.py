@@ -17,7 +17,7 @@ from sam3_agent.geometry import Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.model.lru import WeighedLRU
-from sam3_agent.model.mask_decoding import FloatGrid, decode_mask
+from sam3_agent.model.mask_decoding import FloatGrid, decode_mask, refuse_not_finite
 from sam3_agent.rle import RLE, FloatArray, tight_boxes
 from sam3_agent.segmenter import ConceptPrompt, Detection, Prompt, Selection, checked_concept
 
@@ -46,6 +46,11 @@ class Candidates:
     mask_logits: Callable[[Sequence[int]], Iterable[FloatGrid]]
     nbytes: int
     decoded: dict[int, RLE | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises SegmenterError for numbers that are not finite: no mask would come of them."""
+        refuse_not_finite("scores", np.float32(self.presence), self.scores)
+        refuse_not_finite("boxes", self.boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +167,7 @@ def _select(
 
 def object_masks(logits: FloatGrid, score: float, size: Size) -> Masks:
     """The mask of one object from its (h, w) logits, at image size; empty when it has no pixels."""
+    refuse_not_finite("scores", np.float32(score))
     rle = decode_mask(logits, size)
     if rle is None:
         return Masks.empty(size)

@@ -71,11 +71,26 @@ class Domain:
                 name: np.array(values[name], np.float32)
                 for name in ("mean", "scale", "hidden", "hidden_bias", "output")
             }
-            if arrays["mean"].shape != (MEASURES,):
-                raise ValueError(f"it is made for {arrays['mean'].size} measures, not {MEASURES}")
-            return cls(**arrays, bias=float(values["bias"]))
+            domain = cls(**arrays, bias=float(values["bias"]))
+            if domain.mean.shape != (MEASURES,):
+                raise ValueError(f"it is made for {domain.mean.size} measures, not {MEASURES}")
+            units = domain.hidden_bias.shape
+            shapes = [domain.scale.shape, domain.hidden.shape, domain.output.shape]
+            if shapes != [(MEASURES,), (*units, MEASURES), units]:
+                raise ValueError(f"its arrays of {shapes} do not fit together")
+            if not (np.isfinite(domain._sum()) and domain.scale.all()):
+                raise ValueError("it has numbers that are not finite, or a scale of 0")
+            return domain
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SegmenterError(f"{path} holds no domain of a checkpoint: {error!r}") from error
+            raise SegmenterError(
+                f"{path} holds no domain of a checkpoint ({error}): copy "
+                "or download the checkpoint again"
+            ) from error
+
+    def _sum(self) -> float:
+        """The sum of all numbers, which is finite if they are."""
+        arrays = (self.mean, self.scale, self.hidden, self.hidden_bias, self.output)
+        return self.bias + sum(float(array.sum()) for array in arrays)
 
     def reason(self, image: Pixels, name: str) -> str | None:
         """Why the checkpoint of this name cannot judge an (H, W, 3) uint8 image; None if it can."""

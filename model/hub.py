@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_agent.errors import InputError, SegmenterError
-from sam3_agent.model.checkpoints import advice
+from sam3_agent.model.checkpoint_advice import advice
 from sam3_agent.registry import HUB_ID
 
 FILES = ("*.json", "*.txt", "*.safetensors")

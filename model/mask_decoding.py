@@ -5,11 +5,13 @@ Meta's code enlarges the logits of every mask to the whole image, bilinearly, pi
 mask can be true is enlarged; the values inside are the same.
 """
 
-from typing import TypeAlias
+import math
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from sam3_agent.errors import SegmenterError
 from sam3_agent.geometry import Size
 from sam3_agent.rle import RLE, BoolArray, encode_crop
 
@@ -17,7 +19,11 @@ FloatGrid: TypeAlias = npt.NDArray[np.float32]
 
 
 def decode_mask(logits: FloatGrid, size: Size) -> RLE | None:
-    """The RLE at image size (H, W) of one mask given as (h, w) logits; None when it is empty."""
+    """The RLE at image size (H, W) of one mask given as (h, w) logits; None when it is empty.
+
+    Raises SegmenterError for logits that are no finite numbers.
+    """
+    refuse_not_finite("masks", logits)
     above = logits > 0
     if not above.any():
         return None
@@ -28,6 +34,18 @@ def decode_mask(logits: FloatGrid, size: Size) -> RLE | None:
     if not crop.any():
         return None
     return encode_crop(crop, (columns.start, rows.start), size)
+
+
+def refuse_not_finite(what: str, *values: Any) -> None:
+    """Raises SegmenterError for arrays or tensors, of a model's output, with NaN or infinity.
+
+    A sum is NaN or infinite if a value is, and costs a fortieth of looking at each value.
+    """
+    if not all(math.isfinite(float(array.sum())) for array in values):
+        raise SegmenterError(
+            f"the model computed {what} that are no finite numbers: its weights are damaged, or "
+            "the device lacks precision; copy or download the checkpoint again, or use device='cpu'"
+        )
 
 
 class _Enlarger:

@@ -25,7 +25,7 @@ from sam3_agent.model.detection import (
 )
 from sam3_agent.model.devices import best_device, memory_error
 from sam3_agent.model.grounding_dino import DetectorFeatures, GroundingDino
-from sam3_agent.model.mask_decoding import FloatGrid
+from sam3_agent.model.mask_decoding import FloatGrid, refuse_not_finite
 from sam3_agent.model.sam2 import Sam2
 from sam3_agent.rle import FloatArray
 from sam3_agent.segmenter import (
@@ -148,7 +148,10 @@ class OpenVocabularySegmenter:
     def _encode(self, image: Pixels, _key: str) -> Encoded:
         self.encoded += 1
         with self._inference():
-            return Encoded(self.detector.encode(image), self.sam2.encode(image))
+            encoded = Encoded(self.detector.encode(image), self.sam2.encode(image))
+            maps = [level for level, _ in encoded.detector.maps]
+            refuse_not_finite("features", *maps, *encoded.maps)
+        return encoded
 
     def _find(
         self, features: Features[Encoded], prompts: list[ConceptPrompt]
@@ -158,6 +161,7 @@ class OpenVocabularySegmenter:
         scale = np.array([width, height, width, height], np.float32)
         for prompt in prompts:
             scores, boxes = self.detector.find(features.encoded.detector, prompt.phrase)
+            refuse_not_finite("boxes", boxes)  # below they would be taken for ones without area
             presence = float(scores.max(initial=0.0))
             boxes = (boxes * scale).clip(0, scale)
             area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])

@@ -9,7 +9,8 @@ from typing import Any
 
 from sam3_agent.errors import SegmenterError
 from sam3_agent.geometry import Size
-from sam3_agent.model.checkpoints import Checkpoint, read_config, weight_files
+from sam3_agent.model.checkpoint_checks import AGAIN, check_values
+from sam3_agent.model.checkpoints import Checkpoint, loading, read_config, weight_files
 from sam3_agent.model.mask_decoding import FloatGrid
 from sam3_agent.model.object_prompt import object_logits
 from sam3_agent.segmenter import ObjectPrompt
@@ -29,7 +30,8 @@ class PointSegmenter:
                 f"{checkpoint.name} has no tracker, so it cannot be pointed at one object with "
                 "clicks or a box; open:tiny (clicks) and facebook/sam3 can"
             )
-        self._model = _tracker_model(checkpoint, config).to(device).eval()
+        with loading(checkpoint.source, "SAM 3 tracker"):
+            self._model = _tracker_model(checkpoint, config).to(device).eval()
 
     def logits(self, hidden: Any, size: Size, prompt: ObjectPrompt) -> tuple[FloatGrid, float]:
         """The (h, w) mask logits for the object, and its score in 0..1; see `object_logits`.
@@ -81,7 +83,14 @@ def _tracker_model(checkpoint: Checkpoint, config: dict[str, Any]) -> Any:
     if missing:
         raise SegmenterError(
             f"the tracker in {checkpoint.source} is incomplete: {missing[0]} and "
-            f"{len(missing) - 1} more weights are missing"
+            f"{len(missing) - 1} more weights are missing; {AGAIN}"
         )
-    model.load_state_dict(weights, strict=False, assign=True)
+    check_values(checkpoint.source, weights)
+    try:
+        model.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise SegmenterError(
+            f"the tracker in {checkpoint.source} does not fit its config.json: {reason}; {AGAIN}"
+        ) from error
     return model

@@ -34,7 +34,7 @@ from sam3_agent.model.devices import best_device, inference, memory_error, preci
 from sam3_agent.model.domain import FILE as DOMAIN_FILE
 from sam3_agent.model.domain import Domain
 from sam3_agent.model.feature_cache import FeatureCache
-from sam3_agent.model.mask_decoding import FloatGrid
+from sam3_agent.model.mask_decoding import FloatGrid, refuse_not_finite
 from sam3_agent.model.point_segmenter import PointSegmenter
 from sam3_agent.model.sam3_text import TextEncoder
 from sam3_agent.rle import FloatArray
@@ -176,9 +176,11 @@ class Sam3Segmenter:
         )["pixel_values"]
         try:
             with inference(self.device, self._parameters):
-                return self.model.get_vision_features(pixel_values=pixels.to(self.device))
+                pyramid = self.model.get_vision_features(pixel_values=pixels.to(self.device))
+                refuse_not_finite("features", *_tensors(pyramid))
         except (torch.OutOfMemoryError, RuntimeError) as error:
             raise memory_error(error, self.device) from error
+        return pyramid
 
     def _find(
         self, features: Features[Any], prompts: list[ConceptPrompt]
@@ -294,5 +296,8 @@ def _as_trained(model: Any) -> Any:
 
 
 def _pyramid_bytes(pyramid: Any) -> float:
-    tensors = [pyramid.last_hidden_state, *pyramid.fpn_hidden_states]
-    return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in _tensors(pyramid)))
+
+
+def _tensors(pyramid: Any) -> list[Any]:
+    return [pyramid.last_hidden_state, *pyramid.fpn_hidden_states]

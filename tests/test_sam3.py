@@ -230,7 +230,7 @@ def test_a_checkpoint_that_cannot_be_loaded_says_what_to_do(
 def test_a_hub_that_refuses_is_explained(status: int, expected: str) -> None:
     from huggingface_hub import errors
 
-    from sam3_agent.model.checkpoints import advice
+    from sam3_agent.model.checkpoint_advice import advice
 
     kinds = {403: errors.GatedRepoError, 404: errors.RepositoryNotFoundError}
     refusal = kinds[status].__new__(kinds[status])
