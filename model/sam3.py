@@ -106,7 +106,7 @@ class Sam3Segmenter:
         domain = Path(loaded.source) / DOMAIN_FILE
         self._domain = Domain.read(domain) if domain.is_file() else None
         self._images: ImageCache[Any] = ImageCache(image_bytes, _pyramid_bytes)
-        self._folder = FeatureCache(Path(cache_folder), self.model) if cache_folder else None
+        self._folder = self._feature_cache(Path(cache_folder)) if cache_folder else None
         self._tracker: PointSegmenter | None = None
         self._lock = fork_safe_lock()
 
@@ -157,6 +157,10 @@ class Sam3Segmenter:
             hidden = features.encoded.last_hidden_state.float()
             logits, score = self._tracker.logits(hidden, features.size, prompt)
         return object_masks(logits, score, features.size)
+
+    def _feature_cache(self, folder: Path) -> FeatureCache:
+        preprocessing = repr(self._processor.image_processor)
+        return FeatureCache(folder, self.model, preprocessing, precision(self.device))
 
     def _encode(self, image: Pixels, key: str) -> Any:
         """The feature pyramid of an image, from the folder of the cache or the model."""

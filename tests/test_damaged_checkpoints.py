@@ -48,7 +48,13 @@ def content(name: str, change: Callable[[bytes], bytes]) -> Damage:
 
 
 def without(*names: str) -> Damage:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    """Files that are not there."""
+
+    def damage(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return damage
 
 
 def weights(change: Callable[[Weights], Weights | None]) -> Damage:
@@ -127,6 +133,11 @@ def pickled(folder: Path) -> None:
 def pickled_in_zip(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     torch.save({"a": Touch(folder / "ran")}, folder / "pytorch_model.bin")
+
+
+def weights_in_folder(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
 
 
 def of_sam2(folder: Path) -> None:
@@ -278,7 +289,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a pickle that runs code": (pickled, "pickle file holds more than tensors"),
     "a pickle that runs code in a zip": (pickled_in_zip, "pickle file holds more than tensors"),
     "a folder in place of the weights": (
-        lambda folder: [(folder / WEIGHTS).unlink(), (folder / WEIGHTS).mkdir()],
+        weights_in_folder,
         r"model\.safetensors cannot be read: Is a directory",
     ),
 }
