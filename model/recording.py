@@ -6,13 +6,19 @@
                      its new messages, and the reply, or why there is none
     pictures/        every picture that the planner was shown
 
-Nothing of the transport is kept, so no key can be.
+Nothing of the transport is kept, so no key can be. Files are replaced whole, and lines are added
+whole, so that a recording that is interrupted can be replayed as far as it goes.
 """
 
+import errno
 import hashlib
+import io
 import json
+import logging
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +33,8 @@ from sam3_agent.messages import Message
 from sam3_agent.planner import Planner, Price, price_of, sees
 from sam3_agent.sanitize import replace_surrogates
 from sam3_agent.tool import Tool
+
+logger = logging.getLogger(__name__)
 
 VERSION = 2
 
@@ -69,6 +77,9 @@ def start_recording(
 class Recording:
     """The folder that an ask is recorded in; safe to use from several threads.
 
+    When nothing more can be written to it, such as on a full disk, a warning is logged once, and
+    the ask goes on without being recorded: its answer has been paid for.
+
     about: what is asked of whom, as `recording.json` keeps it.
     """
 
@@ -78,10 +89,12 @@ class Recording:
         self._user_replies: list[str] | None = None
         self._written: set[str] = set()
         self._lock = threading.Lock()
+        self._stopped = False
         try:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / "image.png")
+            # first, so that what was recorded here before is not taken for this ask's
             (folder / "turns.jsonl").write_text("", encoding="utf-8")
+            _write(folder / "image.png", _png(image))
             self._write_about({})
         except OSError as error:
             raise InputError(f"cannot record to {folder}: {error.strerror or error}") from error
@@ -89,11 +102,13 @@ class Recording:
     def listening(self, ask: Callable[[str], str]) -> Callable[[str], str]:
         """`ask`, with every reply of the user written down."""
         replies = self._user_replies = []
-        self._write_about({})
+        with self._going_on():
+            self._write_about({})
 
         def ask_person(question: str) -> str:
             replies.append(replace_surrogates(ask(question)))
-            self._write_about({})
+            with self._going_on():
+                self._write_about({})
             return replies[-1]
 
         return ask_person
@@ -110,7 +125,9 @@ class Recording:
         lost_pictures: whether the planner's server has turned out to take no pictures.
         """
         digests = [_fingerprint(message) for message in messages]
-        with self._lock:
+        with self._lock, self._going_on():
+            if self._stopped:
+                return
             new = [
                 self._kept(message)
                 for message, digest in zip(messages, digests, strict=True)
@@ -133,24 +150,38 @@ class Recording:
                     "tries": reply.tries,
                     "spent": asdict(reply.spent),
                 }
-            with (self._folder / "turns.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            _add_line(self._folder / "turns.jsonl", json.dumps(line))
 
     def finish(self, answer: Answer) -> None:
         """Keep the answer beside what led to it."""
-        self._write_about({"answer": answer.to_dict()})
+        with self._going_on():
+            if not self._stopped:
+                self._write_about({"answer": answer.to_dict()})
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Write inside; what cannot be written ends the recording, not the ask."""
+        try:
+            yield
+        except OSError as error:
+            self._stopped = True
+            logger.warning(
+                "the recording in %s ends here, it cannot be replayed to its end: %s",
+                self._folder,
+                error.strerror or error,
+            )
 
     def _kept(self, message: Message) -> dict[str, Any]:
         """A message as JSON values, its pictures as files."""
         values = message_values(message)
         for name, picture in zip(values.get("pictures", ()), message.pictures, strict=True):
             if not (self._folder / name).exists():
-                Image.fromarray(picture).save(self._folder / name)
+                _write(self._folder / name, _png(picture))
         return values
 
     def _write_about(self, more: dict[str, Any]) -> None:
         text = json.dumps(self._about | {"person": self._user_replies} | more, indent=2)
-        (self._folder / "recording.json").write_text(text + "\n", encoding="utf-8")
+        _write(self._folder / "recording.json", text.encode() + b"\n")
 
 
 class RecordingPlanner:
@@ -185,6 +216,38 @@ class RecordingPlanner:
     def _lost_pictures(self) -> bool:
         """Whether its server has turned out to take no pictures."""
         return self._saw and not self.sees
+
+
+def _png(picture: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replaces a file by one with this content, whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def _add_line(path: Path, line: str) -> None:
+    """Adds a line to the end of a file, whole or not at all."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        content = line.encode() + b"\n"
+        try:
+            if file.write(content) < len(content):  # the disk is full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 def _fingerprint(message: Message) -> str:

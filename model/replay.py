@@ -5,7 +5,6 @@ recorded reply would answer another question. What this package words itself may
 since: system prompts, descriptions of tools, errors.
 """
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,21 @@ from typing import Any
 
 from sam3_agent.agent import Agent
 from sam3_agent.budget import Budget
-from sam3_agent.errors import DeadlineError, InputError, PlannerError
+from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.recording import VERSION, digest_of, message_values
+from sam3_agent.model.recorded_values import (
+    RecordedMessage,
+    RecordedReply,
+    Turn,
+    read_about,
+    read_turns,
+    refused,
+)
+from sam3_agent.model.recording import message_values
 from sam3_agent.review import Effort
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Tool
-from sam3_agent.usage import TokenUsage
 
 REWORDED = {
     "fresh eyes checked this answer and have doubts. They may be wrong, too.": (
@@ -66,42 +72,32 @@ class Replay:
     """
 
     def __init__(self, folder: Path) -> None:
+        about = read_about(folder)
+        self._turns = list(read_turns(folder))
+        self._requests = _requests(folder, self._turns)
+        self._finished = about.answer is not None
+        self.query, self.planner = about.query, about.planner
+        self.verifier, self.segmenter = about.verifier, about.segmenter
+        self.check_domain = about.check_domain
+        replies = about.person
+        self.ask_person = None if replies is None else partial(_next_reply, iter(replies))
         try:
-            about = json.loads((folder / "recording.json").read_text(encoding="utf-8"))
-            lines = (folder / "turns.jsonl").read_text(encoding="utf-8").splitlines()
-            self._turns = [json.loads(line) for line in lines]
-            self._requests = _requests(self._turns)
-            if about["version"] != VERSION:
-                raise InputError(
-                    f"{folder} was recorded in format {about['version']}, this is {VERSION}: "
-                    "record it again"
-                )
-            self.query = str(about["query"])
-            self.planner = str(about["planner"])
-            self.verifier = str(about["verifier"])
-            self.segmenter = str(about["segmenter"])
-            self.effort = Effort.from_dict(about["effort"])
-            # a recording from before the check was answered without it
-            self.check_domain = bool(about.get("check_domain", False))
-            replies = about.get("person")
-            self.ask_person = None if replies is None else partial(_next_reply, iter(list(replies)))
+            self.effort = Effort.from_dict(about.effort)
             # seconds passed differently then
-            self.budget = Budget(**{**about["budget"], "seconds": None})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
-            raise InputError(
-                f"{folder} holds no recording of `sam3-agent ask --record`: {why}"
-            ) from error
+            self.budget = Budget(**{**about.budget, "seconds": None})
+        except TypeError as error:
+            raise refused(folder, f"{error}; record it again") from error
         self.without_pictures: set[str] = set()
         self._lock = threading.Lock()
 
-    def take(self, name: str, messages: Sequence[Message], tools: Sequence[Tool]) -> dict[str, Any]:
+    def take(self, name: str, messages: Sequence[Message], tools: Sequence[Tool]) -> RecordedReply:
         """The first unused reply to this request; PlannerError when it failed or there is none.
 
         name: of the planner that is asked.
         """
         request = _Request(
-            [tool.name for tool in tools], [_compared(message_values(m)) for m in messages]
+            [tool.name for tool in tools],
+            [_compared(RecordedMessage(**message_values(message))) for message in messages],
         )
         with self._lock:
             for number, (recorded, turn) in enumerate(
@@ -109,7 +105,7 @@ class Replay:
             ):
                 if recorded is not None and request.difference(recorded) is None:
                     self._requests[number] = None
-                    if turn.get("blind"):
+                    if turn.blind:
                         self.without_pictures.add(name)
                     return _reply_in(turn)
             for number, recorded in enumerate(self._requests, 1):
@@ -119,8 +115,9 @@ class Replay:
                         f"the recording no longer fits: in request {number} {changed}; "
                         "record it again"
                     )
+            cut = "" if self._finished else ", as the ask was interrupted before its answer"
             raise PlannerError(
-                f"the recording ends after {len(self._turns)} replies: record it again"
+                f"the recording ends after {len(self._turns)} replies{cut}: record it again"
             )
 
 
@@ -139,8 +136,8 @@ class ReplayPlanner:
     def reply(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Message:
         """The recorded reply; PlannerError when there is none or the request has changed."""
         reply = self._replay.take(self.name, messages, tools)
-        calls = tuple(ToolCall(**call) for call in reply.get("tool_calls", ()))
-        return Message("assistant", reply["text"], (), calls, spent=TokenUsage(**reply["spent"]))
+        calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in reply.tool_calls)
+        return Message("assistant", reply.text, (), calls, spent=reply.usage)
 
 
 def _next_reply(replies: Iterator[str], question: str) -> str:
@@ -150,15 +147,14 @@ def _next_reply(replies: Iterator[str], question: str) -> str:
     return reply
 
 
-def _reply_in(turn: dict[str, Any]) -> dict[str, Any]:
+def _reply_in(turn: Turn) -> RecordedReply:
     """The reply of a recorded turn; raises its failure."""
-    failure = turn.get("failure")
-    if failure is not None:
-        kind = DeadlineError if failure["kind"] == "DeadlineError" else PlannerError
-        spent = failure.get("spent")  # older recordings have the tries alone
-        raise kind(failure["said"], failure["tries"], spent and TokenUsage(**spent))
-    reply: dict[str, Any] = turn["reply"]
-    return reply
+    if turn.reply is None:
+        failure = turn.failure
+        assert failure is not None  # `read_turns` refuses a turn with neither
+        kind = DeadlineError if failure.kind == "DeadlineError" else PlannerError
+        raise kind(failure.said, failure.tries, failure.usage)
+    return turn.reply
 
 
 @dataclass(frozen=True)
@@ -178,43 +174,49 @@ class _Request:
         pairs = zip(recorded.messages, self.messages, strict=False)
         for number, (before, now) in enumerate(pairs, 1):
             if before != now:
-                return f"message {number} differs"
+                same = before[:3] == now[:3]
+                return f"message {number} differs{' in its pictures' if same else ''}"
         same_length = len(recorded.messages) == len(self.messages)
         return None if same_length else "the number of messages differs"
 
 
-def _requests(turns: Sequence[dict[str, Any]]) -> "list[_Request | None]":
-    """The requests of recorded turns.
+def _requests(folder: Path, turns: Sequence[Turn]) -> "list[_Request | None]":
+    """The requests of recorded turns; raises InputError where a message is missing.
 
     A turn names its messages by their digests, and holds those that no earlier turn holds, as
     message or as reply.
     """
     known: dict[str, tuple[Any, ...]] = {}
     requests: list[_Request | None] = []
-    for turn in turns:
-        digests = turn["request"]["messages"]
+    for number, turn in enumerate(turns, 1):
+        digests = turn.request.messages
         new = [digest for digest in digests if digest not in known]
-        known |= zip(new, map(_compared, turn["new_messages"]), strict=True)
-        tools = turn["request"]["tools"]
+        if len(new) != len(turn.new_messages):
+            raise refused(
+                folder,
+                f"request {number} of turns.jsonl has {len(turn.new_messages)} new messages and "
+                f"names {len(new)}: lines are missing, doubled or changed; record it again",
+            )
+        known |= zip(new, map(_compared, turn.new_messages), strict=True)
+        tools = turn.request.tools
         names = tools if isinstance(tools, list) else None  # older recordings have a digest
         requests.append(_Request(names, [known[digest] for digest in digests]))
-        if "reply" in turn:
-            reply = {name: value for name, value in turn["reply"].items() if name != "spent"}
-            known[digest_of(json.dumps(reply).encode())] = _compared(reply)
+        if turn.reply is not None:
+            known[turn.digest] = _compared(turn.reply)
     return requests
 
 
-def _compared(message: dict[str, Any]) -> tuple[Any, ...]:
-    """What of a message, as `message_values` gives it, has to be as it was recorded.
+def _compared(message: RecordedMessage) -> tuple[Any, ...]:
+    """What of a message has to be as it was recorded.
 
     System prompts and errors may have been reworded; the planner's own messages are those that were
     recorded.
     """
-    role, text = message["role"], message["text"]
+    role, text = message.role, message.text
     if role in ("system", "assistant"):
         return (role,)
     if text.startswith("Error: "):
-        return (role, message.get("tool_call_id"), "Error")
+        return (role, message.tool_call_id, "Error")
     for before, now in REWORDED.items():
         text = text.replace(before, now)
-    return (role, message.get("tool_call_id"), text, *message.get("pictures", ()))
+    return (role, message.tool_call_id, text, *message.pictures)
