@@ -96,21 +96,26 @@ def check_types(source: str, folder: Path) -> None:
                     )
 
 
-def check_values(source: str, weights: Mapping[str, Any]) -> None:
-    """Refuses weights that are NaN or infinite, and matrices with holes of zeros.
+def check_finite(source: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuses weights that are NaN or infinite; the `_block_norms` of the others by name.
 
     Takes 0.03 s for 1 GB on one core. Raises SegmenterError with the name of the weight.
     """
-    empty, zeros, values = [], 0, 0
-    for name, weight in weights.items():
-        if not weight.is_floating_point():
-            continue
-        norms = _block_norms(weight)
-        if not bool(norms.isfinite().all()):
+    norms = {name: _block_norms(one) for name, one in weights.items() if one.is_floating_point()}
+    for name, blocks in norms.items():
+        if not bool(blocks.isfinite().all()):
             raise SegmenterError(
                 f"the weights in {source} are damaged: {name} has values that are no finite "
                 f"numbers; {AGAIN}"
             )
+    return norms
+
+
+def check_values(source: str, weights: Mapping[str, Any]) -> None:
+    """Refuses weights that are NaN or infinite, and matrices with holes of zeros."""
+    empty, zeros, values = [], 0, 0
+    for name, norms in check_finite(source, weights).items():
+        weight = weights[name]
         if weight.ndim < 2:  # biases of zero are common
             continue
         values += weight.numel()

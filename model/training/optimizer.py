@@ -94,15 +94,16 @@ def build_optimizers(model: nn.Module, head: nn.Module, lr: float) -> list[torch
     ]
 
 
-def average_gradients(parameters: Sequence[nn.Parameter], minutes: float) -> float:
-    """Replace gradients by their mean over all worker processes; returns the sum of `minutes`.
+def average_gradients(parameters: Sequence[nn.Parameter], shared: Sequence[float]) -> list[float]:
+    """Replace gradients by their mean over all worker processes; returns the sums of `shared`.
 
-    Only rank 0 gives minutes that are not 0, so that all workers end in the same step.
+    What all workers have to decide in the same way, in the same step, they decide by these.
     """
     parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([*(part.flatten() for part in parts), torch.tensor([minutes])])
+    flat = torch.cat([*(part.flatten() for part in parts), torch.tensor(shared)])
     dist.all_reduce(flat)
-    gradients = torch.split(flat[:-1], [parameter.numel() for parameter in parameters])
+    gradients = torch.split(flat[: -len(shared)], [parameter.numel() for parameter in parameters])
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.view_as(parameter) / dist.get_world_size()
-    return flat[-1].item()
+    sums: list[float] = flat[-len(shared) :].tolist()
+    return sums

@@ -1,11 +1,6 @@
 """The settings of a training run."""
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-
-from sam3_agent.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,16 +30,3 @@ class Settings:
     save_minutes: float = 4.0
     check_minutes: float = 8.0
     check_images: int = 40
-
-
-def check_same_run(folder: Path, settings: Settings) -> None:
-    """Raises InputError for a folder whose run has other weights or other scenes."""
-    if not (folder / "state.pt").exists():
-        return
-    before = torch.load(folder / "state.pt", weights_only=True)["settings"]
-    for name in ("image_size", "width", "depth", "seed", "workers", "batch"):
-        if before[name] != getattr(settings, name):
-            raise InputError(
-                f"{folder} holds a run with {name} {before[name]}, not {getattr(settings, name)}: "
-                "resume with the same settings or train in another folder"
-            )

@@ -10,18 +10,21 @@ import math
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as processes
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
+from sam3_agent.errors import InputError, ModelError
 from sam3_agent.extras import require
 from sam3_agent.model.training.alignment import AlignmentHead, text_features
 from sam3_agent.model.training.architecture import (
@@ -34,8 +37,18 @@ from sam3_agent.model.training.batch import Batch, Source, build_batch
 from sam3_agent.model.training.forward import forward, image_features
 from sam3_agent.model.training.losses import WEIGHTS, detection_losses
 from sam3_agent.model.training.optimizer import average_gradients, build_optimizers
-from sam3_agent.model.training.settings import Settings, check_same_run
+from sam3_agent.model.training.run_folder import EXPORTED, run_folder
+from sam3_agent.model.training.run_state import (
+    FILE,
+    RunState,
+    check_same_run,
+    damaged,
+    read_state,
+    write_state,
+)
+from sam3_agent.model.training.settings import Settings
 from sam3_agent.model.training.validation import measures
+from sam3_agent.model.training.workers import interrupt_noted, work_together
 
 logger = logging.getLogger(__name__)
 
@@ -53,21 +66,23 @@ def train(
     """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
 
     A run that was cut off continues from its last save: same step, same scenes, same schedule.
-    source: must be importable by worker processes. Raises InputError if the run's settings were
-    others.
+    Ctrl-C (SIGINT) ends it after the step at hand with a save, and KeyboardInterrupt. source: must
+    be importable by worker processes. Raises InputError for a folder or export that cannot be
+    written to, a damaged state, or one of other settings; ModelError when the training diverges.
     """
     require("scipy", purpose="training the tiny SAM 3")
     settings = settings or Settings()
-    folder.mkdir(parents=True, exist_ok=True)
-    check_same_run(folder, settings)
-    with tempfile.TemporaryDirectory() as rendezvous:
+    with (
+        run_folder(folder),
+        run_folder(export, EXPORTED) if export else nullcontext(),
+        tempfile.TemporaryDirectory() as rendezvous,
+    ):
+        check_same_run(folder, settings)
         job = (settings, source, folder, export, f"file://{rendezvous}/workers")
         if settings.workers == 1:
             _work(0, *job)
         else:
-            processes.spawn(  # type: ignore[attr-defined, no-untyped-call]
-                _work, args=job, nprocs=settings.workers
-            )
+            work_together(_work, job, settings.workers)
 
 
 def _work(
@@ -111,8 +126,10 @@ class Trainer:
         self.step, self.stage_step, self.elapsed, self.joint = 0, 0, 0.0, False
         self._sums: dict[str, float] = defaultdict(float)
         self._origin = time.monotonic()
-        if (folder / "state.pt").exists():
-            self._restore()
+        self._stop = threading.Event()
+        state = read_state(folder)
+        if state is not None:
+            self._restore(state)
 
     @property
     def progress(self) -> float:
@@ -122,12 +139,23 @@ class Trainer:
         return min(spent, 1.0)
 
     def run(self) -> None:
-        """Train until the budget is spent."""
+        """Train until the budget is spent, or until Ctrl-C: then KeyboardInterrupt after a save."""
+        with interrupt_noted(self._stop):
+            if not self.step:
+                self.save(export=False)  # what would keep it from being saved is found now
+            self._run()
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
+    def _run(self) -> None:
         settings = self.settings
         saved = checked = self.elapsed
         self._origin = time.monotonic() - 60 * self.elapsed
         while self.progress < 1:
             self.advance()
+            if self._stop.is_set():
+                self.save()
+                return
             if self.step % 25 == 0:
                 self._log_losses()
             if self.elapsed - checked > settings.check_minutes and self.joint:
@@ -135,7 +163,7 @@ class Trainer:
                 self.check()
             if self.elapsed - saved > settings.save_minutes:
                 saved = self.elapsed
-                self.save()
+                self._save_if_possible()
         self.check()
         self.save()
 
@@ -164,10 +192,12 @@ class Trainer:
         rate = self._set_rates()
         worker = self.step * settings.workers + self.rank
         seed = (settings.seed << 32) + worker * settings.batch
-        losses = self.losses(self.batch(seed))
+        losses = self._finite_losses(self.batch(seed))
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         norm = self._share_gradients()
+        if not math.isfinite(norm):
+            raise self._diverged()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -177,6 +207,25 @@ class Trainer:
         for name, value in {**values, "rate": rate, "norm": norm, "steps": 1.0}.items():
             self._sums[name] += value
         return values
+
+    def _finite_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses; ModelError when the weights have become NaN or infinite."""
+        try:
+            return self.losses(batch)
+        except (RuntimeError, ValueError) as error:  # such as of matching NaN
+            if self._finite():
+                raise
+            raise self._diverged() from error
+
+    def _finite(self) -> bool:
+        return all(bool(weight.norm().isfinite()) for weight in self.model.parameters())
+
+    def _diverged(self) -> ModelError:
+        return ModelError(
+            f"training has diverged in step {self.step}: the loss, its gradients or the weights "
+            f"are no finite numbers. What was saved last in {self.folder} is whole; train with "
+            "another seed or a lower rate, in another folder"
+        )
 
     def _set_rates(self) -> float:
         """Warm-up in each stage, one cosine over the budget; returns the fast rate."""
@@ -196,7 +245,11 @@ class Trainer:
         used = [p for p in parameters if p.grad is not None or self.joint]
         self.elapsed = (time.monotonic() - self._origin) / 60
         if self.settings.workers > 1:
-            self.elapsed = average_gradients(used, 0.0 if self.rank else self.elapsed)
+            minutes = 0.0 if self.rank else self.elapsed
+            # all workers end in the same step
+            self.elapsed, stopped = average_gradients(used, [minutes, float(self._stop.is_set())])
+            if stopped:
+                self._stop.set()
         return nn.utils.clip_grad_norm_(used, self.settings.clip).item()
 
     @torch.no_grad()
@@ -242,34 +295,52 @@ class Trainer:
         self._log({"event": "check", **sums})
         return dict(sums)
 
-    def save(self) -> None:
-        """Write the state and the export, each atomically."""
+    def save(self, *, export: bool = True) -> None:
+        """Write the state and the export, each file whole or not at all.
+
+        Raises InputError when they cannot be written, ModelError when the weights are NaN.
+        """
+        if not self._finite():
+            raise self._diverged()
         if self.rank:
             return
-        state = {
-            "settings": asdict(self.settings),
-            "model": self.model.state_dict(),
-            "head": self.head.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "step": self.step,
-            "stage_step": self.stage_step,
-            "elapsed": self.elapsed,
-            "joint": self.joint,
-        }
-        unfinished = self.folder / "state.pt.part"
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.folder / "state.pt")
-        if self.export is not None:
-            export_checkpoint(self.model, self.export)
+        state = RunState(
+            settings=asdict(self.settings),
+            model=self.model.state_dict(),
+            head=self.head.state_dict(),
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            step=self.step,
+            stage_step=self.stage_step,
+            elapsed=self.elapsed,
+            joint=self.joint,
+        )
+        try:
+            write_state(self.folder, state)
+            if export and self.export is not None:
+                export_checkpoint(self.model, self.export)
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"cannot save the training run in {self.folder}: {error}; free space, then train "
+                "again: it continues from the last save"
+            ) from error
 
-    def _restore(self) -> None:
-        state = torch.load(self.folder / "state.pt", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.head.load_state_dict(state["head"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.stage_step = state["step"], state["stage_step"]
-        self.elapsed, self.joint = state["elapsed"], state["joint"]
+    def _save_if_possible(self) -> None:
+        """Save; what cannot be written now may be written at the next save."""
+        try:
+            self.save()
+        except InputError as error:
+            logger.warning("%s", error)
+
+    def _restore(self, state: RunState) -> None:
+        try:
+            self.model.load_state_dict(state.model)
+            self.head.load_state_dict(state.head)
+            for optimizer, saved in zip(self.optimizers, state.optimizers, strict=True):
+                optimizer.load_state_dict(saved)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise damaged(self.folder / FILE, repr(error)) from error
+        self.step, self.stage_step = state.step, state.stage_step
+        self.elapsed, self.joint = state.elapsed, state.joint
         self._log({"event": "resumed"})
 
     def _log_losses(self) -> None:
@@ -282,6 +353,9 @@ class Trainer:
             return
         row = {"step": self.step, "minutes": self.elapsed, **row}
         rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
-        with (self.folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(rounded) + "\n")
+        try:
+            with (self.folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(rounded) + "\n")
+        except OSError as error:
+            logger.warning("cannot write the log of %s: %s", self.folder, error)
         logger.info("%s", rounded)
