@@ -21,10 +21,9 @@ from sam3_agent.segmenter import (
     Selection,
     checked_box,
     checked_concept,
-    checked_detections,
-    checked_masks,
     vocabulary_of,
 )
+from sam3_agent.segmenter_output import checked_detections, checked_masks, segmenter_output
 from sam3_agent.tiling import merged_tiles, tiles
 from sam3_agent.vocabulary import Vocabulary
 
@@ -127,7 +126,8 @@ class Scene:
         """Segment the one object at a place; raises PromptError and SegmenterError as `segment`."""
         if prompt not in self._findings:
             features = self._timed(lambda: self._encoded(self.window()))
-            masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
+            with segmenter_output(self._segmenter):
+                masks = self._timed(lambda: self._segmenter.segment_at(features, prompt))
             masks = checked_masks(self._segmenter, masks, self.size)
             presence = float(masks.scores.max(initial=0.0))
             self._findings[prompt] = self._finding("this object", presence, masks)
@@ -215,7 +215,8 @@ class Scene:
         # by window and not by prompt, so that each part of the image is encoded once
         for window in windows:
             inside = [_inside(prompt, window) for prompt in prompts]
-            found = self._segmenter.detect(self._encoded(window), inside, selection)
+            with segmenter_output(self._segmenter):
+                found = self._segmenter.detect(self._encoded(window), inside, selection)
             for i, one in enumerate(checked_detections(self._segmenter, found, len(prompts))):
                 size = (window[3] - window[1], window[2] - window[0])
                 masks = checked_masks(self._segmenter, one.masks, size)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from sam3_agent.abilities import declared, refuse_unfit
-from sam3_agent.errors import PromptError, SegmenterError
+from sam3_agent.errors import PromptError
 from sam3_agent.geometry import Box, Point, Size
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks, Measure
@@ -197,34 +197,6 @@ def checked_segmenter(value: Any) -> Segmenter:
     for ability in (threshold_of, vocabulary_of):  # another type is refused here, too
         ability(segmenter)
     return segmenter
-
-
-def checked_detections(segmenter: Segmenter, found: Any, count: int) -> list[Detection]:
-    """What `detect` returned for so many prompts; raises SegmenterError for anything else."""
-    if isinstance(found, (list, tuple)) and all(isinstance(one, Detection) for one in found):
-        if len(found) == count:
-            return list(found)
-        wrong = f"{len(found)} detections for {count} prompts"
-    elif isinstance(found, (list, tuple)):
-        other = next(one for one in found if not isinstance(one, Detection))
-        wrong = f"a list with {type(other).__name__}"
-    else:
-        wrong = type(found).__name__
-    raise SegmenterError(
-        f"the segmenter {segmenter.name} returned {wrong}; detect returns a list with one "
-        "Detection(prompt, presence, masks) per prompt"
-    )
-
-
-def checked_masks(segmenter: Segmenter, found: Any, size: Size) -> Masks:
-    """Masks for an image of this (height, width); raises SegmenterError for anything else."""
-    if isinstance(found, Masks) and found.size == size:
-        return found
-    wrong = f"masks of {found.size}" if isinstance(found, Masks) else type(found).__name__
-    raise SegmenterError(
-        f"the segmenter {segmenter.name} returned {wrong} for an image of {size}; give Masks of "
-        "the image's (height, width)"
-    )
 
 
 def checked_concept(prompt: Prompt, size: Size) -> ConceptPrompt:

@@ -20,7 +20,7 @@ def work_together(work: Callable[..., None], job: tuple[Any, ...], workers: int)
 
     Raises what a worker ended with, and KeyboardInterrupt.
     """
-    running = processes.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+    running: Any = processes.start_processes(  # type: ignore[attr-defined, no-untyped-call]
         work, args=job, nprocs=workers, join=False, start_method="spawn"
     )
     try:

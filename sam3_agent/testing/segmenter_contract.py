@@ -16,13 +16,13 @@ from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
 from sam3_agent.segmenter import (
     Segmenter,
-    checked_detections,
     checked_segmenter,
     prompts_of,
     settings_of,
     threshold_of,
     vocabulary_of,
 )
+from sam3_agent.segmenter_output import checked_detections, checked_masks
 from sam3_agent.vocabulary import unknown_part
 
 
@@ -47,7 +47,10 @@ class SegmenterContract:
         segmenter = self.segmenter()
         features = segmenter.encode(self.image())
         found = segmenter.detect(features, prompts, Selection(threshold=threshold))
-        return checked_detections(segmenter, found, len(prompts))
+        detections = checked_detections(segmenter, found, len(prompts))
+        for one in detections:
+            checked_masks(segmenter, one.masks, self.image().shape[:2])
+        return detections
 
     def test_it_is_a_segmenter_with_a_name(self) -> None:
         assert checked_segmenter(self.segmenter()).name.strip()
