@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,14 @@ def test_the_code_of_the_readme_runs_in_an_empty_folder(
     answer = namespace(ROOT / "README.md")["answer"]
     assert (answer.text, answer.status) == ("There are 3 red cars.", "answered")
     assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_the_blocks_of_every_client_are_python_and_its_version_is_pinned() -> None:
+    text = (DOCS / "clients.md").read_text(encoding="utf-8")
+    versions = tomllib.loads((ROOT / "tests/clients/versions.toml").read_text(encoding="utf-8"))
+    assert set(re.findall(r"^## (.+)$", text, re.MULTILINE)) == set(versions)
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        compile(block, "clients.md", "exec")
 
 
 def test_the_architecture_names_only_files_that_exist() -> None:

@@ -23,6 +23,9 @@ AGENTS = [
     if section.count("```python") == 2
 ]
 
+ADDRESS = "http://127.0.0.1:8000"
+"""Of the server that a person has started, in the docs."""
+
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(1500)]
 
 QUIET = {
@@ -93,20 +96,29 @@ def assert_it_learns_all(model: ScriptedModel, pictures: bool) -> None:
 
 
 @pytest.mark.parametrize("client", AGENTS)
-@pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_a_model_of_a_client_learns_all_over_mcp(
-    client: str, transport: str, tmp_path: Path
-) -> None:
-    source = with_pictures_here(blocks(client)[0])
+def test_a_model_of_a_client_learns_all_over_stdio(client: str, tmp_path: Path) -> None:
+    source = blocks(client)[0]
+    if ADDRESS in source:
+        pytest.skip("the docs show HTTP alone")
     model, pictures = ScriptedModel(str(RED_CARS)), VERSIONS[client].get("pictures", True)
-    if transport == "stdio":
-        run_program(client, source, model, tmp_path)
-    else:
-        (line,) = re.findall(r"Over HTTP: `(server = [^`]*)`", section(client))
-        with running("mcp", "--root", str(DEMO)) as server:
-            here = re.sub(r"^server = .*$", lambda _: line, source, flags=re.M)
-            here = here.replace("http://127.0.0.1:8000", server.url)
-            run_program(client, here, model, tmp_path)
+    run_program(client, with_pictures_here(source), model, tmp_path)
+    assert_it_learns_all(model, pictures)
+
+
+@pytest.mark.parametrize("client", AGENTS)
+def test_a_model_of_a_client_learns_all_over_http(client: str, tmp_path: Path) -> None:
+    source, text = blocks(client)[0], section(client)
+    if ADDRESS not in source:
+        (line,) = re.findall(r"Over HTTP: `(server = [^`]*)`", text)
+        source = re.sub(r"^server = .*$", lambda _: line, source, flags=re.M)
+    started = re.search(r"^\$ sam3-agent mcp --http \S+ (.*)$", text, re.M)
+    options = started[1] if started else "--root /home/me/Pictures"
+    if "`--pictures off`" in text:
+        options += " --pictures off"
+    model, pictures = ScriptedModel(str(RED_CARS)), VERSIONS[client].get("pictures", True)
+    with running("mcp", *with_pictures_here(options).split()) as server:
+        here = with_pictures_here(source).replace(ADDRESS, server.url)
+        run_program(client, here, model, tmp_path)
     assert_it_learns_all(model, pictures)
 
 
