@@ -76,13 +76,10 @@ def signature_of(tool: Tool) -> inspect.Signature:
 
 def docstring_of(tool: Tool) -> str:
     """The description of a tool and of its parameters in Google's style."""
-    about = tool.description.partition("\nArgs:\n")[0].rstrip()
     properties = tool.parameters["properties"]
-    lines = [
-        f"    {name}: {' '.join(schema.get('description', name).split())}"
-        for name, schema in properties.items()
-    ]
-    return "\n".join([about, "", "Args:", *lines, "", "Returns:", f"    {RETURNS}", ""])
+    lines = [f"    {name}: {schema['description']}" for name, schema in properties.items()]
+    parts = [tool.description, "", "Args:", *lines, "", "Returns:", f"    {RETURNS}", ""]
+    return "\n".join(parts)
 
 
 def _presented(function: F, tool: Tool, signature: inspect.Signature) -> F:
