@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +20,13 @@ from sam3_agent.plugin import Toolkit
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
+from tests.hostile_planners import Waiting
+from tests.http_fixtures import serving
 from tests.plugin_fixtures import (
+    ROOT,
     Server,
     data_uri,
+    environment,
     free_port,
     png,
     running,
@@ -46,11 +52,12 @@ def test_a_token_is_needed_everywhere_but_at_health(small_server: Server) -> Non
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"] == "Bearer"
         body = {"image": data_uri(png()), "phrases": ["dog"]}
-        for wrong in (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é"):
+        for wrong in (TOKEN, f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer é", "Bearer", "Bearer "):
             headers = [(b"Authorization", wrong.encode("latin-1"))]
             assert client.post("/segment", json=body, headers=headers).status_code == 401
-        right = {"Authorization": f"Bearer {TOKEN}"}
-        assert client.post("/segment", json=body, headers=right).status_code == 200
+        for right in (f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER   {TOKEN}  "):
+            headers = [(b"Authorization", right.encode())]
+            assert client.post("/segment", json=body, headers=headers).status_code == 200
         assert TOKEN not in "".join(small_server.stderr)
 
 
@@ -164,3 +171,158 @@ def test_sigterm_finishes_what_runs_and_a_kill_leaves_no_file(tmp_path: Path) ->
         assert (isinstance(lost, httpx2.TransportError), code) == (True, -signal.SIGKILL)
         done, _ = ask_then(signal.SIGTERM)  # on the same port
         assert done["text"] == "No dog."
+
+
+def test_a_call_that_cannot_be_stopped_holds_neither_a_worker_nor_the_shutdown() -> None:
+    """The planner blocks for ever; --grace and 2 seconds is how long the shutdown takes at most."""
+    limits = ("--timeout", "1", "--running", "1", "--grace", "0.2")
+    with (
+        running("serve", "--planner", "tests.hostile_planners:Blocks", *limits) as server,
+        httpx2.Client(base_url=server.url, trust_env=False, timeout=60) as client,
+    ):
+        image = data_uri(png())
+        late = client.post("/ask", json={"image": image, "query": "the dog"})
+        assert late.status_code == 504
+        found = client.post("/segment", json={"image": image, "phrases": ["dog"]})
+        assert found.status_code == 200
+        assert b"sam3_agent_overdue 1.0" in client.get("/metrics").content
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == -signal.SIGTERM
+    assert "abandoned 1 calls" in "".join(server.stderr)
+
+
+def test_at_a_signal_a_running_call_is_answered_503_when_the_grace_period_is_over() -> None:
+    with (
+        running("serve", "--planner", "tests.hostile_planners:Blocks", "--grace", "0.2") as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        body = {"image": data_uri(png()), "query": "the dog"}
+        asking = pool.submit(
+            httpx2.post, f"{server.url}/ask", json=body, timeout=60, trust_env=False
+        )
+        metrics = f"{server.url}/metrics"
+        while b"sam3_agent_running 1.0" not in httpx2.get(metrics, trust_env=False).content:
+            assert not asking.done()
+        server.process.send_signal(signal.SIGINT)
+        assert asking.result().status_code == 503
+        assert asking.result().json()["error"]["kind"] == "closing"
+        assert server.process.wait(60) in (-signal.SIGINT, 130)
+
+
+def test_a_web_page_may_call_the_server_only_if_it_is_listed() -> None:
+    page, headers = "https://photos.example", "authorization,content-type,mcp-protocol-version"
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": headers}
+    env = {"SAM3_AGENT_TOKEN": TOKEN}
+    with (
+        running("serve", "--cors", page, env=env) as server,
+        httpx2.Client(base_url=server.url, trust_env=False, timeout=60) as client,
+    ):
+        body = {"image": data_uri(png()), "phrases": ["dog"]}
+        preflight = client.options("/segment", headers={"Origin": page, **ask})
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == page
+        assert preflight.headers["access-control-allow-headers"] == headers
+        allowed = {"Origin": page, "Authorization": f"Bearer {TOKEN}"}
+        answer = client.post("/segment", json=body, headers=allowed)
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == page
+        assert "Mcp-Session-Id" in answer.headers["access-control-expose-headers"]
+        refused = client.post("/segment", json=body, headers={"Origin": page})
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page)
+        for other in ("https://evil.example", "http://photos.example", "null", f"{page}:444"):
+            preflight = client.options("/segment", headers={"Origin": other, **ask})
+            assert preflight.status_code == 400
+            assert "access-control-allow-origin" not in preflight.headers
+            refused = client.post("/segment", json=body, headers={**allowed, "Origin": other})
+            assert refused.status_code == 403
+
+
+def test_a_server_in_the_network_needs_a_token_or_host_names() -> None:
+    for command, address in (("serve", "0.0.0.0:0"), ("mcp", "0:0")):
+        arguments = ["-m", "sam3_agent", command, "--http", address]
+        ended = subprocess.run(
+            [sys.executable, *arguments],
+            env=environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert ended.returncode == 2
+        assert "--token TOKEN" in ended.stderr
+        assert "--host NAME" in ended.stderr
+
+
+HOSTS = [
+    ("localhost", True),
+    ("LOCALHOST:8000", True),
+    ("localhost.", True),
+    ("127.0.0.1:", True),
+    ("[::1]:8000", True),
+    ("[::ffff:127.0.0.1]", False),
+    ("localhost.evil.example", False),
+    ("evil.example:localhost", False),
+    ("evil@localhost", False),
+    ("localhost#evil", False),
+    ("localhost, evil.example", False),
+    ("", False),
+]
+
+ORIGINS = [
+    ("http://localhost:8000", True),
+    ("HTTP://LOCALHOST:8000", True),
+    ("https://localhost:8000", False),
+    ("http://localhost:8001", False),
+    ("http://localhost", False),
+    ("ftp://localhost:8000", False),
+    ("localhost:8000", False),
+    ("http://evil@localhost:8000", False),
+    ("null", False),
+    ("", False),
+    ("http://localhost:8000, http://localhost:8000", False),
+]
+
+
+async def test_other_hosts_and_origins_are_refused_in_every_spelling(
+    segmenter: FakeSegmenter,
+) -> None:
+    transport = httpx2.ASGITransport(limited_app(segmenter))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        for host, served in HOSTS:
+            answer = await client.get("/health", headers={"Host": host})
+            assert (answer.status_code == 200) == served, host
+        for origin, served in ORIGINS:
+            headers = {"Host": "localhost:8000", "Origin": origin}
+            answer = await client.get("/health", headers=headers)
+            assert (answer.status_code == 200) == served, origin
+        named = httpx2.ASGITransport(limited_app(segmenter, hosts=frozenset({"photos.lan"})))
+        async with httpx2.AsyncClient(transport=named, base_url="http://photos.lan") as behind:
+            page = {"Origin": "https://photos.lan"}  # a proxy that encrypts
+            assert (await behind.get("/health", headers=page)).status_code == 200
+
+
+async def test_events_have_headers_for_proxies_and_comments_while_nothing_comes(
+    segmenter: FakeSegmenter,
+) -> None:
+    planner = Waiting()
+    toolkit = Toolkit.of(Agent(planner, segmenter))
+    made = app(toolkit, WorkQueue(), AccessRules(), heartbeat_seconds=0.05)
+    body = {"image": data_uri(png()), "query": "the dog"}
+    with serving(made) as port:
+        lines: list[str] = []
+        async with (
+            httpx2.AsyncClient(trust_env=False, timeout=60) as client,
+            client.stream(
+                "POST",
+                f"http://127.0.0.1:{port}/ask",
+                json=body,
+                headers={"Accept": "text/event-stream"},
+            ) as answer,
+        ):
+            assert answer.headers["cache-control"] == "no-cache, no-transform"
+            assert answer.headers["x-accel-buffering"] == "no"
+            async for line in answer.aiter_lines():
+                lines.append(line)
+                if lines.count(": waiting") == 3:
+                    planner.released.set()
+    assert "event: result" in lines

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -127,13 +128,15 @@ class LimitedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a request."""
-        if self._lingers():
-            return
-        if self._head_since is None and self._waits():
+        lingered = self._lingers()
+        if self._head_since is None and self._waits() and not lingered:
             self._head_since = time.monotonic()
         cycle, held = self.cycle, 0 if self.cycle is None else len(self.cycle.body)
         super().data_received(data)
         if self._waits():
+            if lingered and not self._lingers():  # the rest of a body that nobody wanted
+                self._head_since = time.monotonic()
+                self._idle.add(self)
             return
         self._head_since = None
         self._idle.discard(self)
@@ -147,19 +150,15 @@ class LimitedProtocol(H11Protocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request; without one where the body of this one still comes."""
-        if self._lingers():
-            self.server_state.total_requests += 1
-            self.flow.resume_reading()
-            return
+        """Wait for the next request."""
         super().on_response_complete()
-        if self._waits() and not self.transport.is_closing():
+        if self._waits() and not self._lingers() and not self.transport.is_closing():
             self._idle.add(self)
 
     def _lingers(self) -> bool:
         """Whether the response is sent, but not all of the request is received.
 
-        What still comes is ignored: to close at once would take the response from the client.
+        What still comes is ignored: to close at once could take the response from the client.
         """
         answered = self.cycle is not None and self.cycle.response_complete
         return answered and self.conn.their_state is h11.SEND_BODY
@@ -185,15 +184,24 @@ class LimitedProtocol(H11Protocol):
         """Close the connection if its client takes too long; called every second."""
         if self.transport.is_closing() or self._lingers():
             self._ending_since = self._ending_since or now
+        else:
+            self._ending_since = None
         limits, begun = self._limits, bool(self.conn.trailing_data[0])
         if _older(self._blocked_since, now, limits.write_seconds):
-            self.transport.abort()
+            self._reset()
         elif _older(self._ending_since, now, LINGER_SECONDS) and not self.transport.is_closing():
             self.transport.close()
         elif _older(self._ending_since, now, LINGER_SECONDS + limits.write_seconds):
-            self.transport.abort()  # what was sent last is not read
+            self._reset()  # what was sent last is not read
         elif _older(self._head_since, now, limits.head_seconds):
             self.close(TIMEOUT_RESPONSE if begun else b"")
+
+    def _reset(self) -> None:
+        """End the connection, and what the system still holds for its client."""
+        used = self.transport.get_extra_info("socket")
+        if used is not None:
+            used.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _waits(self) -> bool:
         """Whether no request is being answered."""

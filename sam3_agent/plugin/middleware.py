@@ -163,6 +163,11 @@ class AccessMiddleware:
     ) -> tuple[int, str, str] | None:
         """Status, kind and message for a request that is not served."""
         rules = self.rules
+        # two readers may see the end of such a body at two places (request smuggling)
+        if b"transfer-encoding" in headers and (
+            b"content-length" in headers or scope["http_version"] == "1.0"
+        ):
+            return 400, "input", "the length of the body is not clear: give a Content-Length alone"
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if rules.hosts is not None and host_name(host) not in rules.hosts:
             return 421, "host", "this server does not answer to this host name"
@@ -276,8 +281,10 @@ def host_name(header: str) -> str:
 
 
 def _reject(status: int, kind: str, message: str) -> "ASGIApp":
-    """The response to a request that is not served; its connection is closed."""
-    headers = {"Connection": "close"}
+    """The response to a request that is not served."""
+    headers = {}
+    if status in (400, 421):
+        headers["Connection"] = "close"  # where the next request begins may not be clear
     if status == 429:
         headers["Retry-After"] = str(RETRY_SECONDS)
     if status == 401:

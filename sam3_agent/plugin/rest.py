@@ -40,6 +40,14 @@ PATHS = {"ask_image": "/ask"}
 
 EVENTS = "text/event-stream"
 
+EVENT_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+"""They keep proxies from storing, compressing or holding back events."""
+
+HEARTBEAT = ": waiting\n\n"
+"""A comment, for proxies that close a connection on which nothing comes."""
+
+HEARTBEAT_SECONDS = 15.0
+
 ERRORS = {
     400: "The request cannot be read",
     404: "There is no such thing",
@@ -79,12 +87,19 @@ class Health(BaseModel):
     segmenter: str
 
 
-def app(toolkit: Toolkit, queue: WorkQueue, rules: AccessRules) -> AccessMiddleware:
+def app(
+    toolkit: Toolkit,
+    queue: WorkQueue,
+    rules: AccessRules,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+) -> AccessMiddleware:
     """The server as an ASGI app; its callers have only the handles of their images."""
-    return AccessMiddleware(build(replace(toolkit, owner=None), queue), rules)
+    return AccessMiddleware(build(replace(toolkit, owner=None), queue, heartbeat_seconds), rules)
 
 
-def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
+def build(
+    toolkit: Toolkit, queue: WorkQueue, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> "FastAPI":
     """The app without access rules."""
     require(
         "fastapi", "starlette", "python_multipart", "prometheus_client", purpose="the REST server"
@@ -113,13 +128,15 @@ def build(toolkit: Toolkit, queue: WorkQueue) -> "FastAPI":
     made.add_exception_handler(CallError, _call_error)
     made.add_exception_handler(Exception, _call_error)
     for tool in TOOLS.values():
-        _add_tool(made, tool, toolkit, queue)
+        _add_tool(made, tool, toolkit, queue, heartbeat_seconds)
     _add_images(made, toolkit, queue)
     _add_status(made, toolkit, metrics)
     return made
 
 
-def _add_tool(app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue) -> None:
+def _add_tool(
+    app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue, heartbeat_seconds: float
+) -> None:
     """The route of a tool: JSON in, or a form with a file; JSON out, or events."""
     from fastapi import Depends, Request
     from starlette.responses import Response, StreamingResponse
@@ -139,8 +156,12 @@ def _add_tool(app: "FastAPI", tool: Tool, toolkit: Toolkit, queue: WorkQueue) ->
     async def call(request: Request, body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
         steps = stream_tool(queue, toolkit, tool.name, body.values, lambda result: result)
         if EVENTS in request.headers.get("accept", ""):
-            first = await anext(steps)  # what is rejected at once has its own status
-            return StreamingResponse(_events(first, steps), media_type=EVENTS)
+            first = asyncio.ensure_future(anext(steps))
+            await asyncio.wait({first}, timeout=heartbeat_seconds)
+            if first.done():
+                first.result()  # what is rejected at once has its own status
+            events = _events(first, steps, heartbeat_seconds)
+            return StreamingResponse(events, media_type=EVENTS, headers=EVENT_HEADERS)
         async with contextlib.aclosing(steps):
             async for step in steps:
                 if isinstance(step, ToolResult):
@@ -235,18 +256,28 @@ async def _call_error(_: Any, error: Exception) -> Any:
 
 
 async def _events(
-    first: str | ToolResult, rest: AsyncGenerator[str | ToolResult, None]
+    step: "asyncio.Future[str | ToolResult]",
+    rest: AsyncGenerator[str | ToolResult, None],
+    heartbeat_seconds: float,
 ) -> AsyncIterator[str]:
-    """Server-sent events: `progress` lines, then one `result` or `error`."""
+    """Server-sent events: `progress` lines and comments, then one `result` or `error`."""
     async with contextlib.aclosing(rest):
-        step = first
         try:
-            while not isinstance(step, ToolResult):
-                yield _event("progress", {"text": step})
-                step = await anext(rest)
-            yield _event("result", step.to_dict(segmentations=True))
+            while True:
+                if not (await asyncio.wait({step}, timeout=heartbeat_seconds))[0]:
+                    yield HEARTBEAT
+                    continue
+                value = step.result()
+                if isinstance(value, ToolResult):
+                    yield _event("result", value.to_dict(segmentations=True))
+                    return
+                yield _event("progress", {"text": value})
+                step = asyncio.ensure_future(anext(rest))
         except CallError as error:
             yield _event("error", error_body(error.kind, str(error)))
+        finally:
+            step.cancel()
+            await asyncio.wait({step})  # `rest` cannot be closed while it runs
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
