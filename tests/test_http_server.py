@@ -247,7 +247,7 @@ INITIALIZE = {
 
 def mcp_request(method: bytes, body: bytes = b"", session: bytes = b"") -> bytes:
     head = method + b" /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    accept = b"Accept: application/json, text/event-stream\r\n"
+    accept = b"Accept: application/json, text/event-stream\r\nConnection: close\r\n"
     named = b"Mcp-Session-Id: " + session + b"\r\n" if session else b""
     return head + accept + named + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -261,8 +261,8 @@ def test_idle_mcp_streams_lock_nobody_out_and_end(segmenter: FakeSegmenter) -> N
         return connection.recv(65_536).split()[1]
 
     def session(port: int) -> bytes:
-        ending = mcp_request(b"POST", initialize).replace(b"Accept", b"Connection: close\r\nAccept")
-        found = re.search(rb"mcp-session-id: (\w+)", everything(connect(port, ending)))
+        received = everything(connect(port, mcp_request(b"POST", initialize)))
+        found = re.search(rb"mcp-session-id: (\w+)", received)
         assert found
         return found[1]
 
