@@ -252,27 +252,37 @@ def mcp_request(method: bytes, body: bytes = b"", session: bytes = b"") -> bytes
     return head + accept + named + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def test_idle_mcp_streams_lock_nobody_out_and_end(segmenter: FakeSegmenter) -> None:
+def mcp_app(segmenter: FakeSegmenter, **rules: Any) -> Any:
     toolkit = Toolkit.of(Agent(ScriptedPlanner([]), segmenter))
-    rules = AccessRules(requests=3, client_requests=2, client_streams=3, stream_seconds=0.5)
-    initialize = json.dumps(INITIALIZE).encode()
+    return http_app(build(toolkit, WorkQueue()), AccessRules(**rules))
 
-    def status(connection: socket.socket) -> bytes:
-        return connection.recv(65_536).split()[1]
 
-    def session(port: int) -> bytes:
-        received = everything(connect(port, mcp_request(b"POST", initialize)))
-        found = re.search(rb"mcp-session-id: (\w+)", received)
-        assert found
-        return found[1]
+def mcp_session(port: int) -> bytes:
+    request = mcp_request(b"POST", json.dumps(INITIALIZE).encode())
+    found = re.search(rb"mcp-session-id: (\w+)", everything(connect(port, request)))
+    assert found
+    return found[1]
 
-    with serving(http_app(build(toolkit, WorkQueue()), rules)) as port:
-        sessions = [session(port) for _ in range(4)]
-        streams = [connect(port, mcp_request(b"GET", session=one)) for one in sessions]
-        assert [status(stream) for stream in streams] == [b"200", b"200", b"200", b"429"]
-        assert session(port)  # requests are counted apart from streams
-        another = connect(port, mcp_request(b"GET", session=session(port)), source="127.0.0.2")
-        assert status(another) == b"200"
-        for stream in (*streams, another):
-            received = everything(stream)
-            assert not received or received.endswith(b"0\r\n\r\n") or b"busy" in received
+
+def mcp_stream(port: int, **more: str) -> tuple[socket.socket, bytes]:
+    """An open stream of a new session, and its status."""
+    connection = connect(port, mcp_request(b"GET", session=mcp_session(port)), **more)
+    return connection, connection.recv(65_536).split()[1]
+
+
+def test_idle_mcp_streams_lock_nobody_out(segmenter: FakeSegmenter) -> None:
+    rules = {"requests": 3, "client_requests": 2, "client_streams": 3}
+    with serving(mcp_app(segmenter, **rules)) as port:
+        streams = [mcp_stream(port) for _ in range(4)]  # requests are counted apart from streams
+        assert [status for _, status in streams] == [b"200", b"200", b"200", b"429"]
+        another = mcp_stream(port, source="127.0.0.2")
+        assert another[1] == b"200"
+        for connection, _ in (*streams, another):
+            connection.close()
+
+
+def test_an_mcp_stream_ends_in_time(segmenter: FakeSegmenter) -> None:
+    with serving(mcp_app(segmenter, stream_seconds=0.2)) as port:
+        connection, status = mcp_stream(port)
+        assert status == b"200"
+        assert everything(connection).endswith(b"0\r\n\r\n")
