@@ -131,6 +131,16 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_bug(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+def test_a_request_whose_body_still_comes_at_the_end_is_answered_503(
+    rest: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(rest) as port:
+        begun = connect(port, POST + b"Content-Length: 1000\r\n\r\n{")
+        assert answer(port, HEALTH)[0] == 200
+    assert everything(begun).startswith(b"HTTP/1.1 503 ")
+    assert "Traceback" not in caplog.text
+
+
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 END = b"Connection: close\r\n\r\n"
 BODY = b'{"image":"a","phrases":[]}'

@@ -174,10 +174,16 @@ def run_http(
 
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
+    most = http_server.open_file_limit(http_server.ConnectionLimits.connections)
+    connections = http_server.ConnectionLimits(connections=most, grace=limits.grace)
+    print_stderr(
+        f"at most {limits.workers} calls run and {limits.waiting} wait; {most} connections; of one "
+        f"client {app.rules.client_requests} requests and {app.rules.client_streams} event streams"
+    )
     print_stderr(f"listening on http://{shown}:{port}{path}")
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogRateFilter())
-    # outside of the access rules: a browser's first question has no token, and reads errors, too
+    # outside of the access rules: a preflight request has no token, and pages may read errors
     with_cors = CORSMiddleware(
         app,
         allow_origins=sorted(app.rules.origins),
@@ -185,6 +191,4 @@ def run_http(
         allow_headers=["*"],
         expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
     )
-    most = http_server.open_file_limit(http_server.ConnectionLimits.connections)
-    connections = http_server.ConnectionLimits(connections=most, grace=limits.grace)
     http_server.run(with_cors if app.rules.origins else app, queue, listening, connections)

@@ -7,6 +7,7 @@ byte, granian is no pure Python and runs the app in processes of its own.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -186,7 +187,7 @@ class LimitedProtocol(H11Protocol):
             self._ending_since = self._ending_since or now
         else:
             self._ending_since = None
-        limits, begun = self._limits, bool(self.conn.trailing_data[0])
+        limits = self._limits
         if _older(self._blocked_since, now, limits.write_seconds):
             self._reset()
         elif _older(self._ending_since, now, LINGER_SECONDS) and not self.transport.is_closing():
@@ -194,13 +195,15 @@ class LimitedProtocol(H11Protocol):
         elif _older(self._ending_since, now, LINGER_SECONDS + limits.write_seconds):
             self._reset()  # what was sent last is not read
         elif _older(self._head_since, now, limits.head_seconds):
+            begun, _ = self.conn.trailing_data
             self.close(TIMEOUT_RESPONSE if begun else b"")
 
     def _reset(self) -> None:
         """End the connection, and what the system still holds for its client."""
         used = self.transport.get_extra_info("socket")
-        if used is not None:
-            used.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if used is not None and os.name == "posix":
+            with contextlib.suppress(OSError):  # closed already
+                used.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def _waits(self) -> bool:
@@ -219,9 +222,8 @@ class LimitedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; asyncio takes one number for the system's backlog and for its own rounds."""
         await super().startup(sockets)
-        for server in self.servers:
-            for listening in server.sockets:
-                cast(Any, listening)._sock.listen(BACKLOG)
+        for listening in sockets or []:
+            listening.listen(BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
         """Check all connections every second."""

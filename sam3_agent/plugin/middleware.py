@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sam3_agent.plugin.clients import client_name
 from sam3_agent.plugin.error_responses import error_response
-from sam3_agent.plugin.work_queue import caller
+from sam3_agent.plugin.work_queue import ClosedError, caller
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -152,6 +152,9 @@ class AccessMiddleware:
                 if not limit.expired() or not started:
                     raise
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+            except asyncio.CancelledError:  # the grace period of a shutdown is over
+                if not started:
+                    await _reject(503, "closing", str(ClosedError()))(scope, receive, send)
             except HTTPException as error:  # of a body that is read outside of the app's handlers
                 if started:
                     raise
