@@ -1,10 +1,11 @@
 """For tests of the HTTP servers: an app on a loopback port in a thread, and raw requests."""
 
+import asyncio
 import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sam3_agent.plugin.http_server import ConnectionLimits, new_server
@@ -12,11 +13,16 @@ from sam3_agent.plugin.work_queue import WorkQueue
 
 
 @contextlib.contextmanager
-def serving(made: Any, **limits: Any) -> Iterator[int]:
+def serving(
+    made: Any,
+    queue: WorkQueue | None = None,
+    end_streams: Callable[[], None] = lambda: None,
+    **limits: Any,
+) -> Iterator[int]:
     """The port of a server with these limits, in a thread."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
-    queue = WorkQueue()
-    server = new_server(made, queue, ConnectionLimits(grace=0.0, **limits))
+    all_limits = ConnectionLimits(**{"grace": 0.0, **limits})
+    server = new_server(made, queue or WorkQueue(), all_limits, end_streams)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
@@ -50,3 +56,9 @@ def answer(port: int, data: bytes) -> tuple[int, bytes]:
     received = everything(connection)
     found = re.match(rb"HTTP/1.1 (\d{3})", received)
     return (int(found[1]) if found else 0), received
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -21,7 +21,9 @@ from sam3_agent.plugin.mcp_server import build, http_app
 from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
-from tests.http_fixtures import answer, connect, everything, serving
+from tests.hostile_planners import Waiting
+from tests.http_fixtures import answer, connect, everything, serving, until
+from tests.plugin_fixtures import data_uri, png
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 POST = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -296,3 +298,21 @@ def test_an_mcp_stream_ends_in_time(segmenter: FakeSegmenter) -> None:
         connection, status = mcp_stream(port)
         assert status == b"200"
         assert everything(connection).endswith(b"0\r\n\r\n")
+
+
+async def test_at_the_end_running_mcp_calls_are_answered_and_streams_end(
+    segmenter: FakeSegmenter,
+) -> None:
+    queue = WorkQueue()
+    toolkit = Toolkit.of(Agent(Waiting(), segmenter))
+    made = http_app(build(toolkit, queue), AccessRules())
+    call = {"name": "ask_image", "arguments": {"image": data_uri(png()), "query": "the dog"}}
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    with serving(made, queue, made.end_streams, grace=30.0) as port:
+        stream, _ = mcp_stream(port)
+        session = mcp_session(port)
+        asking = connect(port, mcp_request(b"POST", json.dumps(asked).encode(), session))
+        await until(lambda: queue.active)
+        queue.close()  # as at the end of the grace period
+        assert b"the server is shutting down" in everything(asking)
+    assert everything(stream).endswith(b"0\r\n\r\n")

@@ -1,7 +1,9 @@
 """Limits of the REST server: token, queue, slow and endless bodies, signals."""
 
 import asyncio
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -207,6 +209,28 @@ def test_at_a_signal_a_running_call_is_answered_503_when_the_grace_period_is_ove
         assert asking.result().status_code == 503
         assert asking.result().json()["error"]["kind"] == "closing"
         assert server.process.wait(60) in (-signal.SIGINT, 130)
+
+
+def test_a_second_signal_ends_the_server_at_once() -> None:
+    with (
+        running("serve", "--planner", "tests.hostile_planners:Blocks", "--grace", "3000") as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        body = {"image": data_uri(png()), "query": "the dog"}
+        asking = pool.submit(
+            httpx2.post, f"{server.url}/ask", json=body, timeout=60, trust_env=False
+        )
+        metrics = f"{server.url}/metrics"
+        while b"sam3_agent_running 1.0" not in httpx2.get(metrics, trust_env=False).content:
+            assert not asking.done()
+        server.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionError):
+            while True:  # until it listens no longer
+                socket.create_connection(("127.0.0.1", server.port), 60).close()
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == -signal.SIGTERM
+        assert isinstance(asking.exception(), httpx2.TransportError)
 
 
 def test_a_web_page_may_call_the_server_only_if_it_is_listed() -> None:

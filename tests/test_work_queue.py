@@ -19,6 +19,7 @@ from sam3_agent.plugin.work_queue import (
     WorkQueue,
     caller,
 )
+from tests.http_fixtures import until
 
 
 class Blocked:
@@ -39,12 +40,6 @@ def polling(_: Any) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         budget.refuse_if_stopped()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def asked(queue: WorkQueue, work: Callable[[Any], Any], client: str = "") -> "asyncio.Task[Any]":

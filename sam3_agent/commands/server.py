@@ -191,4 +191,5 @@ def run_http(
         allow_headers=["*"],
         expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
     )
-    http_server.run(with_cors if app.rules.origins else app, queue, listening, connections)
+    served = with_cors if app.rules.origins else app
+    http_server.run(served, queue, listening, connections, app.end_streams)

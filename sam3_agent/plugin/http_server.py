@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -214,10 +215,17 @@ class LimitedProtocol(H11Protocol):
 class LimitedServer(uvicorn.Server):
     """uvicorn that checks its connections, and ends within the grace period of a signal."""
 
-    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits, queue: WorkQueue) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        limits: ConnectionLimits,
+        queue: WorkQueue,
+        end_streams: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._limits = limits
         self._queue = queue
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; asyncio takes one number for the system's backlog and for its own rounds."""
@@ -245,6 +253,7 @@ class LimitedServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running calls end within the grace period, answer the others 503, and end."""
+        self._end_streams()
         draining = asyncio.create_task(self._queue.drain(self._limits.grace))
         await super().shutdown(sockets)
         await draining
@@ -255,16 +264,33 @@ class LimitedServer(uvicorn.Server):
             _end_by(self._captured_signals[-1])
 
 
-def run(app: Any, queue: WorkQueue, listening: socket.socket, limits: ConnectionLimits) -> None:
+def run(
+    app: Any,
+    queue: WorkQueue,
+    listening: socket.socket,
+    limits: ConnectionLimits,
+    end_streams: Callable[[], None],
+) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Then waiting calls are answered 503 and running ones may end for `limits.grace` seconds; the
-    process ends at most CLOSING_SECONDS later, whatever still runs.
+    process ends at most CLOSING_SECONDS later, whatever still runs. end_streams: ends the streams
+    that would go on for ever.
     """
-    new_server(app, queue, limits).run(sockets=[listening])
+    with contextlib.suppress(ImportError):
+        from sse_starlette.sse import AppStatus
+
+        # it would end the responses of running MCP calls, too, without the grace period
+        AppStatus.enable_automatic_graceful_drain = False
+    new_server(app, queue, limits, end_streams).run(sockets=[listening])
 
 
-def new_server(app: Any, queue: WorkQueue, limits: ConnectionLimits) -> LimitedServer:
+def new_server(
+    app: Any,
+    queue: WorkQueue,
+    limits: ConnectionLimits,
+    end_streams: Callable[[], None] = lambda: None,
+) -> LimitedServer:
     """The server of an app, and of the queue in which its calls run."""
     idle = IdleConnections()
     config = uvicorn.Config(
@@ -281,7 +307,7 @@ def new_server(app: Any, queue: WorkQueue, limits: ConnectionLimits) -> LimitedS
         timeout_keep_alive=round(limits.idle_seconds),
         timeout_graceful_shutdown=round(limits.grace + CLOSING_SECONDS),
     )
-    return LimitedServer(config, limits, queue)
+    return LimitedServer(config, limits, queue, end_streams)
 
 
 def open_file_limit(connections: int) -> int:

@@ -105,6 +105,7 @@ class AccessMiddleware:
         self._app = app
         self._requests = Requests(rules.requests, rules.client_requests)
         self._streams = Requests(rules.streams, rules.client_streams)
+        self._stream_limits: set[asyncio.Timeout] = set()
         self._held_bytes = 0
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -130,6 +131,11 @@ class AccessMiddleware:
         with requests.counted(client):
             await self._serve(scope, receive, send, self.rules.stream_seconds if stream else None)
 
+    def end_streams(self) -> None:
+        """End all open streams, when the server ends: their clients would wait for ever."""
+        for limit in self._stream_limits:
+            limit.reschedule(asyncio.get_running_loop().time())
+
     async def _serve(
         self, scope: "Scope", receive: "Receive", send: "Send", seconds: float | None = None
     ) -> None:
@@ -147,6 +153,8 @@ class AccessMiddleware:
             limit = asyncio.timeout(seconds)
             try:
                 async with limit:
+                    if seconds is not None:
+                        self._stream_limits.add(limit)
                     await self._app(scope, limited, in_parts)
             except TimeoutError:
                 if not limit.expired() or not started:
@@ -160,6 +168,8 @@ class AccessMiddleware:
                     raise
                 response = error_response(error.status_code, "http", error.detail, error.headers)
                 await response(scope, receive, send)
+            finally:
+                self._stream_limits.discard(limit)
 
     def _rejection(
         self, scope: "Scope", headers: dict[bytes, bytes]

@@ -173,7 +173,7 @@ class WorkQueue:
         for job in queued:
             job.end(error=ClosedError())
         until = time.monotonic() + seconds
-        while self._running and time.monotonic() < until:
+        while time.monotonic() < until and not all(job.future.done() for job in self._running):
             await asyncio.sleep(0.05)
         self.close()
 
