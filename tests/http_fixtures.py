@@ -16,13 +16,12 @@ from sam3_agent.plugin.work_queue import WorkQueue
 def serving(
     made: Any,
     queue: WorkQueue | None = None,
-    end_streams: Callable[[], None] = lambda: None,
     **limits: Any,
 ) -> Iterator[int]:
     """The port of a server with these limits, in a thread."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=256)
     all_limits = ConnectionLimits(**{"grace": 0.0, **limits})
-    server = new_server(made, queue or WorkQueue(), all_limits, end_streams)
+    server = new_server(made, queue or WorkQueue(), all_limits)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

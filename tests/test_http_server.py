@@ -229,8 +229,8 @@ def test_a_body_that_waits_for_100_continue_is_asked_for_only_when_wanted(
 def test_pipelined_requests_are_answered_in_order_one_at_a_time(rest: Any) -> None:
     keeping = HEALTH.replace(b"Connection: close\r\n", b"")
     with serving(rest) as port:
-        received = everything(connect(port, 200 * keeping + HEALTH))
-        assert received.count(b"HTTP/1.1 200 ") == 201
+        received = everything(connect(port, 1000 * keeping + HEALTH))
+        assert received.count(b"HTTP/1.1 200 ") == 1001
 
 
 def test_the_limit_of_connections_fits_into_the_limit_of_open_files() -> None:
@@ -264,11 +264,6 @@ def mcp_request(method: bytes, body: bytes = b"", session: bytes = b"") -> bytes
     return head + accept + named + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def mcp_app(segmenter: FakeSegmenter, **rules: Any) -> Any:
-    toolkit = Toolkit.of(Agent(ScriptedPlanner([]), segmenter))
-    return http_app(build(toolkit, WorkQueue()), AccessRules(**rules))
-
-
 def mcp_session(port: int) -> bytes:
     request = mcp_request(b"POST", json.dumps(INITIALIZE).encode())
     found = re.search(rb"mcp-session-id: (\w+)", everything(connect(port, request)))
@@ -276,31 +271,21 @@ def mcp_session(port: int) -> bytes:
     return found[1]
 
 
-def mcp_stream(port: int, **more: str) -> tuple[socket.socket, bytes]:
-    """An open stream of a new session, and its status."""
-    connection = connect(port, mcp_request(b"GET", session=mcp_session(port)), **more)
-    return connection, connection.recv(65_536).split()[1]
-
-
-def test_idle_mcp_streams_lock_nobody_out(segmenter: FakeSegmenter) -> None:
-    rules = {"requests": 3, "client_requests": 2, "client_streams": 3}
-    with serving(mcp_app(segmenter, **rules)) as port:
-        streams = [mcp_stream(port) for _ in range(4)]  # requests are counted apart from streams
-        assert [status for _, status in streams] == [b"200", b"200", b"200", b"429"]
-        another = mcp_stream(port, source="127.0.0.2")
-        assert another[1] == b"200"
-        for connection, _ in (*streams, another):
+def test_one_client_cannot_take_all_requests(segmenter: FakeSegmenter) -> None:
+    rules = {"requests": 5, "client_requests": 3}
+    begun = POST + b"Content-Length: 1000\r\n\r\n{"
+    metrics = HEALTH.replace(b"/health", b"/metrics")
+    with serving(rest_app(segmenter, **rules)) as port:
+        held = [connect(port, begun) for _ in range(3)]
+        assert answer(port, metrics)[0] == 429
+        assert answer(port, HEALTH)[0] == 200
+        another = connect(port, metrics, source="127.0.0.2")
+        assert everything(another).startswith(b"HTTP/1.1 200 ")
+        for connection in held:
             connection.close()
 
 
-def test_an_mcp_stream_ends_in_time(segmenter: FakeSegmenter) -> None:
-    with serving(mcp_app(segmenter, stream_seconds=0.2)) as port:
-        connection, status = mcp_stream(port)
-        assert status == b"200"
-        assert everything(connection).endswith(b"0\r\n\r\n")
-
-
-async def test_at_the_end_running_mcp_calls_are_answered_and_streams_end(
+async def test_at_the_end_running_mcp_calls_are_answered(
     segmenter: FakeSegmenter,
 ) -> None:
     queue = WorkQueue()
@@ -308,11 +293,9 @@ async def test_at_the_end_running_mcp_calls_are_answered_and_streams_end(
     made = http_app(build(toolkit, queue), AccessRules())
     call = {"name": "ask_image", "arguments": {"image": data_uri(png()), "query": "the dog"}}
     asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
-    with serving(made, queue, made.end_streams, grace=30.0) as port:
-        stream, _ = mcp_stream(port)
+    with serving(made, queue, grace=30.0) as port:
         session = mcp_session(port)
         asking = connect(port, mcp_request(b"POST", json.dumps(asked).encode(), session))
         await until(lambda: queue.active)
         queue.close()  # as at the end of the grace period
         assert b"the server is shutting down" in everything(asking)
-    assert everything(stream).endswith(b"0\r\n\r\n")

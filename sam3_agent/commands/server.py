@@ -177,8 +177,8 @@ def run_http(
     most = http_server.open_file_limit(http_server.ConnectionLimits.connections)
     connections = http_server.ConnectionLimits(connections=most, grace=limits.grace)
     print_stderr(
-        f"at most {limits.workers} calls run and {limits.waiting} wait; {most} connections; of one "
-        f"client {app.rules.client_requests} requests and {app.rules.client_streams} event streams"
+        f"at most {limits.workers} calls run and {limits.waiting} wait; {most} connections, "
+        f"{app.rules.requests} requests, of one client {app.rules.client_requests}"
     )
     print_stderr(f"listening on http://{shown}:{port}{path}")
     for handler in logging.getLogger().handlers:
@@ -192,4 +192,4 @@ def run_http(
         expose_headers=["Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
     )
     served = with_cors if app.rules.origins else app
-    http_server.run(served, queue, listening, connections, app.end_streams)
+    http_server.run(served, queue, listening, connections)

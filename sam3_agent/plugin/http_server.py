@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -142,7 +141,7 @@ class LimitedProtocol(H11Protocol):
             return
         self._head_since = None
         self._idle.discard(self)
-        if self.cycle is not cycle:
+        if self.cycle is not cycle or self.conn.their_state is not h11.SEND_BODY:
             self._received = self._body = 0
         else:
             self._received += len(data)
@@ -220,12 +219,10 @@ class LimitedServer(uvicorn.Server):
         config: uvicorn.Config,
         limits: ConnectionLimits,
         queue: WorkQueue,
-        end_streams: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._limits = limits
         self._queue = queue
-        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; asyncio takes one number for the system's backlog and for its own rounds."""
@@ -253,7 +250,6 @@ class LimitedServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running calls end within the grace period, answer the others 503, and end."""
-        self._end_streams()
         draining = asyncio.create_task(self._queue.drain(self._limits.grace))
         await super().shutdown(sockets)
         await draining
@@ -269,27 +265,24 @@ def run(
     queue: WorkQueue,
     listening: socket.socket,
     limits: ConnectionLimits,
-    end_streams: Callable[[], None],
 ) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Then waiting calls are answered 503 and running ones may end for `limits.grace` seconds; the
-    process ends at most CLOSING_SECONDS later, whatever still runs. end_streams: ends the streams
-    that would go on for ever.
+    process ends at most CLOSING_SECONDS later, whatever still runs.
     """
     with contextlib.suppress(ImportError):
         from sse_starlette.sse import AppStatus
 
-        # it would end the responses of running MCP calls, too, without the grace period
+        # it would cut off the responses of running MCP calls, without the grace period
         AppStatus.enable_automatic_graceful_drain = False
-    new_server(app, queue, limits, end_streams).run(sockets=[listening])
+    new_server(app, queue, limits).run(sockets=[listening])
 
 
 def new_server(
     app: Any,
     queue: WorkQueue,
     limits: ConnectionLimits,
-    end_streams: Callable[[], None] = lambda: None,
 ) -> LimitedServer:
     """The server of an app, and of the queue in which its calls run."""
     idle = IdleConnections()
@@ -307,7 +300,7 @@ def new_server(
         timeout_keep_alive=round(limits.idle_seconds),
         timeout_graceful_shutdown=round(limits.grace + CLOSING_SECONDS),
     )
-    return LimitedServer(config, limits, queue, end_streams)
+    return LimitedServer(config, limits, queue)
 
 
 def open_file_limit(connections: int) -> int:

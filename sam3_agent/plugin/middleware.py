@@ -26,8 +26,6 @@ BUSY = f"the server is busy; try again in {RETRY_SECONDS} seconds"
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-EVENTS = b"text/event-stream"
-
 FIRST_SECONDS = 20.0
 """A body may take so long to begin; after that its bytes must come at BYTES_PER_SECOND."""
 
@@ -51,9 +49,8 @@ class AccessRules:
         only, so that no web page can reach it under a name of its own (DNS rebinding).
     origins: web pages of other servers that may send requests, such as https://example.com.
     max_bytes: the size of a body. body_seconds: how long it may take to arrive. requests: how many
-        may be in progress, client_requests: of one client. streams: how many GET requests for
-        event streams may be open beside them, client_streams: of one client; each is closed
-        after stream_seconds. free: paths that need no token and are not counted.
+        may be in progress, client_requests: of one client. free: paths that need no token and are
+        not counted.
     """
 
     token: str | None = None
@@ -63,9 +60,6 @@ class AccessRules:
     body_seconds: float = 60.0
     requests: int = 256
     client_requests: int = 128
-    streams: int = 128
-    client_streams: int = 32
-    stream_seconds: float = 600.0
     free: tuple[str, ...] = ("/health",)
 
 
@@ -104,8 +98,6 @@ class AccessMiddleware:
         self.rules = rules
         self._app = app
         self._requests = Requests(rules.requests, rules.client_requests)
-        self._streams = Requests(rules.streams, rules.client_streams)
-        self._stream_limits: set[asyncio.Timeout] = set()
         self._held_bytes = 0
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -122,24 +114,16 @@ class AccessMiddleware:
         if scope["path"] in self.rules.free:
             await self._serve(scope, receive, send)
             return
-        stream = scope["method"] == "GET" and EVENTS in headers.get(b"accept", b"")
-        requests = self._streams if stream else self._requests
-        if requests.full(client) or self._held_bytes > MAX_HELD_BODIES * self.rules.max_bytes:
+        held = self._held_bytes > MAX_HELD_BODIES * self.rules.max_bytes
+        if held or self._requests.full(client):
             await _reject(429, "busy", BUSY)(scope, receive, send)
             return
         caller.set(client)
-        with requests.counted(client):
-            await self._serve(scope, receive, send, self.rules.stream_seconds if stream else None)
+        with self._requests.counted(client):
+            await self._serve(scope, receive, send)
 
-    def end_streams(self) -> None:
-        """End all open streams, when the server ends: their clients would wait for ever."""
-        for limit in self._stream_limits:
-            limit.reschedule(asyncio.get_running_loop().time())
-
-    async def _serve(
-        self, scope: "Scope", receive: "Receive", send: "Send", seconds: float | None = None
-    ) -> None:
-        """Serve a request with the limits of bodies, for so many seconds at most."""
+    async def _serve(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve a request with the limits of bodies."""
         from starlette.exceptions import HTTPException
 
         started = False
@@ -150,16 +134,8 @@ class AccessMiddleware:
             await send(message)
 
         with self._limited(receive) as limited, self._in_parts(sent) as in_parts:
-            limit = asyncio.timeout(seconds)
             try:
-                async with limit:
-                    if seconds is not None:
-                        self._stream_limits.add(limit)
-                    await self._app(scope, limited, in_parts)
-            except TimeoutError:
-                if not limit.expired() or not started:
-                    raise
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._app(scope, limited, in_parts)
             except asyncio.CancelledError:  # the grace period of a shutdown is over
                 if not started:
                     await _reject(503, "closing", str(ClosedError()))(scope, receive, send)
@@ -168,8 +144,6 @@ class AccessMiddleware:
                     raise
                 response = error_response(error.status_code, "http", error.detail, error.headers)
                 await response(scope, receive, send)
-            finally:
-                self._stream_limits.discard(limit)
 
     def _rejection(
         self, scope: "Scope", headers: dict[bytes, bytes]
