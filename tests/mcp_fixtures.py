@@ -1,12 +1,16 @@
 """For tests of the MCP server: calls through the official client, and raw lines on stdio."""
 
+import asyncio
 import base64
+import contextlib
 import io
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 from mcp import Client, StdioServerParameters
 from mcp_types import CallToolResult, ImageContent, TextContent
 from PIL import Image
@@ -87,3 +91,27 @@ def values_of(result: CallToolResult) -> dict[str, Any]:
 def pictures_of(result: CallToolResult) -> list[Image.Image]:
     parts = [part for part in result.content if isinstance(part, ImageContent)]
     return [Image.open(io.BytesIO(base64.b64decode(part.data))) for part in parts]
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Any) -> AsyncIterator[None]:
+    """Starts and stops an ASGI app, as a server does."""
+    sent, received = asyncio.Queue[Any](), asyncio.Queue[Any]()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    serving = asyncio.create_task(app(scope, sent.get, received.put))
+    await sent.put({"type": "lifespan.startup"})
+    assert (await received.get())["type"] == "lifespan.startup.complete"
+    yield
+    await sent.put({"type": "lifespan.shutdown"})
+    await serving
+
+
+@contextlib.asynccontextmanager
+async def raw_client(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    """Sends raw messages to an app that speaks MCP over HTTP, in this process."""
+    head = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+    made = httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://localhost", headers=head
+    )
+    async with _lifespan(app), made as client:
+        yield client

@@ -1,7 +1,5 @@
 """Sessions of MCP clients over HTTP: bounded in number, closed when unused; shared handles."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,10 +16,17 @@ from sam3_agent.plugin.mcp_server import build, http_app
 from sam3_agent.plugin.mcp_sessions import SessionLimiter
 from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
-from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, called, message, text_of, values_of
+from tests.mcp_fixtures import (
+    HANDSHAKE,
+    INITIALIZED,
+    called,
+    message,
+    raw_client,
+    text_of,
+    values_of,
+)
 from tests.plugin_fixtures import data_uri, png, running
 
-HEAD = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 LIMIT = 4
 
 
@@ -34,27 +39,8 @@ def toolkit(segmenter: FakeSegmenter) -> Toolkit:
 async def http(toolkit: Toolkit) -> AsyncIterator[httpx2.AsyncClient]:
     """A server for at most LIMIT sessions, in this process."""
     app = http_app(build(toolkit, WorkQueue()), AccessRules(), toolkit.sessions, LIMIT)
-    transport = httpx2.ASGITransport(app)
-    async with (
-        lifespan(app),
-        httpx2.AsyncClient(
-            transport=transport, base_url="http://localhost", headers=HEAD
-        ) as client,
-    ):
+    async with raw_client(app) as client:
         yield client
-
-
-@contextlib.asynccontextmanager
-async def lifespan(app: Any) -> AsyncIterator[None]:
-    """Starts and stops an ASGI app, as a server does."""
-    sent, received = asyncio.Queue[Any](), asyncio.Queue[Any]()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
-    serving = asyncio.create_task(app(scope, sent.get, received.put))
-    await sent.put({"type": "lifespan.startup"})
-    assert (await received.get())["type"] == "lifespan.startup.complete"
-    yield
-    await sent.put({"type": "lifespan.shutdown"})
-    await serving
 
 
 async def opened(http: httpx2.AsyncClient) -> str:

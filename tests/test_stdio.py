@@ -3,12 +3,14 @@
 import contextlib
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 from mcp import Client
 
+from sam3_agent.plugin.stdio import MAX_UNANSWERED
 from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, called, message, stdio_process, values_of
 from tests.plugin_fixtures import running
 
@@ -91,6 +93,34 @@ def test_every_line_that_is_no_message_is_answered_and_the_server_goes_on() -> N
         assert (odd["id"], odd["result"]["isError"]) == (14, True)
         reply = send(asked(15, "all red cars"))
         assert "status: answered" in reply["result"]["content"][0]["text"]
+
+
+def test_of_many_requests_at_once_the_last_are_answered_whatever_was_cancelled() -> None:
+    calls, pings = MAX_UNANSWERED + 20, 300
+    cancelled = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s}}\n'
+    with stdio_process("--root", "evals/demo") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin = process.stdin
+
+        def flood() -> None:
+            stdin.write(HANDSHAKE + b"\n" + INITIALIZED + b"\n")
+            for number in range(calls):
+                stdin.write(asked(f"call {number}", "the car") + b"\n")
+                for id_ in (b'"call %d"' % number, b"[1]"):
+                    stdin.write(cancelled % id_)
+            # one id for all: the client's fault, and no reason to stop
+            stdin.writelines([message(7, "ping", {}) + b"\n"] * pings)
+            stdin.flush()
+
+        sender = threading.Thread(target=flood)
+        sender.start()
+        answered = 0
+        while answered < pings:
+            answered += json.loads(process.stdout.readline())["id"] == 7
+        sender.join(60)
+        stdin.close()
+        assert process.wait(60) == 0
 
 
 async def test_a_bad_body_over_http_gets_an_error_and_the_server_goes_on() -> None:
