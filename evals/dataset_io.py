@@ -4,14 +4,20 @@ Files that cannot be this benchmark's raise InputError; a broken record becomes 
 `Benchmark.problems`, and the others are read.
 """
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Sample
+from sam3_agent.evals.json_io import check_regular
 from sam3_agent.geometry import Size
+from sam3_agent.sanitize import shorten
+
+LONGEST_PROBLEM = 1000
+"""Characters of the line of a broken record, which may quote the record."""
 
 SWAPPED = range(5, 9)
 """The EXIF orientations that swap width and height."""
@@ -41,10 +47,11 @@ def collect(
         try:
             sample = make()
         except InputError as error:
-            problems.append(f"{where}: {error}")
+            problems.append(shorten(f"{where}: {error}", LONGEST_PROBLEM))
             continue
         if sample.id in samples:
-            problems.append(f"{where}: the id {sample.id!r} is there twice")
+            problem = f"{where}: the id {sample.id!r} is there twice"
+            problems.append(shorten(problem, LONGEST_PROBLEM))
         # the first of two with one id is kept: a run could not tell their rows apart
         samples.setdefault(sample.id, sample)
     if problems and not samples:
@@ -52,16 +59,36 @@ def collect(
     return list(samples.values()), problems
 
 
+def image_in(folders: Sequence[Path], name: str) -> Path:
+    """Finds the image of this relative name in the first folder that has it.
+
+    InputError where none has it, or the name leads out of the folders: published data has no such
+    names, and what is found there could be sent to a model. Links are followed.
+    """
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or Path(name).is_absolute():
+        raise InputError(f"the name of its image, {name}, leads out of the folder of the data")
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+            if (folder / name).exists():
+                return folder / name
+    places = ", ".join(map(str, folders[:3])) + (" or others" if len(folders) > 3 else "")
+    raise InputError(f"there is no image {name} in {places}")
+
+
 def image_size(path: Path) -> Size:
     """Reads the (height, width) of an image, after EXIF rotation, from its header."""
     try:
+        check_regular(path)
         with Image.open(path) as image:
             width, height = image.size
             # masks are annotated on the image as it is seen, which is also how it is loaded
             swapped = image.getexif().get(0x0112) in SWAPPED
     except FileNotFoundError as error:
         raise InputError(f"there is no image {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the readers of broken files raise anything
         raise InputError(f"{path} is no image that can be read: {error}") from error
     return (width, height) if swapped else (height, width)
 

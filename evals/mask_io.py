@@ -10,15 +10,19 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
+from sam3_agent.evals.json_io import check_regular
 from sam3_agent.geometry import Size
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE, BoolArray, encode_mask, rle_from_record, tight_boxes
+from sam3_agent.rle import RLE, BoolArray, encode_mask, merge_masks, rle_from_record, tight_boxes
 
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
 """Image formats with lossy compression."""
 
 MAX_COORDINATE = 1e6
 """Coordinates beyond this many pixels are errors."""
+
+MAX_OUTLINE = 200
+"""The outline of a mask's polygons, in sums of the image's height and width; longer is an error."""
 
 
 def masks_of(rles: Sequence[RLE], size: Size) -> Masks:
@@ -44,29 +48,48 @@ def coco_mask(shape: Any, size: Size) -> RLE:
         return rle_from_record(shape, size)
     if not isinstance(shape, list) or not shape:
         raise InputError("its segmentation is neither RLE nor polygons")
-    parts = [
-        rle_from_record(part, size) if isinstance(part, dict) else polygon_mask(part, size)
-        for part in shape
-    ]
-    merged: RLE = coco.merge(parts)
-    return merged
+    polygons = [polygon(part) for part in shape if not isinstance(part, dict)]
+    _check_outline(polygons, size)
+    rles = [rle_from_record(part, size) for part in shape if isinstance(part, dict)]
+    return merge_masks(rles + [_drawn(corners, size) for corners in polygons])
 
 
 def polygon_mask(points: Any, size: Size) -> RLE:
     """Rasterises a polygon, [x, y, x, y, ...] or [[x, y], ...], as COCO does."""
+    corners = polygon(points)
+    _check_outline([corners], size)
+    return _drawn(corners, size)
+
+
+def _drawn(corners: npt.NDArray[np.float64], size: Size) -> RLE:
     # pycocotools draws the outline on a grid five times finer, so edge pixels are those of COCO's
     # own masks; other libraries fill about one pixel more or less along the edge
-    corners = polygon(points)
     mask: RLE = coco.merge(coco.frPyObjects([corners.ravel().tolist()], *size))
     return mask
+
+
+def _check_outline(polygons: Sequence[npt.NDArray[np.float64]], size: Size) -> None:
+    """Raises InputError for polygons of one mask whose outlines are too long together."""
+    # pycocotools walks along the outline step by step, and stores every step
+    steps = (np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1) for corners in polygons)
+    length = sum(float(one.sum()) + len(one) for one in steps)
+    if length > (most := MAX_OUTLINE * sum(size)):
+        raise InputError(
+            f"its polygons have an outline of {length:.3g} pixels, at most {most} are read in an "
+            f"image of {size[1]}x{size[0]}"
+        )
 
 
 def polygon(points: Any) -> npt.NDArray[np.float64]:
     """Reads a polygon as (N, 2) x y: at least three corners, all finite."""
     try:
-        corners = np.array(points, np.float64)
+        values = np.array(points)
     except (TypeError, ValueError) as error:
         raise InputError("a polygon has coordinates that are no numbers") from error
+    # not texts, bools or null, nor numbers that are too large for any array
+    if values.dtype.kind not in "iuf":
+        raise InputError("a polygon has coordinates that are no numbers")
+    corners = values.astype(np.float64)
     if corners.ndim == 1 and len(corners) % 2 == 0:
         corners = corners.reshape(-1, 2)
     if corners.ndim != 2 or corners.shape[1] != 2:
@@ -76,7 +99,6 @@ def polygon(points: Any) -> npt.NDArray[np.float64]:
         raise InputError(f"a polygon has {len(corners)} points, and needs three")
     if not np.isfinite(corners).all():
         raise InputError("a polygon has a coordinate that is not finite")
-    # pycocotools walks along the outline step by step, and stores every step
     if np.abs(corners).max() > MAX_COORDINATE:
         raise InputError(f"a polygon has the coordinate {np.abs(corners).max():g}")
     return corners
@@ -89,7 +111,14 @@ def png_mask(path: Path, size: Size) -> RLE:
     unclear: a lossy file, or grey values between black and white.
     """
     try:
+        check_regular(path)
         with Image.open(path) as picture:
+            # before it is decoded: a small file can hold a picture of any size
+            if picture.size != size[::-1]:
+                width, height = picture.size
+                raise InputError(
+                    f"{path} is {width}x{height} pixels, the image {size[1]}x{size[0]}"
+                )
             lossy = picture.format in LOSSY
             # one band keeps its own values: palette indexes, 16 bits, numbers of instances
             one_band = len(picture.getbands()) == 1
@@ -97,12 +126,11 @@ def png_mask(path: Path, size: Size) -> RLE:
             pixels = np.asarray(picture if one_band else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise InputError(f"there is no mask {path}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the readers of broken files raise anything
         raise InputError(f"{path} is no mask that can be read: {error}") from error
     dense: BoolArray = np.asarray(pixels != 0 if pixels.ndim == 2 else pixels.any(axis=2))
-    if dense.shape != size:
-        height, width = dense.shape
-        raise InputError(f"{path} is {width}x{height} pixels, the image {size[1]}x{size[0]}")
     if not palette and (between := _between(pixels, lossy)):
         raise InputError(
             f"{path} has {between} pixels between black and the mask (JPEG artefacts or soft "

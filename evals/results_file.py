@@ -12,9 +12,11 @@ the same index replaces the earlier one. `finish` writes the rows in order.
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -22,12 +24,20 @@ from pydantic import ValidationError
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row
-from sam3_agent.evals.json_io import validation_text
+from sam3_agent.evals.file_lock import lock
+from sam3_agent.evals.json_io import check_regular, parse_json, validation_text
+from sam3_agent.evals.row_record import StoppedCost, row_from_dict, row_to_dict
 from sam3_agent.evals.run_header import FORMAT, VERSION, Header, Resumption
-from sam3_agent.rle import rle_from_record, rle_record
-from sam3_agent.serialization import masks_from_record, masks_record
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME = "run.jsonl"
+
+BEGIN = b'{"kind":"run",'
+"""What a run file begins with."""
+
+MAX_LINE = 100_000_000
+"""Bytes of a line; a row of 100 masks of 12 megapixels and its conversation has some 5 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +67,12 @@ class Run:
 
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run that a new one must not overwrite."""
+    path = folder / FILE_NAME
     try:
-        with (folder / FILE_NAME).open("rb") as file:
-            return file.readline().endswith(b"\n")
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return file.readline(MAX_LINE).endswith(b"\n")
     except OSError:
         return False
 
@@ -78,14 +91,16 @@ class RunFile:
         self.stopped: dict[int, float | None] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # no "x": the file may be there, empty, of a run that was killed before its first line
-            # unbuffered: what could not be written must not be written again on closing
-            self._file: IO[bytes] = self.path.open("a+b", buffering=0)
+            if self.path.exists():
+                check_regular(self.path)
+            # no "x": the file may be there, empty, of a run that was killed before its first line;
+            # no buffer, of which a part could be written later when the disk is full
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror or error}") from error
         try:
             # before it is read: else two processes could both resume, and ask the same samples
-            _lock(self._file, self.path)
+            lock(self._file, self.path)
             self.header = self._begin(header, resume)
         except BaseException:
             self._file.close()
@@ -98,34 +113,46 @@ class RunFile:
         self._file.close()
 
     def append(self, index: int, row: Row) -> None:
-        """Writes a row to disk."""
+        """Writes a row to disk; InputError where that fails, the rows before then being whole."""
+        self._write(row_to_dict(index, row))
         self.rows[index] = row
         self.stopped.pop(index, None)
-        self._write(row_to_dict(index, row))
 
     def append_stopped(self, index: int, cost: float | None) -> None:
         """Writes what a sample has cost that was stopped; it goes into its row's `earlier_cost`."""
         before = self.stopped.get(index, 0.0)
-        self.stopped[index] = None if cost is None or before is None else before + cost
-        self._write(_stopped_line(index, self.stopped[index]))
+        total = None if cost is None or before is None else before + cost
+        self._write(_stopped_line(index, total))
+        self.stopped[index] = total
 
     def finish(self) -> Run:
         """Rewrites the file with the rows in order and each once; returns the run."""
+        try:
+            self.rewrite()
+        except InputError as error:
+            # all rows are on disk, only in the order in which they were finished
+            logger.warning("%s; its rows stay as they are", error)
+        return Run(self.path, self.header, dict(self.rows), dict(self.stopped))
+
+    def rewrite(self) -> None:
+        """Writes all rows in order, in place of the file; InputError where that fails."""
         lines = [self.header.model_dump(), *map(_resumed_line, self.header.resumed)]
         lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
         lines += [_stopped_line(*one) for one in sorted(self.stopped.items())]
         try:
             _replace(self.path, lines)
         except OSError as error:
-            raise _unwritten(self.path, error) from error
-        return Run(self.path, self.header, dict(self.rows), dict(self.stopped))
+            with contextlib.suppress(OSError):
+                _new(self.path).unlink(missing_ok=True)
+            raise InputError(
+                f"cannot write to {self.path.parent}: {error.strerror or error}"
+            ) from error
 
     def _begin(self, header: Header, resume: bool) -> Header:
-        self._file.seek(0)
-        data = self._file.read()
-        # a process that was killed while it wrote leaves half a line, which has no newline yet
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole:
+        with self.path.open("rb") as file:
+            read = _parsed(file, self.path)
+        if read is None:
+            _check_half_header(self.path)
             # nothing but half a header, so nothing that was paid for can be lost
             self._file.truncate(0)
             self._write(header.model_dump())
@@ -134,10 +161,10 @@ class RunFile:
             raise InputError(
                 f"{self.path} holds a run already; continue it (--resume) or choose another --out"
             )
-        run = _parsed(whole, self.path)
+        run, end = read
         _check_same(run.header, header, self.path)
         # what is cut off here would otherwise run into the next line that is appended
-        self._file.truncate(_end_of_last(whole))
+        self._file.truncate(end)
         self.rows, self.stopped = dict(run.rows), dict(run.stopped)
         # rows of two versions of the code may stand in one file, so it says where the other begins
         now, before = header.made_with(), run.header.resumed or (run.header.made_with(),)
@@ -147,78 +174,111 @@ class RunFile:
         return run.header.model_copy(update={"resumed": (*run.header.resumed, now)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        begin = self._file.seek(0, os.SEEK_END)
-        left = memoryview(_encoded(line))
+        """Writes a line whole or not at all; InputError where the disk is full, or fails."""
+        end = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(_encoded(line))
         try:
-            while left:
-                left = left[self._file.write(left) :]
+            while rest:  # without a buffer a write may take a part
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._file.truncate(begin)  # half a line, once others follow it, is damage
-            raise _unwritten(self.path, error) from error
+                self._file.truncate(end)
+            raise InputError(
+                f"cannot write to {self.path}: {error.strerror or error}; the rows before are "
+                "whole: make room, and continue with --resume"
+            ) from error
 
 
 def read_run(path: Path) -> Run:
     """Reads the run in a folder or file, finished or not; InputError says what is wrong with it."""
     path = path / FILE_NAME if os.path.isdir(path) else path
     try:
-        data = path.read_bytes()
+        check_regular(path)
+        with path.open("rb") as file:
+            read = _parsed(file, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    whole = data[: data.rfind(b"\n") + 1]
-    if not whole:
+    if read is None:
         raise InputError(f"{path}: holds no run: it has not one complete line")
-    return _parsed(whole, path)
+    return read[0]
 
 
 def write_run(run: Run, folder: Path) -> Path:
     """Writes a whole run into a folder that holds none; returns the path of the file."""
     with RunFile(folder, run.header) as file:
         file.rows, file.stopped = dict(run.rows), dict(run.stopped)
-        return file.finish().path
+        file.rewrite()
+        return file.path
 
 
-def _parsed(data: bytes, path: Path) -> Run:
+def _parsed(file: IO[bytes], path: Path) -> tuple[Run, int] | None:
+    """Reads a run, and returns it with the length of its whole lines in bytes.
+
+    None where not even the header is whole: nothing that was paid for can be there.
+    """
     header: Header | None = None
     resumed: list[Resumption] = []
     rows: dict[int, Row] = {}
     stopped: dict[int, float | None] = {}
-    lines = data.split(b"\n")[:-1]
-    for number, line in enumerate(lines, 1):
+    end = 0
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), 1):
+        if len(line) > MAX_LINE:
+            raise InputError(f"{path}, line {number}: is longer than {MAX_LINE} bytes")
+        if not line.endswith(b"\n"):
+            break  # a process that was killed while it wrote leaves half a line
         try:
-            content = json.loads(line)
-            kind = content["kind"]
-        except (ValueError, KeyError, TypeError) as error:
+            content = _line(line, first=number == 1)
+        except InputError as error:
             # only the last line may be broken: in the middle it is damage, and no kill
-            if number == len(lines) and header is not None:
+            broken = isinstance(error.__cause__, json.JSONDecodeError | UnicodeDecodeError)
+            if broken and header is not None and not file.read(1):
                 break  # after a power failure any bytes may be at the end
-            raise InputError(f"{path}, line {number}: is no line of a run: {error}") from error
+            raise InputError(
+                f"{path}, line {number}: is no line of a run: {error}; with that line deleted the "
+                "others can be read, and --resume asks its sample again"
+            ) from error
         try:
             if header is None:
                 header = _header(content, path)
-            elif kind == "resumed":
+            elif content["kind"] == "resumed":
                 resumed.append(Resumption.model_validate(content))
-            elif kind == "stopped":
-                cost = content["cost"]
-                stopped[int(content["index"])] = None if cost is None else float(cost)
+            elif content["kind"] == "stopped":
+                cost = StoppedCost.model_validate(content)
+                stopped[cost.index] = cost.cost
             else:
-                rows[int(content["index"])] = row_from_dict(content)
-                stopped.pop(int(content["index"]), None)
-        except InputError as error:
-            if header is None:
-                raise
-            raise InputError(f"{path}, line {number}: is broken: {error}") from error
+                index, row = row_from_dict(content)
+                if rows.get(index, row).id != row.id:
+                    raise InputError(f"row {index} is there with another id, {rows[index].id!r}")
+                rows[index] = row
+                stopped.pop(index, None)
         except ValidationError as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {validation_text(error)}"
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}, line {number}: is broken: {type(error).__name__}: {error}"
-            ) from error
-    assert header is not None
-    return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows, stopped)
+        except InputError as error:
+            if header is None:
+                raise
+            raise InputError(f"{path}, line {number}: is broken: {error}") from error
+        end += len(line)
+    if header is None:
+        return None
+    return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows, stopped), end
+
+
+def _line(line: bytes, first: bool) -> dict[str, Any]:
+    """The JSON object of a line; InputError for what is no line of a run."""
+    try:
+        # an editor may have put a byte order mark before the first line
+        content = parse_json(line.decode("utf-8-sig" if first else "utf-8"), finite=True)
+    except UnicodeDecodeError as error:
+        raise InputError(f"no UTF-8 text: {error.reason}") from error
+    kind = content.get("kind") if isinstance(content, dict) else None
+    if kind not in ("run", "row", "resumed", "stopped"):
+        raise InputError("no object of the kind run, row, resumed or stopped")
+    if kind == "run" and not first:
+        raise InputError("the header of a second run")
+    return dict(content)
 
 
 def _header(content: dict[str, Any], path: Path) -> Header:
@@ -232,12 +292,21 @@ def _header(content: dict[str, Any], path: Path) -> Header:
     return Header.model_validate({name: content[name] for name in content if name != "resumed"})
 
 
-def _resumed_line(resumption: Resumption) -> dict[str, Any]:
-    return {"kind": "resumed", **resumption.model_dump()}
-
-
 def _stopped_line(index: int, cost: float | None) -> dict[str, Any]:
     return {"kind": "stopped", "index": index, "cost": cost}
+
+
+def _check_half_header(path: Path) -> None:
+    """Raises InputError for a file without a whole line that is not the begin of a run."""
+    with path.open("rb") as file:
+        begin = file.read(2 * len(BEGIN)).replace(b" ", b"")[: len(BEGIN)]
+    # after a power failure there may be only NUL bytes
+    if not BEGIN.startswith(begin) and begin.strip(b"\0"):
+        raise InputError(f"{path} is there already, and is no run: choose another --out")
+
+
+def _resumed_line(resumption: Resumption) -> dict[str, Any]:
+    return {"kind": "resumed", **resumption.model_dump()}
 
 
 def _check_same(there: Header, wanted: Header, path: Path) -> None:
@@ -251,64 +320,6 @@ def _check_same(there: Header, wanted: Header, path: Path) -> None:
         )
 
 
-def _end_of_last(data: bytes) -> int:
-    """Returns the position after the last line, or before it where it is not JSON."""
-    begin = data.rfind(b"\n", 0, len(data) - 1) + 1
-    try:
-        json.loads(data[begin:])
-    except ValueError:
-        return begin
-    return len(data)
-
-
-def row_to_dict(index: int, row: Row) -> dict[str, Any]:
-    """Turns a row into JSON values; `index` is its key in the run."""
-    line = {"kind": "row", "index": index, **vars(row)}
-    for name in ("pred", "found", "truth"):
-        line[name] = None if line[name] is None else masks_record(line[name])
-    line["ignore"] = None if row.ignore is None else rle_record(row.ignore)
-    for name in ("tags", "about", "usage"):
-        line[name] = dict(line[name])
-    line["messages"] = [dict(message) for message in row.messages]
-    return line
-
-
-def row_from_dict(line: Mapping[str, Any]) -> Row:
-    """Reads the row of a line; raises ValueError, KeyError, TypeError or InputError for another."""
-    ignore = None if line["ignore"] is None else rle_from_record(line["ignore"])
-    truth = None if line["truth"] is None else masks_from_record(line["truth"])
-    pred, found = masks_from_record(line["pred"]), masks_from_record(line["found"])
-    # metrics compare these masks by their runs, which means nothing for two sizes
-    sizes = {masks.size for masks in (truth, pred, found) if masks is not None}
-    if len(sizes) > 1:
-        raise ValueError(f"its masks are of different sizes: {sorted(sizes)}")
-    return Row(
-        id=line["id"],
-        query=line["query"],
-        truth=truth,
-        ignore=ignore,
-        tags=dict(line["tags"]),
-        about=dict(line["about"]),
-        pred=pred,
-        found=found,
-        text=line["text"],
-        status=line["status"],
-        error=line["error"],
-        usage=dict(line["usage"]),
-        messages=tuple(line["messages"]),
-        # older runs lack these two fields
-        earlier_cost=float(line.get("earlier_cost", 0.0)),
-        repeat=int(line.get("repeat", 1)),
-    )
-
-
-def _unwritten(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"cannot write to {path}: {error.strerror or error}; its finished rows are kept: make room "
-        "and continue with --resume"
-    )
-
-
 def _encoded(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
@@ -316,17 +327,13 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Replaces a file atomically: at any moment the old or the new one is there, whole."""
     # in the same folder: only within one file system does a rename replace a file in one step
-    new = path.with_name(path.name + ".new")
-    try:
-        with new.open("wb") as file:
-            for line in lines:
-                file.write(_encoded(line))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    new = _new(path)
+    with new.open("wb") as file:
+        for line in lines:
+            file.write(_encoded(line))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -335,14 +342,5 @@ def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
             os.close(folder)
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Locks the file until it is closed or this process ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        # the kernel releases it even after kill -9, so that no stale lock file can block a run
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise InputError(f"{path} is being written by another process") from error
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + ".new")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,7 +25,7 @@ class Resumption(BaseModel):
     versions: of the packages. commit: of this code. setup: see `setup.setup`.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
     versions: dict[str, str]
     commit: str | None
@@ -42,14 +42,14 @@ class Header(BaseModel):
     resumed: one entry each time that it was resumed with others; lines of their own in the file.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
     kind: Literal["run"] = "run"
     format: Literal["sam3-agent run"] = FORMAT
     version: Literal[1] = VERSION
     config: dict[str, Any]
     samples: str
-    total: int
+    total: Annotated[int, Field(ge=0)]
     versions: dict[str, str]
     commit: str | None
     began: str
@@ -86,7 +86,7 @@ def new_header(
     """
     return Header(
         config=_as_read(config),
-        samples=_digest(samples),
+        samples=digest(samples),
         total=total,
         versions=_versions(),
         commit=_commit(),
@@ -101,8 +101,8 @@ def _as_read(values: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _digest(samples: Sequence[Sample]) -> str:
-    """Hashes ids, queries and truths, which tells whether two runs ask the same."""
+def digest(samples: Sequence[Sample]) -> str:
+    """Hashes the ids, queries and truths of samples, which tells whether two runs ask the same."""
     digest = hashlib.sha256()
     for sample in samples:
         # the data may have been corrected since: rows about other truths must not be mixed

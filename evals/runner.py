@@ -12,6 +12,7 @@ from sam3_agent.budget import EitherEvent, sampling_seed, stop_requested
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError, StoppedError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.results_file import Run, RunFile
+from sam3_agent.evals.row_record import check_rows
 from sam3_agent.evals.solvers.solver import Outcome, Solver, UnfinishedError
 from sam3_agent.images import Pixels
 from sam3_agent.masks import Masks
@@ -112,6 +113,7 @@ def run_samples(
     flight are finished, and their rows stay. Raises StoppedError when it was stopped before every
     sample had a row. A KeyboardInterrupt waits for nothing; finished rows are on disk.
     """
+    check_rows(file.rows, samples, file.path)
     pending = [
         (index, sample)
         for index, sample in samples

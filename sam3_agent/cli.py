@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 import sam3_agent
 from sam3_agent.commands.interrupts import INTERRUPTED, TERMINATED
 from sam3_agent.commands.output import discard, print_stderr
+from sam3_agent.sanitize import PrintableFormatter
 
 COMMANDS = {
     "ask": ("ask:ask", "Ask a question about an image; get words and masks."),
@@ -103,7 +104,8 @@ def main(
     handler = logging.StreamHandler(sys.stderr)
     # libraries log to handlers of their own, too; two lines for each of their warnings say no more
     handler.addFilter(lambda one: one.name.startswith("sam3_agent") or one.levelno >= logging.ERROR)
-    logging.basicConfig(level=logging.ERROR, handlers=[handler], format="%(message)s")
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
     logging.captureWarnings(True)  # Pillow's own, such as of broken EXIF, go the same way
     logging.getLogger("sam3_agent").setLevel(logging.INFO if verbose else logging.WARNING)
     if isinstance(sys.stdout, TextIOWrapper):  # an answer that was paid for is printed anyhow

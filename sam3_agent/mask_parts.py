@@ -9,7 +9,7 @@ STRAY_SHARE, STRAY_AREA = 0.1, 64
 
 
 class Groups:
-    """Union-find: items 0..count-1 in groups, at first each alone.
+    """Items 0..count-1 in groups, at first each alone; all joins together take count log count.
 
     members: the items of each group.
     """
@@ -24,8 +24,10 @@ class Groups:
 
     def join(self, first: int, second: int) -> None:
         """Make one group of the groups of two items."""
-        kept, other = sorted((self._name[first], self._name[second]))
-        if kept != other:
+        names = {self._name[first], self._name[second]}
+        if len(names) > 1:
+            # the smaller group moves; of equal ones that of the later name
+            other, kept = sorted(names, key=lambda name: (len(self.members[name]), -name))
             moved = self.members.pop(other)
             self.members[kept] += moved
             for item in moved:

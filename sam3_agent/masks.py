@@ -18,6 +18,7 @@ from sam3_agent.rle import (
     decode_crop,
     encode_crop,
     encode_mask,
+    merge_masks,
     rle_record,
     rles_from_records,
     tight_boxes,
@@ -154,7 +155,7 @@ class Masks:
         """(H, W) bool: the pixels that any mask covers."""
         if not self.rles:
             return np.zeros(self.size, dtype=np.bool_)
-        merged: BoolArray = coco.decode(coco.merge(list(self.rles))).astype(np.bool_)
+        merged: BoolArray = coco.decode(merge_masks(self.rles)).astype(np.bool_)
         return merged
 
     def areas(self) -> npt.NDArray[np.int64]:
@@ -204,7 +205,7 @@ class Masks:
         """Each mask without the pixels of `others`; boxes become tight, empty masks stay."""
         if not len(others):
             return self
-        away = coco.merge(list(others.rles))
+        away = merge_masks(others.rles)
         rles = []
         for i, rle in enumerate(self.rles):
             crop, (x, y) = self.crop(i)
@@ -219,7 +220,7 @@ class Masks:
         """One mask: the union of all, with the best score and the first phrase."""
         if len(self) < 2:
             return self
-        rle = coco.merge(list(self.rles))
+        rle = merge_masks(self.rles)
         score = np.array([self.scores.max()], np.float32)
         return Masks(self.size, tight_boxes([rle]), score, self.phrases[:1], (rle,))
 

@@ -25,6 +25,9 @@ MAX_MASK_PIXELS = 2**29 - 1
 """Pixels of a mask, 537 megapixels. Of a larger one pycocotools can read a run wrongly: it keeps
 the differences of runs in 32 bits, of which the compressed form uses 30."""
 
+AT_ONCE = 8
+"""Masks that pycocotools unites in one call."""
+
 MAX_DIGITS = 6
 """Characters of a number in compressed counts; six hold any difference of two runs."""
 
@@ -182,6 +185,16 @@ def _listed_runs(counts: Sequence[Any], size: Size) -> Positions:
     if counts and not 0 <= min(counts) <= max(counts) <= total:  # also what no array can hold
         raise InputError(f"its RLE has a run that is not in 0..{total} pixels")
     return np.array(counts, np.int64)
+
+
+def merge_masks(rles: Sequence[RLE]) -> RLE:
+    """The union of N masks of one image, at least one."""
+    # pycocotools unites one mask after the other with all before it, which takes time quadratic in
+    # their number; pairs of pairs take N log N
+    while len(rles) > AT_ONCE:
+        rles = [coco.merge(list(rles[i : i + AT_ONCE])) for i in range(0, len(rles), AT_ONCE)]
+    merged: RLE = coco.merge(list(rles))
+    return merged
 
 
 def tight_boxes(rles: Sequence[RLE]) -> FloatArray:

@@ -1,5 +1,7 @@
 """Makes text from models and people safe to pass on: encodable, and of bounded length."""
 
+import html
+import logging
 import re
 import unicodedata
 
@@ -36,6 +38,39 @@ def visible_text(text: str) -> str:
 def visible_words(text: str) -> str:
     """As `visible_text`, and without joiners: words that look the same are the same words."""
     return unicodedata.normalize("NFC", _NO_WORD.sub("", text))
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for what could steer a terminal, or show a text that is not there.
+
+    That is control characters (of which ANSI, OSC and C1 escape codes consist) except newlines and
+    tabs, marks that change the direction of text or are not seen, and halves of surrogate pairs.
+    Spaces of any width become a space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    # joiners belong to the spelling of Persian, Hindi and of emoji
+    if character.isprintable() or character in "\n\t\N{ZWNJ}\N{ZWJ}":
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records, which may quote a file or a model, without their escape codes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return printable(super().format(record))
+
+
+def markdown_text(text: str) -> str:
+    """The text on one line of Markdown, as it is: no markup, no HTML, no end of a table's cell."""
+    line = " ".join(printable(text).split())
+    return re.sub(r"[\\`*\[\]|~#!]", r"\\\g<0>", html.escape(line, quote=False))
 
 
 def shorten(text: str, limit: int, *, middle: bool = False) -> str:

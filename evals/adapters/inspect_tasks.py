@@ -48,7 +48,7 @@ from sam3_agent.agent import Agent
 from sam3_agent.errors import PlannerError
 from sam3_agent.evals.benchmark import Benchmark
 from sam3_agent.evals.benchmarks import read
-from sam3_agent.evals.results_file import row_from_dict, row_to_dict
+from sam3_agent.evals.row_record import row_from_dict, row_to_dict
 from sam3_agent.evals.runner import solve_sample
 from sam3_agent.evals.solvers import make_solver
 from sam3_agent.image_encoding import encode_smaller
@@ -124,7 +124,7 @@ def _scorer(benchmark: Benchmark) -> Scorer:
     @metric(name=benchmark.name)
     def metrics() -> Metric:
         def over_all(scores: list[SampleScore]) -> dict[str, float]:
-            rows = [row_from_dict((one.score.metadata or {})["row"]) for one in scores]
+            rows = [row_from_dict((one.score.metadata or {})["row"])[1] for one in scores]
             return benchmark.metrics(rows)
 
         return over_all
@@ -133,7 +133,7 @@ def _scorer(benchmark: Benchmark) -> Scorer:
     def score_rows() -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
             line = state.metadata["row"]
-            row = row_from_dict(line)
+            _, row = row_from_dict(line)
             return Score(
                 value=benchmark.score(row),
                 answer=row.text,

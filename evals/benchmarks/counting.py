@@ -24,6 +24,7 @@ from sam3_agent.evals.benchmarks.tables import TableRow, find_tables, table_rows
 from sam3_agent.evals.dataset_io import collect, folder, image_size
 from sam3_agent.evals.json_io import field, json_lines, read_json, text
 from sam3_agent.evals.metrics import Tally, counting_tally
+from sam3_agent.sanitize import shorten
 
 SOURCE = (
     "clone huggingface.co/datasets/vikhyatk/CountBenchQA (images inside), or "
@@ -98,6 +99,8 @@ def _table_sample(row: TableRow, folders: Sequence[Path]) -> Sample:
     if row.has_image:
         return _sample(record, f"{split}-{row.number}", row.image, None, split)
     digest = text(record, "image_sha256")
+    if not digest.isalnum():  # else it could lead out of the folder
+        raise InputError(f"'image_sha256' is {shorten(digest, 80)!r}, and must be a hash")
     for place in folders:
         # named by hash, with whatever suffix they were saved
         for image in sorted(place.glob(f"{digest}*")):

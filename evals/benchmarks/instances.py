@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.dataset_io import check_size, image_size
+from sam3_agent.evals.dataset_io import check_size, image_in, image_size
 from sam3_agent.evals.json_io import field, read_json
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.geometry import Size
@@ -43,14 +43,10 @@ class Instances:
         record = self._images[image_id]
         name = field(record, "file_name", str)
         size = field(record, "height", int), field(record, "width", int)
-        for folder in self._folders:
-            if (folder / name).exists():
-                check_size(folder / name, size, self._size(folder / name))
-                return folder / name, size
-        places = (
-            ", ".join(str(folder) for folder in self._folders) or f"{IMAGE_FOLDERS[0]} (missing)"
-        )
-        raise InputError(f"there is no image {name} in {places}")
+        folders = self._folders or [Path(f"{IMAGE_FOLDERS[0]} (missing)")]
+        image = image_in(folders, name)
+        check_size(image, size, self._size(image))
+        return image, size
 
     def masks(self, ids: Sequence[int], image_id: int, size: Size) -> Masks:
         """Returns the masks of annotations, all of one image."""

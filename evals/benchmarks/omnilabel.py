@@ -23,8 +23,8 @@ import numpy as np
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Benchmark, Dataset, Row, Sample
-from sam3_agent.evals.dataset_io import collect, folder, image_size
-from sam3_agent.evals.json_io import field, read_json, text
+from sam3_agent.evals.dataset_io import collect, folder, image_in, image_size
+from sam3_agent.evals.json_io import field, is_number, read_json, text
 from sam3_agent.evals.metrics import (
     DescribedPair,
     Interval,
@@ -144,7 +144,7 @@ def _sample(
     if image is None:
         raise InputError("there is no such image in the file")
     boxes = all_boxes.get((image["id"], field(record, "id", int)), ())
-    file = path.parent / field(image, "file_name", str)
+    file = image_in([path.parent], field(image, "file_name", str))
     image_size(file)  # raises where it cannot be read
     kinds = {"object_description": "description", "object_category": "category"}
     kind = kinds.get(field(field(record, "anno_info", dict), "type", str))
@@ -168,8 +168,9 @@ def _sample(
 
 def _box(record: Any) -> list[float]:
     box = field(record, "bbox", list)
-    if len(box) != 4 or not all(isinstance(side, int | float) for side in box):
-        raise InputError(f"annotation {record.get('id')}: its box is {box}, not [x, y, w, h]")
-    if not all(math.isfinite(side) for side in box) or min(box[2:]) <= 0:
-        raise InputError(f"annotation {record.get('id')}: its box is {box}, without an area")
+    name = f"annotation {record.get('id')!r:.40}"
+    if len(box) != 4 or not all(map(is_number, box)):
+        raise InputError(f"{name}: its box is {box!r:.200}, not [x, y, w, h]")
+    if min(box[2:]) <= 0:
+        raise InputError(f"{name}: its box is {box!r:.200}, without an area")
     return box

@@ -53,6 +53,9 @@ SOURCE = (
     "huggingface.co/datasets: Ricky06662/ReasonSeg_val, Ricky06662/ReasonSeg_test, "
     "sj9909/ReasonSeg_refine (ReasonSeg-R), sj9909/ReasonSegX_test (ReasonSeg-X)"
 )
+MAX_SHAPES = 1000
+"""Shapes of an image, each of which is painted into a picture of its own."""
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PROTOCOLS: tuple[ReasonSegProtocol, ...] = ("lisa", "segzero")
 NOTE = (
@@ -131,7 +134,10 @@ def read_annotation(path: Path) -> Annotation:
     if not texts:
         raise InputError("'text' is empty")
     shapes = []
-    for number, shape in enumerate(field(content, "shapes", list)):
+    listed = field(content, "shapes", list)
+    if len(listed) > MAX_SHAPES:
+        raise InputError(f"it has {len(listed)} shapes, and at most {MAX_SHAPES} are read")
+    for number, shape in enumerate(listed):
         try:
             label = field(shape, "label", str).lower()
             if label != "flag":  # a note of the annotators, often of two points

@@ -11,18 +11,19 @@ pickled list::
 and in `refcoco/instances.json`, COCO's annotations with their polygons. Every sentence is a sample.
 """
 
+import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.instances import Instances
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
 from sam3_agent.evals.dataset_io import collect, folder
-from sam3_agent.evals.json_io import field, text
+from sam3_agent.evals.json_io import check_regular, field, text
 from sam3_agent.evals.metrics import (
     Overlap,
     Tally,
@@ -30,6 +31,7 @@ from sam3_agent.evals.metrics import (
     refcoco_tally,
     resized_overlap,
 )
+from sam3_agent.sanitize import shorten
 
 SOURCE = (
     "get refcoco.zip, refcoco+.zip and refcocog.zip from https://github.com/lichengunc/refer and "
@@ -110,8 +112,27 @@ read_umd = partial(read, dataset="refcocog", by="umd")
 read_google = partial(read, dataset="refcocog", by="google")
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles lists, dicts, text and numbers; a pickle could run any code by its globals."""
+PLAIN = (
+    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG "
+    "LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 "
+    "TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT "
+    "LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL INST"
+).split()
+"""The instructions of a pickle of plain values; the last three name a global, and are refused."""
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """Unpickles lists, dicts, text and numbers; a pickle could run any code by its globals.
+
+    The implementation in Python, not the faster one in C: that reserves memory for as many values
+    as a pickle's highest key of a value, of which 10 bytes can make it 64 GB.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: pickle._Unpickler.dispatch[code]
+        for code in (getattr(pickle, name)[0] for name in PLAIN)
+    }
 
     # called for each global that a pickle names; without any it can only build plain values
     def find_class(self, module: str, name: str) -> Any:
@@ -121,15 +142,23 @@ class _PlainUnpickler(pickle.Unpickler):
 def load_refs(path: Path) -> list[Any]:
     """Reads the list in a pickle file that holds plain values only; runs no code of the file."""
     try:
-        with path.open("rb") as file:
-            # written by Python 2, whose text is bytes
-            refs = _PlainUnpickler(file, encoding="utf-8").load()
-    except InputError as error:
-        raise InputError(f"{path} is refused: {error}") from error
+        check_regular(path)
+        # from memory: of a file, as many bytes as a length in it says would be reserved
+        file = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        # written by Python 2, whose text is bytes
+        refs = _PlainUnpickler(file, encoding="utf-8").load()
+    except InputError as error:
+        raise InputError(f"{path} is refused: {error}") from error
+    except KeyError as error:
+        raise InputError(
+            f"{path} is refused: it has the instruction {error}, which plain values do not need"
+        ) from error
     except Exception as error:  # a broken pickle can raise anything
-        what = "is empty" if not path.stat().st_size else f"is no pickle of plain values: {error}"
+        why = f"{type(error).__name__}: {shorten(str(error), 200)}"
+        what = "is empty" if not path.stat().st_size else f"is no pickle of plain values: {why}"
         raise InputError(f"{path} {what}") from error
     if not isinstance(refs, list) or not refs:
         raise InputError(f"{path} holds no list of references")
@@ -141,8 +170,10 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
 
     def holds(own: Any) -> bool:
         # the rules of REFER's own reader: testA takes all splits of "test..." with an A in the rest
-        if not isinstance(own, str) or split in ("train", "val"):
-            return bool(own == split)
+        if not isinstance(own, str):
+            return False
+        if split in ("train", "val"):
+            return own == split
         if split == "test":
             return "test" in own
         return own.startswith("test") and split.startswith("test") and split[4:] in own[4:]
@@ -154,8 +185,10 @@ def of_split(refs: Sequence[Any], split: str, path: Path) -> list[tuple[int, Any
         if not isinstance(ref, dict) or holds(ref.get("split"))
     ]
     if not chosen:
-        known = sorted({str(ref.get("split")) for ref in refs if isinstance(ref, dict)})
-        raise InputError(f"{path} has no split {split!r}, only {', '.join(known)}")
+        own = [ref.get("split") for ref in refs if isinstance(ref, dict)]
+        # a value of another kind may be a list of lists of lists whose text has no end
+        known = shorten(", ".join(sorted({one for one in own if isinstance(one, str)})), 200)
+        raise InputError(f"{path} has no split {split!r}, only {known}")
     return chosen
 
 

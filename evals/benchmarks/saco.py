@@ -32,7 +32,7 @@ import numpy as np
 from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Dataset, Row, Sample
 from sam3_agent.evals.benchmarks.scored import ScoredBenchmark
-from sam3_agent.evals.dataset_io import check_size, collect, folder, image_size
+from sam3_agent.evals.dataset_io import check_size, collect, folder, image_in, image_size
 from sam3_agent.evals.json_io import field, read_json, text
 from sam3_agent.evals.mask_io import coco_mask, instance, masks_of
 from sam3_agent.evals.metrics import (
@@ -164,10 +164,7 @@ class _ImageFolders:
         self.size = cache(image_size)
 
     def find(self, name: str) -> Path:
-        for root in self.roots:
-            if (root / name).exists():
-                return root / name
-        raise InputError(f"there is no image {name} in {self.roots[0]} or its folders of images")
+        return image_in(self.roots, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +199,9 @@ def _annotator(path: Path) -> _Annotator:
         pairs = {one["id"]: one for one in field(content, "images", list)}
         categories = [one["id"] for one in field(content, "categories", list)]
         truths: dict[Any, list[Any]] = {}
+        known = set(categories)
         for one in field(content, "annotations", list):
-            if not one.get("iscrowd") and one["category_id"] in categories:
+            if not one.get("iscrowd") and one["category_id"] in known:
                 truths.setdefault(one["image_id"], []).append(one)
     except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no SA-Co file: {error}") from error

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam3_agent.errors import InputError
-from sam3_agent.evals.json_io import field
+from sam3_agent.errors import ImageError, InputError
+from sam3_agent.evals.json_io import check_regular, field
 from sam3_agent.extras import require
 from sam3_agent.geometry import Size
+from sam3_agent.image_limits import MAX_MEGAPIXELS, check_size
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.rle import BoolArray
 
@@ -94,12 +95,22 @@ def table_rows(tables: Sequence[Path], needed: Sequence[str], source: str) -> It
         # without images: a table has gigabytes of them, and each is read when its sample is asked
         columns = sorted(names - {"image"})
         with_image = _has_image(table) if "image" in names else None
-        for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
+        for batch in _batches(table, columns, path):
             for place in range(batch.num_rows):
                 row = {name: batch.column(name)[place] for name in columns}
                 has_image = None if with_image is None else bool(with_image[number])
                 yield TableRow(path, number, row, has_image)
                 number += 1
+
+
+def _batches(table: Any, columns: Sequence[str], path: Path) -> Iterator[Any]:
+    """Yields the rows of a table ROWS_AT_ONCE at a time; InputError where it is broken."""
+    from pyarrow import ArrowException
+
+    try:
+        yield from table.iter_batches(ROWS_AT_ONCE, columns=columns)
+    except (ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is broken: {error}") from error
 
 
 def _has_image(table: Any) -> BoolArray:
@@ -125,29 +136,47 @@ def _has_image(table: Any) -> BoolArray:
 
 
 def _read_image(path: Path, number: int) -> Pixels:
+    from pyarrow import ArrowException
+
     table = _open(path)
     first = 0
     for group in range(table.num_row_groups):
         rows = table.metadata.row_group(group).num_rows
         if number < first + rows:
             # parquet cannot read less than a row group
-            cell = table.read_row_group(group, columns=["image"]).column("image")[number - first]
+            try:
+                cells = table.read_row_group(group, columns=["image"]).column("image")
+            except (ArrowException, OSError, ValueError) as error:
+                raise InputError(f"{path} is broken: {error}") from error
+            cell = cells[number - first]
             value = cell.as_py()
             raw = value.get("bytes") if isinstance(value, dict) else value
             if not isinstance(raw, bytes):
                 raise InputError(f"{path} row {number}: it holds no image")
-            with Image.open(io.BytesIO(raw)) as image:
-                # without EXIF rotation, as the authors of these masks read it
-                return load_image(np.asarray(image.convert("RGB")))
+            # without EXIF rotation, as the authors of these masks read it
+            return load_image(_decoded(raw, f"{path} row {number}"))
         first += rows
     raise InputError(f"{path} has no row {number}")
 
 
+def _decoded(raw: bytes, where: str) -> Pixels:
+    """Decodes an image; ImageError for what is none, or too large."""
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            check_size(image.size, where, MAX_MEGAPIXELS)
+            return np.asarray(image.convert("RGB"))
+    except ImageError:
+        raise
+    except Exception as error:  # the readers of broken files raise anything
+        raise ImageError(f"{where}: its image cannot be read: {error}") from error
+
+
 def _open(path: Path) -> Any:
     require("pyarrow", purpose=f"reading {path.name}")
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowException, parquet
 
     try:
+        check_regular(path)
         return parquet.ParquetFile(path)
-    except (ArrowInvalid, OSError) as error:
+    except (ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is no parquet file: {error}") from error

@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam3_agent.masks import Masks
-from sam3_agent.rle import RLE, BoolArray
+from sam3_agent.rle import RLE, BoolArray, merge_masks
 
 ReasonSegProtocol = Literal["lisa", "segzero"]
 """How ignored pixels and empty unions are scored, see `reasonseg`."""
@@ -93,8 +93,7 @@ def box_iou(
 
 
 def _merged(rles: Sequence[RLE]) -> RLE | None:
-    merged: RLE | None = coco.merge(list(rles)) if rles else None
-    return merged
+    return merge_masks(rles) if rles else None
 
 
 def _common(first: RLE, second: RLE) -> RLE:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.json_io import read_json
+from sam3_agent.evals.json_io import MAX_VALUE, read_json
 from sam3_agent.evals.metrics.bootstrap import Interval, draws, interval
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -65,11 +65,14 @@ def omnilabel(
     found = read_json(Path(predictions)) if isinstance(predictions, str | Path) else predictions
     try:
         pairs = list(_pairs(content, found))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"no OmniLabel ground truth and predictions: {error!r}") from error
     for pair in pairs:
-        if not all(np.isfinite(values).all() for values in (pair.truth, pair.pred, pair.scores)):
-            raise InputError("OmniLabel: a box or score is not finite")
+        # NaN compares as false
+        if not all(
+            (np.abs(one) <= MAX_VALUE).all() for one in (pair.truth, pair.pred, pair.scores)
+        ):
+            raise InputError("OmniLabel: a box or score is not finite, or too large")
     return average_precisions(pairs)
 
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 from sam3_agent.errors import InputError
-from sam3_agent.evals.json_io import read_json
+from sam3_agent.evals.json_io import is_number, read_json
 from sam3_agent.evals.mask_io import coco_mask
 from sam3_agent.evals.metrics.bootstrap import Columns, Tally, as_original
 from sam3_agent.extras import require
 from sam3_agent.geometry import Size
-from sam3_agent.rle import RLE
+from sam3_agent.rle import RLE, checked_size
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 LEAST_SCORE = 0.5
@@ -196,7 +196,8 @@ class _Annotations:
         try:
             self.pairs = {one["id"]: one for one in content["images"]}
             self.sizes = {
-                pair: (int(one["height"]), int(one["width"])) for pair, one in self.pairs.items()
+                pair: checked_size((int(one["height"]), int(one["width"])))
+                for pair, one in self.pairs.items()
             }
             self.incomplete = {
                 pair for pair, one in self.pairs.items() if not one.get("is_instance_exhaustive", 1)
@@ -207,7 +208,14 @@ class _Annotations:
                 # the original reads neither crowds nor categories that the file does not list
                 if not one.get("iscrowd") and one["category_id"] in self.categories:
                     self._truths.setdefault(one["image_id"], []).append(one)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            InputError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise InputError(f"{path} is no SA-Co file: {error!r}") from error
 
     def sample(
@@ -255,8 +263,8 @@ def _score(one: Mapping[str, Any], kind: Kind) -> float:
     if not {"category_id", "score"} <= set(one):
         raise InputError("category_id or score is missing")
     score = one["score"]
-    if not math.isfinite(score):
-        raise InputError(f"its score is {score}")
+    if not is_number(score):
+        raise InputError(f"its score is {score!r:.80}, and must be a number")
     if "segmentation" not in one and (kind == "segm" or "bbox" not in one):
         raise InputError("it has no segmentation")
     hash(one["category_id"])
@@ -266,13 +274,11 @@ def _score(one: Mapping[str, Any], kind: Kind) -> float:
 def _box(one: Mapping[str, Any], size: Size) -> Sequence[float]:
     """Returns x y w h as in the file, or else that of the mask, in pixels."""
     box = one.get("bbox") or coco.toBbox(_rle(one, size)).tolist()
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(side) for side in box):
-        raise InputError(f"a box of image {one['image_id']!r} is {box}, and must be [x, y, w, h]")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        raise InputError(
+            f"a box of image {one['image_id']!r} is {box!r:.200}, and must be [x, y, w, h]"
+        )
     return box
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _rle(one: Mapping[str, Any], size: Size) -> RLE:

@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Any
 
 from sam3_agent.extras import require
+from sam3_agent.sanitize import markdown_text, printable
 
 PREFIXES = {"lisa_": "LISA's protocol", "segzero_": "VisionReasoner's protocol (Seg-Zero's pixels)"}
 """The prefixes of metrics that are computed under several protocols, with their names."""
@@ -47,6 +48,7 @@ def page(content: Mapping[str, Any]) -> str:
     text = (
         resources.files("sam3_agent.evals.report").joinpath("page.html").read_text(encoding="utf-8")
     )
+    content = _printable(content)
     return environment.from_string(text).render(
         report=content,
         comparison=comparison(content),
@@ -61,23 +63,37 @@ def page(content: Mapping[str, Any]) -> str:
     )
 
 
+def _printable(value: Any) -> Any:
+    """JSON values whose texts turn no direction and hold no control characters."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(one) for name, one in value.items()}
+    return [_printable(one) for one in value] if isinstance(value, list) else value
+
+
 def markdown(content: Mapping[str, Any]) -> str:
-    """Renders one table of the runs and the published results, and the warnings below."""
+    """Renders one table of the runs and the published results, and the warnings below.
+
+    Texts of run files are shown as they are: without markup, and on one line.
+    """
     columns = _columns(content)
-    titles = [*columns, *reversed(COUNTS), "source"]
+    titles = [*map(markdown_text, columns), *reversed(COUNTS), "source"]
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for row in comparison(content):
         cells = [_cell(row["cells"].get(name), name) for name in columns]
         counts = [DASH if row[name] is None else str(row[name]) for name in reversed(COUNTS)]
-        source = "this run" if row["source"] is None else "; ".join(row["notes"])
-        lines.append(f"| {row['name']} | " + " | ".join([*cells, *counts, source]) + " |")
-    lines += ["", *(f"- {warning}" for warning in content["warnings"])]
+        source = "this run" if row["source"] is None else markdown_text("; ".join(row["notes"]))
+        name = markdown_text(row["name"])
+        lines.append(f"| {name} | " + " | ".join([*cells, *counts, source]) + " |")
+    lines += ["", *(f"- {markdown_text(warning)}" for warning in content["warnings"])]
     return "\n".join([*lines, *_setups(content)])
 
 
 def _setups(content: Mapping[str, Any]) -> Iterator[str]:
     for run in content["runs"]:
-        yield f"- {run['name']}: " + ", ".join(f"{k} {v}" for k, v in setup(run)) + "."
+        own = ", ".join(f"{name} {value}" for name, value in setup(run))
+        yield "- " + markdown_text(f"{run['name']}: {own}.")
 
 
 def _cell(cell: Mapping[str, Any] | None, name: str) -> str:

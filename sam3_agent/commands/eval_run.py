@@ -82,9 +82,9 @@ def run_with_progress(
 ) -> Run:
     """Runs a solver on the samples that have no row in the folder yet, with a progress bar."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[state]}"),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[state]}", markup=False),
     )
     with (
         RunFile(folder, header, resume=options.resumes) as file,

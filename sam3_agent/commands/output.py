@@ -11,11 +11,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sam3_agent.answer import Answer
 from sam3_agent.commands.interrupts import INTERRUPTED
 from sam3_agent.errors import InputError, ModelError
+from sam3_agent.sanitize import printable
 
 logger = logging.getLogger(__name__)
 
@@ -68,15 +68,19 @@ def errors_as_exit_codes() -> Iterator[None]:
 def print_stderr(line: str) -> None:
     """Prints progress, a warning or an error; where that fails, nothing."""
     try:
-        stderr.print(escape(printable(line)), soft_wrap=True)
+        # neither markup such as [bold] nor the name of an emoji: the line may quote a file or model
+        stderr.print(printable(line), markup=False, emoji=False, soft_wrap=True)
     except OSError:  # such as a full disk: no reason to lose an answer
         stderr.go_silent()
 
 
 def print_stdout(line: str) -> None:
-    """Prints a line of the result; raises StdoutError when it cannot be."""
+    """Prints a line of the result, without escape codes of a file or model.
+
+    Raises StdoutError when it cannot be printed.
+    """
     try:
-        typer.echo(line)
+        typer.echo(printable(line))
     except OSError as error:
         raise StdoutError from error
 
@@ -84,11 +88,6 @@ def print_stdout(line: str) -> None:
 def print_json(value: Any) -> None:
     """Prints one JSON object on stdout; ValueError for NaN, which JSON has not."""
     print_stdout(json.dumps(value, allow_nan=False))
-
-
-def printable(text: str) -> str:
-    """The text without control characters: escape codes from a model could steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def print_models(planner: str | None, segmenter: str) -> None:

@@ -1,19 +1,21 @@
 """`sam3-agent report` and `sam3-agent merge`: runs as a page, and shards as one run."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sam3_agent.commands.eval_data import ScoreSizeOption
 from sam3_agent.commands.options import JsonOption, command
-from sam3_agent.commands.output import print_json, print_stderr
+from sam3_agent.commands.output import print_json, print_stderr, print_stdout
 from sam3_agent.errors import InputError
-from sam3_agent.evals.load_results import merged, read_benchmark, read_runs
+from sam3_agent.evals.benchmark import Benchmark
+from sam3_agent.evals.load_results import check_run, merged, read_benchmark, read_runs
 from sam3_agent.evals.report.content import content, labels
 from sam3_agent.evals.report.page import markdown as table
 from sam3_agent.evals.report.page import page
-from sam3_agent.evals.results_file import read_run, write_run
+from sam3_agent.evals.results_file import Run, read_run, write_run
 
 
 @command
@@ -25,6 +27,13 @@ def report(
     data: Annotated[
         Path | None,
         typer.Option(help="The benchmark's files. Default: where they were for the run."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Allow that the runs' benchmark is this function of a Python module.",
+        ),
     ] = None,
     score_size: ScoreSizeOption = None,
     cases: Annotated[int, typer.Option(min=0, help="Worst and best samples to show.")] = 6,
@@ -39,16 +48,17 @@ def report(
     benchmark's files are read for the images. Shards of one run are merged.
     """
     found = read_runs(runs)
-    shown = content(read_benchmark(found[0], data, score_size), found, labels(found), cases)
+    of = read_benchmark(found[0], data, score_size, benchmark)
+    shown = _content(of, found, cases)
     if as_json:
         print_json(shown)
     elif markdown:
-        typer.echo(table(shown))
+        print_stdout(table(shown))
     else:
+        print_stdout(table(shown))
         target = out or found[0].path.parent / "report.html"
         _write(target, page(shown))
         print_stderr(f"wrote {target}")
-        typer.echo(table(shown))
 
 
 @command
@@ -64,6 +74,31 @@ def merge(
     lacking = count - len(parts)
     left = f"; {lacking} of {count} shards are not in it" if lacking else ""
     print_stderr(f"wrote {len(whole.rows)} of {whole.header.total} samples to {path}{left}")
+
+
+def _content(benchmark: Benchmark, runs: Sequence[Run], cases: int) -> dict[str, Any]:
+    """The report's content; InputError for rows that the benchmark cannot score."""
+    # every run: rows of one whose samples have changed since may lack what the metric needs
+    same = [check_run(run, benchmark) for run in runs]
+    try:
+        return content(benchmark, runs, labels(runs), cases)
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if all(same):
+            raise
+        changed = ", ".join(
+            str(run.path) for run, is_same in zip(runs, same, strict=True) if not is_same
+        )
+        raise InputError(
+            f"rows of {changed} cannot be scored ({type(error).__name__}: {error}): the samples of "
+            "the benchmark are others than when it ran; give its data with --data"
+        ) from error
 
 
 def _write(path: Path, text: str) -> None:
