@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -15,7 +14,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from sam3_agent.bit_depth import eight_bit_image
 from sam3_agent.errors import ImageError
 from sam3_agent.extras import available, require
-from sam3_agent.fork_safety import fork_safe_lock
 from sam3_agent.geometry import Extent
 from sam3_agent.image_limits import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from sam3_agent.image_limits import MIN_SIDE, check_size
@@ -30,6 +28,7 @@ from sam3_agent.tiff import (
     read_tiff,
     without_false_opacity,
 )
+from sam3_agent.warning_filters import without_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +68,6 @@ RUN_LENGTHS = (1, 2)
 
 RLE_MEGAPIXELS = 8.0
 """Megapixels of a run-length encoded BMP, which Pillow decodes in Python, run by run."""
-
-_PILLOW = fork_safe_lock()
-"""Held while settings of Pillow, and of warnings, are changed for the whole process."""
 
 
 def load_image(
@@ -181,21 +177,13 @@ def _tile(picture: Image.Image) -> Extent:
 
 def _open_header(data: bytes, formats: tuple[str, ...] | None) -> Image.Image:
     """Open without decoding; instead of Pillow's own pixel limit the caller's is checked next."""
-    with _without_warnings():
+    # the limit is one value for the whole process; threads take turns here
+    with without_warnings(module="PIL"):
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(io.BytesIO(data), formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Lets Pillow read broken metadata without warnings; one thread at a time."""
-    # what this changes is one for the whole process, so threads take turns
-    with _PILLOW, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
 
 
 def _is_deep_color_png(data: bytes) -> bool:
@@ -234,7 +222,7 @@ def _upright(picture: Image.Image, name: str) -> Image.Image:
     """Apply the EXIF orientation; a picture with broken EXIF stays as it is stored."""
     picture.load()
     try:
-        with _without_warnings():
+        with without_warnings(module="PIL"):
             orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
         turn = TURNS.get(orientation)  # in broken EXIF it may be a list
     except Exception as error:  # what broken EXIF or XMP makes Pillow raise is open-ended

@@ -131,10 +131,13 @@ class Tool:
         required, known = self.parameters["required"], self.parameters["properties"]
         # null for an argument that may be left out means that it is left out
         given = {
-            name: value
-            for name, value in values.items()
-            if value is not None or name in required or name not in known
+            name: value for name, value in values.items() if value is not None or name in required
         }
+        # not left to pydantic, which makes an error of each, however many there are
+        unknown = next((name for name in values if name not in known), None)
+        if unknown is not None:
+            name = shorten(repr(unknown), MAX_SHOWN)
+            raise ToolError(f"{self.name} has no argument {name}; {self._usage()}")
         from pydantic import ValidationError
 
         try:
@@ -144,13 +147,9 @@ class Tool:
         return {name: getattr(model, name) for name in given}
 
     def _misfit(self, given: Mapping[str, Any], error: "ValidationError") -> str:
-        """What is wrong with the first argument that does not fit; unknown ones come first."""
-        errors = error.errors(include_url=False, include_input=False)
-        unknown = (one for one in errors if one["type"] == "extra_forbidden")
-        first = next(unknown, errors[0])
+        """What is wrong with the first argument that does not fit."""
+        first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0])
-        if name not in self.parameters["properties"]:
-            return f"{self.name} has no argument {shorten(repr(name), MAX_SHOWN)}"
         if name not in given:
             return f"{self.name} needs the argument {name!r}"
         value, schema = given[name], self.parameters["properties"][name]

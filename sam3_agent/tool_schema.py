@@ -26,6 +26,8 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from sam3_agent.warning_filters import without_warnings
+
 _CONFIG = ConfigDict(allow_inf_nan=False, protected_namespaces=())
 
 _LIMITS = {
@@ -265,7 +267,9 @@ def _literal(text: str) -> Any:
         pass
     try:
         refuse_joined_strings(text)
-        return ast.literal_eval(text)
+        # 1if 1if 1if ...: a warning for each number
+        with without_warnings():
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise ValueError("it begins like a list and cannot be read as one") from None
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 JSON, FORM = "application/json", "multipart/form-data"
 
+MAX_VALUES = 20_000
+"""Values in a body of JSON: the most that arguments need is a few hundred."""
+
 MAX_FIELDS = 20
 """Fields of a form beside its file."""
 
@@ -29,6 +32,11 @@ class RequestBody:
         """The arguments; raises ToolError for what is no JSON object."""
         if isinstance(self.content, dict):
             return self.content
+        # counted before they are read: each takes a hundred times its size in memory
+        if sum(map(self.content.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            raise ToolError(
+                f"the body is not valid JSON here: it has more than {MAX_VALUES:,} values"
+            )
         try:
             values = read_json(self.content.decode("utf-8"))
         except (ValueError, RecursionError) as error:

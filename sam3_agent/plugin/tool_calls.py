@@ -1,6 +1,7 @@
 """Runs tool calls by name with unchecked arguments, for Python, MCP and REST alike."""
 
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from sam3_agent.plugin.error_responses import call_errors
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import Report, WorkQueue
-from sam3_agent.sanitize import one_line, shorten
+from sam3_agent.sanitize import MAX_ARGUMENTS, one_line, shorten
 from sam3_agent.tool import tool_named
 
 T = TypeVar("T")
@@ -46,12 +47,26 @@ def run_tool(toolkit: Toolkit, name: str, arguments: str | Mapping[str, Any]) ->
     if isinstance(arguments, str):
         checked = tool.checked(arguments)
     else:
+        _check_length(arguments)
         image = arguments.get("image")
         if isinstance(image, bytes):
             arguments = {**arguments, "image": toolkit.session(image).handle}
         checked = tool.fitting(arguments)
     result: ToolResult = getattr(toolkit, known)(**checked)
     return result
+
+
+def _check_length(arguments: Mapping[str, Any]) -> None:
+    """Raises ToolError for long or deep arguments; the image has a limit of its own."""
+    rest = {name: value for name, value in arguments.items() if name != "image"}
+    try:
+        length = len(json.dumps(rest, skipkeys=True, default=lambda value: ""))
+    except (ValueError, RecursionError) as error:
+        raise ToolError("the arguments are nested too deeply") from error
+    if length > MAX_ARGUMENTS:
+        raise ToolError(
+            f"the arguments beside the image have more than {MAX_ARGUMENTS:,} characters"
+        )
 
 
 async def stream_tool(
