@@ -4,17 +4,19 @@ import base64
 import binascii
 import os
 import re
+import time
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sam3_agent.errors import ImageError
 from sam3_agent.sanitize import replace_surrogates, shorten
+from sam3_agent.timed_call import call_until
 
 MAX_DOWNLOAD_BYTES = 200_000_000
 DOWNLOAD_SECONDS = 60
 
 PIECE = 100_000
-"""Characters of a data: URL that are decoded at once, where it is percent-encoded."""
+"""Bytes of a download, or characters of a percent-encoded data: URL, that are read at once."""
 
 SHOWN = 80
 """Characters of a source that an error repeats; a data: URL may have millions."""
@@ -148,14 +150,32 @@ def shown(source: str | os.PathLike[str]) -> str:
 
 
 def _download(url: str) -> bytes:
-    from urllib.request import Request, urlopen  # slow to import
+    from http.client import HTTPException  # slow to import
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
 
-    request = Request(url, headers={"User-Agent": "sam3-agent"})
+    end = time.monotonic() + DOWNLOAD_SECONDS
+
+    def read() -> bytes:
+        request, data = Request(url, headers={"User-Agent": "sam3-agent"}), bytearray()
+        try:
+            response = urlopen(request, timeout=DOWNLOAD_SECONDS)
+        except HTTPError as error:
+            error.close()  # it holds the connection
+            raise
+        with response:
+            while chunk := response.read1(PIECE):
+                data += chunk
+                if len(data) > MAX_DOWNLOAD_BYTES:
+                    break
+                if time.monotonic() > end:
+                    raise TimeoutError
+        return bytes(data)
+
     try:
-        with urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
-            data: bytes = response.read(MAX_DOWNLOAD_BYTES + 1)
-    except (OSError, ValueError) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", error)
+        data = call_until(read, end)
+    except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
+        reason = shorten(str(getattr(error, "reason", error)), SHOWN) or "it took too long"
         raise ImageError(f"cannot download {shown(url)}: {reason}") from error
     if len(data) > MAX_DOWNLOAD_BYTES:
         raise ImageError(f"{shown(url)} is larger than {MAX_DOWNLOAD_BYTES // 1_000_000} MB")

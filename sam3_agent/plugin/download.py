@@ -5,24 +5,28 @@ exactly that address, so a name that resolves differently the next time (DNS reb
 nothing. The same holds for each redirect.
 """
 
-import contextlib
 import http.client
+import io
 import ipaddress
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from sam3_agent.errors import ImageError
+from sam3_agent.timed_call import call_until
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 REDIRECTS = (301, 302, 303, 307, 308)
 CHUNK = 65_536
+
+MAX_HEAD_BYTES = 200_000
+"""Bytes of a response beside its body: headers, 1xx responses, sizes of chunks, trailers."""
+
 USER_AGENT = "sam3-agent"
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -50,13 +54,26 @@ class Downloader:
     resolve: Callable[..., list[Any]] = socket.getaddrinfo
 
     def fetch(self, url: str) -> bytes:
-        """The content of a URL; raises ImageError, which names no address of this network."""
-        deadline = time.monotonic() + self.seconds
+        """The content of a URL; raises ImageError, which names no address of this network.
+
+        Raises StoppedError when the caller has stopped the question.
+        """
+        end = time.monotonic() + self.seconds
+        try:
+            return call_until(lambda: self._followed(url, end), end)
+        except TimeoutError as error:
+            raise self._timed_out() from error
+
+    def _followed(self, url: str, deadline: float) -> bytes:
+        """The content at the end of the redirects."""
         for _ in range(self.max_redirects + 1):
             content = self._get(self._checked(url), deadline)
             if isinstance(content, bytes):
                 return content
-            url = urljoin(url, content)  # the Location of a redirect
+            try:
+                url = urljoin(url, content)  # the Location of a redirect
+            except ValueError as error:
+                raise ImageError("the URL redirects to one that cannot be read") from error
         raise ImageError(f"the URL redirects more than {self.max_redirects} times")
 
     def _checked(self, url: str) -> SplitResult:
@@ -86,9 +103,13 @@ class Downloader:
         headers = {"Host": shown, "User-Agent": USER_AGENT, "Accept": "image/*"}
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
-            with _socket(parts.scheme, host, (address, port), deadline) as connection.sock:
+            limited = _Connection(parts.scheme, host, (address, port), deadline)
+            with limited.open_socket:
+                connection.sock = limited
                 connection.request("GET", path, headers=headers)
                 with connection.getresponse() as answer:
+                    # a body in pieces of a byte has five bytes more for each
+                    limited.readable = MAX_HEAD_BYTES + 6 * self.max_bytes
                     if answer.status in REDIRECTS and answer.getheader("Location"):
                         return str(answer.getheader("Location"))
                     if answer.status != 200:
@@ -110,7 +131,7 @@ class Downloader:
             body += chunk
             if len(body) > self.max_bytes:
                 raise self._too_large()
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:  # pieces of a byte come without waiting
                 raise self._timed_out()
         if length is not None and len(body) < length:
             raise OSError("the answer ended early")
@@ -159,35 +180,61 @@ def is_public(text: str) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-@contextlib.contextmanager
-def _socket(
-    scheme: str, host: str, address: tuple[str, int], deadline: float
-) -> Iterator[socket.socket]:
-    """A connection to exactly this address that is shut down at the deadline.
+class _Connection:
+    """A connection to exactly this address, with one limit of time and one of bytes for all of it.
 
-    With https the certificate is checked for the host.
+    A socket's own timeout counts from byte to byte. With https the certificate is checked for the
+    host. It has what `http.client` needs of a socket.
     """
-    left = max(0.01, deadline - time.monotonic())
-    # the address, not the name: a second look-up could lead to a private address
-    open_socket = socket.create_connection(address, timeout=left)
-    if scheme == "https":
-        open_socket = ssl.create_default_context().wrap_socket(
-            open_socket, server_hostname=host, do_handshake_on_connect=False
-        )
-    # a peer that sends a byte now and then never runs into the socket's own timeout
-    timer = threading.Timer(left, _shut_down, [open_socket])
-    timer.daemon = True
-    timer.start()
-    try:
-        if isinstance(open_socket, ssl.SSLSocket):
-            open_socket.do_handshake()
-        yield open_socket
-    finally:
-        timer.cancel()
-        open_socket.close()
+
+    def __init__(self, scheme: str, host: str, address: tuple[str, int], deadline: float) -> None:
+        self.readable = MAX_HEAD_BYTES
+        """Bytes that may still be read."""
+        self._deadline = deadline
+        # the address, not the name: a second look-up could lead to a private address
+        self.open_socket = socket.create_connection(address, timeout=_seconds_left(deadline))
+        if scheme == "https":
+            self.open_socket.settimeout(_seconds_left(deadline))  # of the whole handshake
+            self.open_socket = ssl.create_default_context().wrap_socket(
+                self.open_socket, server_hostname=host
+            )
+
+    def sendall(self, data: bytes) -> None:
+        self.open_socket.settimeout(_seconds_left(self._deadline))
+        self.open_socket.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self.read_into))
+
+    def read_into(self, buffer: Any) -> int:
+        """Reads into the buffer, and returns how many bytes; 0 at the end."""
+        self.open_socket.settimeout(_seconds_left(self._deadline))
+        count = self.open_socket.recv_into(buffer)
+        self.readable -= count
+        if self.readable < 0:
+            raise OSError("the answer has no end")
+        return count
+
+    def close(self) -> None:
+        """Does nothing: `http.client` closes a connection while it still reads the body."""
 
 
-def _shut_down(open_socket: socket.socket) -> None:
-    """End a pending read of a socket, below its encryption."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
+class _Reader(io.RawIOBase):
+    """A stream of what a function reads."""
+
+    def __init__(self, read_into: Callable[[Any], int]) -> None:
+        self._read_into = read_into
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._read_into(buffer)
+
+
+def _seconds_left(deadline: float) -> float:
+    """Seconds until the deadline; raises TimeoutError after it."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
