@@ -16,10 +16,8 @@ JSON, FORM = "application/json", "multipart/form-data"
 MAX_VALUES = 20_000
 """Values in a body of JSON: the most that arguments need is a few hundred."""
 
-MAX_FIELDS = 20
-"""Fields of a form beside its file."""
-
-FILE = {"type": "string", "format": "binary", "description": "The file's content."}
+MAX_FIELDS = 150
+"""Fields of a form beside its file: an item of a list is one by itself."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,11 @@ class RequestBody:
         return values
 
 
-def body_reader() -> "Callable[[Request], Awaitable[RequestBody]]":
-    """The dependency that reads a body of either type, with limits on forms."""
+def body_reader(schema: Mapping[str, Any]) -> "Callable[[Request], Awaitable[RequestBody]]":
+    """The dependency that reads a body of either type, with limits on forms.
+
+    schema: of the arguments. In a form an array may come as one field for each item.
+    """
     from fastapi import Request
     from starlette.exceptions import HTTPException
 
@@ -59,17 +60,26 @@ def body_reader() -> "Callable[[Request], Awaitable[RequestBody]]":
             raise HTTPException(415, f"send {JSON} or {FORM}")
         async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
             values: dict[str, Any] = {}
-            for name, value in form.multi_items():
-                if name in values:
+            for name in form:
+                parts = [
+                    one if isinstance(one, str) else await one.read() for one in form.getlist(name)
+                ]
+                items = schema["properties"].get(name, {}).get("items")
+                if len(parts) > 1 and (items is None or not all(isinstance(p, str) for p in parts)):
                     raise HTTPException(422, f"the field {shorten(name, 80)!r} comes twice")
-                values[name] = value if isinstance(value, str) else await value.read()
+                values[name] = parts if len(parts) > 1 else _single(parts[0], items)
             return RequestBody(values)
 
     return read
 
 
-def body_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAPI of a body that is JSON of this schema, or a form with the image as a file."""
-    form = {**schema, "properties": {**schema["properties"], "image": FILE}}
-    content = {JSON: {"schema": schema}, FORM: {"schema": form}}
-    return {"requestBody": {"required": True, "content": content}}
+def _single(value: Any, items: Mapping[str, Any] | None) -> Any:
+    """The value of a field that comes once; items: the schema of those of an array.
+
+    Text that is no list in JSON, and of one line, is the only item of an array of texts, with all
+    its commas.
+    """
+    is_text = isinstance(value, str) and items is not None and items.get("type") == "string"
+    if is_text and "\n" not in value and value.strip()[:1] not in ("[", "(", '"', "'"):
+        return [value]
+    return value

@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from sam3_agent.errors import InputError
 from sam3_agent.extras import require
-from sam3_agent.plugin import resources
+from sam3_agent.plugin import openapi, resources
 from sam3_agent.plugin.error_responses import (
     CallError,
-    ErrorBody,
     call_errors,
     error_body,
     error_response,
@@ -23,7 +22,8 @@ from sam3_agent.plugin.error_responses import (
 )
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
-from sam3_agent.plugin.request_body import JSON, RequestBody, body_reader, body_schema
+from sam3_agent.plugin.request_body import RequestBody, body_reader
+from sam3_agent.plugin.resources import KINDS
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
@@ -48,19 +48,8 @@ HEARTBEAT = ": waiting\n\n"
 
 HEARTBEAT_SECONDS = 15.0
 
-ERRORS = {
-    400: "The request cannot be read",
-    404: "There is no such thing",
-    408: "The body came too slowly",
-    413: "The body is too large",
-    415: "The body is neither JSON nor a form",
-    422: "The input cannot be used; the message says why",
-    429: "Busy; Retry-After says when to try again",
-    500: "A bug in the server",
-    502: "The planner or the segmenter failed",
-    503: "The server is shutting down",
-    504: "It took too long",
-}
+LEFT = 499
+"""The status in the metrics of a request whose client has left."""
 
 
 class ImageToOpen(BaseModel):
@@ -106,6 +95,7 @@ def build(
     )
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -117,7 +107,8 @@ def build(
     made = FastAPI(
         title="sam3-agent",
         version=version("sam3-agent"),
-        description="Ask pictures questions; get words and pixel-exact masks.",
+        description=openapi.ABOUT,
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
         redoc_url=None,
     )
@@ -126,6 +117,7 @@ def build(
     made.add_middleware(MetricsMiddleware, metrics=metrics, uncounted=uncounted)
     made.add_exception_handler(HTTPException, _http_error)
     made.add_exception_handler(CallError, _call_error)
+    made.add_exception_handler(ClientDisconnect, _left)
     made.add_exception_handler(Exception, _call_error)
     for tool in TOOLS.values():
         _add_tool(made, tool, toolkit, queue, heartbeat_seconds)
@@ -141,6 +133,7 @@ def _add_tool(
     from fastapi import Depends, Request
     from starlette.responses import Response, StreamingResponse
 
+    read_body = body_reader(tool.parameters)
     streamed = " Ask for text/event-stream to get progress as events."
 
     @app.post(
@@ -149,11 +142,10 @@ def _add_tool(
         summary=tool.description.splitlines()[0],
         description=tool.description + streamed * (tool.name in PATHS),
         response_model=ToolResult,
-        response_description="What the tool found; as events: progress, then result or error.",
-        responses=_errors(400, 408, 413, 415, 422, 429, 500, 502, 503, 504),
-        openapi_extra=body_schema(tool.parameters),
+        responses=openapi.tool_responses(tool.name in PATHS, 408, 415, 422, 500, 502, 503, 504),
+        openapi_extra=openapi.body(tool.name, tool.parameters),
     )
-    async def call(request: Request, body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
+    async def call(request: Request, body: Annotated[RequestBody, Depends(read_body)]) -> Any:
         steps = stream_tool(queue, toolkit, tool.name, body.values, lambda result: result)
         if EVENTS in request.headers.get("accept", ""):
             first = asyncio.ensure_future(anext(steps))
@@ -168,22 +160,26 @@ def _add_tool(
                     return step
                 if await request.is_disconnected():
                     break
-        return Response(status_code=499)
+        return Response(status_code=LEFT)
 
 
 def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
     """The routes that open an image and that return files about it."""
-    from fastapi import Depends
+    from fastapi import Depends, Path
     from starlette.responses import Response
+
+    schema = json_schema(ImageToOpen)
 
     @app.post(
         "/images",
         summary="Open an image; its handle stands for it in all other calls.",
         response_model=OpenedImage,
-        responses=_errors(400, 408, 413, 415, 422, 429, 500, 503, 504),
-        openapi_extra=body_schema(json_schema(ImageToOpen)),
+        responses=openapi.done(
+            {"image": openapi.HANDLE, "width": 640, "height": 480}, 408, 415, 422, 500, 503, 504
+        ),
+        openapi_extra=openapi.body("open_image", schema),
     )
-    async def open_image(body: Annotated[RequestBody, Depends(body_reader())]) -> Any:
+    async def open_image(body: Annotated[RequestBody, Depends(body_reader(schema))]) -> Any:
         def work(_: Report) -> OpenedImage:
             values = body.values()
             if set(values) != {"image"} or not isinstance(values["image"], str | bytes):
@@ -195,21 +191,16 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         with call_errors():
             return await queue.run(work)
 
-    kinds = ("image/jpeg", "image/png", JSON)
-    files: dict[int | str, dict[str, Any]] = {
-        200: {
-            "description": "overlay.jpg, masks.json, masks/NUMBER.png or conversation.json.",
-            "content": {kind: {} for kind in kinds},
-        }
-    }
-
     @app.get(
         "/images/{handle}/{name:path}",
         summary="A picture, mask or conversation of an image.",
         response_class=Response,
-        responses=files | _errors(404, 422, 429, 500, 503, 504),
+        responses=openapi.file_responses(404, 422, 500, 503, 504),
     )
-    async def read_file(handle: str, name: str) -> Response:
+    async def read_file(
+        handle: Annotated[str, Path(description="Of the image.", examples=[openapi.HANDLE])],
+        name: Annotated[str, Path(description=", ".join(KINDS), examples=["masks/1.png"])],
+    ) -> Response:
         with call_errors():
             try:
                 content, kind = await queue.run(lambda _: resources.read(toolkit, handle, name))
@@ -225,7 +216,13 @@ def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
 
     agent = toolkit.agent
 
-    @app.get("/health", summary="Whether the server runs, and with which models.")
+    @app.get(
+        "/health",
+        summary="Whether the server runs, and with which models.",
+        responses=openapi.done(
+            {"status": "ok", "planner": "offline", "segmenter": "facebook/sam3"}, 503
+        ),
+    )
     async def health() -> Health:
         return Health(
             planner=public_name(agent.planner.name), segmenter=public_name(agent.segmenter.name)
@@ -235,14 +232,10 @@ def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
         "/metrics",
         summary="Counters and gauges for Prometheus.",
         response_class=PlainTextResponse,
+        responses=openapi.errors(),
     )
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI of the error responses of a route."""
-    return {one: {"description": ERRORS[one], "model": ErrorBody} for one in statuses}
 
 
 async def _http_error(_: Any, error: Any) -> Any:
@@ -253,6 +246,13 @@ async def _call_error(_: Any, error: Exception) -> Any:
     error = to_call_error(error)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return error_response(error.status, error.kind, str(error), headers)
+
+
+async def _left(_: Any, __: Exception) -> Any:
+    """Answers a client that has left before its body was complete; nobody reads it."""
+    from starlette.responses import Response
+
+    return Response(status_code=LEFT)
 
 
 async def _events(
