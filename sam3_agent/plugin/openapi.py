@@ -55,6 +55,17 @@ FILE = {
     "description": "The file's content; or as text what the image of a JSON body may be.",
 }
 
+ACCEPT = {
+    "name": "Accept",
+    "in": "header",
+    "required": False,
+    "description": "The type of the response; text/event-stream for the progress of /ask.",
+    "schema": {"type": "string", "examples": [JSON]},
+}
+"""openapi-python-client 0.29 makes modules that cannot be imported of operations with two types of
+bodies and no optional parameter; those that know the standard leave this one out.
+"""
+
 HANDLE = "img_0123456789abcdef01234567"
 """An example of a handle."""
 
@@ -123,7 +134,7 @@ def body(operation: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     encoding = {name: _encoding(items) for name, items in arrays.items()}
     form = {"schema": {**schema, "properties": properties}, "encoding": encoding}
     content = {JSON: {"schema": schema, "example": EXAMPLES[operation]}, FORM: form}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [ACCEPT]}
 
 
 def done(example: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -148,11 +159,40 @@ def tool_responses(events: bool, *statuses: int) -> dict[int | str, dict[str, An
     return responses
 
 
-def file_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses for a file about an image."""
-    binary = {"type": "string", "format": "binary"}
-    about = " ".join(f"{name}: {words}" for name, (_, words) in KINDS.items())
-    content: dict[str, Any] = {
-        kind: {"schema": {} if kind == JSON else binary} for kind, _ in KINDS.values()
-    }
-    return {200: {"description": about, "content": content}, **errors(*statuses)}
+def with_files(openapi: dict[str, Any], path: str) -> dict[str, Any]:
+    """The OpenAPI with a path for each kind of file about an image, instead of one for all of them.
+
+    path: that one. Clients that are generated take the first content type of a path for its only.
+    """
+    found = openapi["paths"].pop(path, None)
+    if found is None:  # FastAPI keeps what it has made
+        return openapi
+    for name, (kind, about) in KINDS.items():
+        parameters = [_parameter("handle", "string", "Of the image.", HANDLE)]
+        if "{number}" in name:
+            parameters.append(_parameter("number", "integer", "Of the mask.", 1))
+        schema = _FILES.get(name, {"type": "string", "format": "binary"})
+        openapi["paths"][path.replace("{name}", name)] = {
+            "get": {
+                "operationId": "read_" + name.replace("/{number}.png", "").replace(".", "_"),
+                "summary": about,
+                "parameters": parameters,
+                "responses": {
+                    "200": {"description": about, "content": {kind: {"schema": schema}}},
+                    **{str(status): one for status, one in errors(404, 500, 503, 504).items()},
+                },
+            }
+        }
+    return openapi
+
+
+_FILES: Mapping[str, Any] = {
+    "masks.json": {"type": "object"},
+    "conversation.json": {"type": "array", "items": {"type": "object"}},
+}
+"""Schemas of the files that are JSON."""
+
+
+def _parameter(name: str, kind: str, about: str, example: Any) -> dict[str, Any]:
+    schema = {"type": kind, "examples": [example]}
+    return {"name": name, "in": "path", "required": True, "description": about, "schema": schema}

@@ -23,7 +23,6 @@ from sam3_agent.plugin.error_responses import (
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.request_body import RequestBody, body_reader
-from sam3_agent.plugin.resources import KINDS
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 
 PATHS = {"ask_image": "/ask"}
 """The path of a tool that is not its name."""
+
+FILES = "/images/{handle}/{name}"
+"""The path of all files about an image."""
 
 EVENTS = "text/event-stream"
 
@@ -123,6 +125,8 @@ def build(
         _add_tool(made, tool, toolkit, queue, heartbeat_seconds)
     _add_images(made, toolkit, queue)
     _add_status(made, toolkit, metrics)
+    described = made.openapi
+    made.openapi = lambda: openapi.with_files(described(), FILES)  # type: ignore[method-assign]
     return made
 
 
@@ -165,7 +169,7 @@ def _add_tool(
 
 def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
     """The routes that open an image and that return files about it."""
-    from fastapi import Depends, Path
+    from fastapi import Depends
     from starlette.responses import Response
 
     schema = json_schema(ImageToOpen)
@@ -192,15 +196,10 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
             return await queue.run(work)
 
     @app.get(
-        "/images/{handle}/{name:path}",
-        summary="A picture, mask or conversation of an image.",
+        FILES.replace("name", "name:path"),
         response_class=Response,
-        responses=openapi.file_responses(404, 422, 500, 503, 504),
     )
-    async def read_file(
-        handle: Annotated[str, Path(description="Of the image.", examples=[openapi.HANDLE])],
-        name: Annotated[str, Path(description=", ".join(KINDS), examples=["masks/1.png"])],
-    ) -> Response:
+    async def read_file(handle: str, name: str) -> Response:
         with call_errors():
             try:
                 content, kind = await queue.run(lambda _: resources.read(toolkit, handle, name))
