@@ -21,7 +21,7 @@ from sam3_agent.plugin.error_responses import (
     to_call_error,
 )
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
-from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
+from sam3_agent.plugin.middleware import LEFT, AccessMiddleware, AccessRules
 from sam3_agent.plugin.request_body import RequestBody, body_reader
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
@@ -49,9 +49,6 @@ HEARTBEAT = ": waiting\n\n"
 """A comment, for proxies that close a connection on which nothing comes."""
 
 HEARTBEAT_SECONDS = 15.0
-
-LEFT = 499
-"""The status in the metrics of a request whose client has left."""
 
 
 class ImageToOpen(BaseModel):
@@ -97,7 +94,6 @@ def build(
     )
     from fastapi import FastAPI
     from starlette.exceptions import HTTPException
-    from starlette.requests import ClientDisconnect
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -119,7 +115,6 @@ def build(
     made.add_middleware(MetricsMiddleware, metrics=metrics, uncounted=uncounted)
     made.add_exception_handler(HTTPException, _http_error)
     made.add_exception_handler(CallError, _call_error)
-    made.add_exception_handler(ClientDisconnect, _left)
     made.add_exception_handler(Exception, _call_error)
     for tool in TOOLS.values():
         _add_tool(made, tool, toolkit, queue, heartbeat_seconds)
@@ -245,13 +240,6 @@ async def _call_error(_: Any, error: Exception) -> Any:
     error = to_call_error(error)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return error_response(error.status, error.kind, str(error), headers)
-
-
-async def _left(_: Any, __: Exception) -> Any:
-    """Answers a client that has left before its body was complete; nobody reads it."""
-    from starlette.responses import Response
-
-    return Response(status_code=LEFT)
 
 
 async def _events(
