@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from sam3_agent.budget import EitherEvent, sampling_seed, stop_requested
+from sam3_agent.budget import EitherEvent, abandoned, sampling_seed, stop_requested
 from sam3_agent.errors import InputError, ModelError, Sam3AgentError, StoppedError
 from sam3_agent.evals.benchmark import Benchmark, Row, Sample
 from sam3_agent.evals.results_file import Run, RunFile
@@ -30,6 +31,9 @@ MAX_FAILURES = 12
 
 GRACE = 30.0
 """Seconds that model calls in flight get after a stop; they are paid for, finished or not."""
+
+RELEASE = 2.0
+"""Seconds after the grace in which calls that are given up end."""
 
 POLL = 0.1
 """Seconds between two looks at whether a run is to stop."""
@@ -105,9 +109,9 @@ def run_samples(
     row failed. A sample that is asked repeatedly has another sampling seed each time.
 
     stop: once it is set, no sample is begun and no model is called. Calls in flight get `grace`
-    seconds: a sample that ends with them is a row; of another one the cost is kept in the file, and
-    goes into its row when the run is resumed. on_stop: called then with the number of samples in
-    flight.
+    seconds, after which their replies are not read any more: a sample that ends with them is a row;
+    of another one the cost is kept in the file, and goes into its row when the run is resumed.
+    on_stop: called with the number of samples in flight when it is stopped.
 
     Raises ModelError after MAX_FAILURES samples failed with it and none ended otherwise; samples in
     flight are finished, and their rows stay. Raises StoppedError when it was stopped before every
@@ -119,12 +123,11 @@ def run_samples(
         for index, sample in samples
         if index not in file.rows or (retry_failed and file.rows[index].status == "failed")
     ]
-    # where samples are repeated even the first time has a seed; asked once, they have none
     seeded = any(_repeat(index, benchmark) > 1 for index, _ in samples)
     state = _State(benchmark, file, len(samples), len(pending), on_progress)
     queue = iter(pending)
     in_flight: _InFlight = {}
-    ended = EitherEvent(stop)
+    ended, given_up = EitherEvent(stop), threading.Event()
     pool = ThreadPoolExecutor(workers, "sample")
     try:
         while not ended.is_set():
@@ -135,21 +138,30 @@ def run_samples(
                 if sample is None:
                     break
                 repeat = _repeat(index, benchmark)
-                solving = pool.submit(_solve_repeat, solver, sample, repeat, seeded, ended)
+                context = copy_context()
+                context.run(stop_requested.set, ended)
+                context.run(abandoned.set, given_up)
+                # where samples are repeated even the first time has a seed; asked once, none has
+                context.run(sampling_seed.set, repeat if seeded else None)
+                solving = pool.submit(context.run, _solve_repeat, solver, sample, repeat)
                 in_flight[solving] = index
             if not in_flight:
                 break
             _store(in_flight, state, POLL)
         if in_flight:
             on_stop(len(in_flight))
-        grace_ends = time.monotonic() + grace
-        while in_flight and (left := grace_ends - time.monotonic()) > 0:
-            _store(in_flight, state, left)
+        # then the reading of replies ends, too, and what their samples have cost so far is known
+        for seconds in (grace, RELEASE):
+            end = time.monotonic() + seconds
+            while in_flight and (left := end - time.monotonic()) > 0:
+                _store(in_flight, state, left)
+            given_up.set()
         return _finished(file, state, len(in_flight), ended.is_set())
     finally:
         # whatever ends the run, threads that are left must not begin another call; and Ctrl-C must
         # not wait for samples that take minutes
         ended.set()
+        given_up.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -258,17 +270,9 @@ def _repeat(index: int, benchmark: Benchmark) -> int:
     return 1 + index // len(benchmark.samples) if benchmark.samples else 1
 
 
-def _solve_repeat(
-    solver: Solver, sample: Sample, repeat: int, seeded: bool, stop: threading.Event
-) -> tuple[Row, Sam3AgentError | None]:
-    """Solves a sample for the `repeat`-th time, with that sampling seed if `seeded`."""
-    # the threads of the pool are used again, so both are taken back
-    token, stopping = sampling_seed.set(repeat if seeded else None), stop_requested.set(stop)
-    try:
-        row, error = solve_sample(solver, sample)
-    finally:
-        stop_requested.reset(stopping)
-        sampling_seed.reset(token)
+def _solve_repeat(solver: Solver, sample: Sample, repeat: int) -> tuple[Row, Sam3AgentError | None]:
+    """Solves a sample for the `repeat`-th time."""
+    row, error = solve_sample(solver, sample)
     return replace(row, repeat=repeat), error
 
 

@@ -189,3 +189,14 @@ def refuse_if_stopped() -> None:
     event = stop_requested.get()
     if event is not None and event.is_set():
         raise StoppedError("stopped by its caller")
+
+
+abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
+"""Set when replies on their way are not waited for either; None: as soon as `stop_requested` is."""
+
+
+def refuse_if_abandoned() -> None:
+    """Raises StoppedError when nobody waits for a reply on its way; called while it is read."""
+    event = abandoned.get() or stop_requested.get()
+    if event is not None and event.is_set():
+        raise StoppedError("stopped by its caller")

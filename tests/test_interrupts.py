@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: nothing more is paid for, what was paid is kept, one line says so."""
 
 import contextlib
+import contextvars
 import json
 import os
 import signal
@@ -8,15 +9,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sam3_agent import Message, registry
+from sam3_agent.budget import abandoned, stop_requested
+from sam3_agent.errors import StoppedError
 from tests.command_line import ROOT
 from tests.stub_server import Request, Step, StubServer, call
 
-SECONDS = 120
+SECONDS = 240
 """More than any of these processes takes on a busy machine."""
 
 
@@ -119,3 +124,74 @@ def test_a_second_ctrl_c_ends_an_eval_at_once_and_its_file_stays_whole(tmp_path:
         assert process.wait(SECONDS) == 130  # while both replies are still held back
         gate.release.set()
     assert [line["kind"] for line in lines(tmp_path)] == ["run"]
+
+
+ANSWER = call(("answer", {"text": "A red car.", "numbers": [1, 2]}))
+CARS = call(("segment", {"phrases": ["red car"]}))
+
+
+@pytest.mark.parametrize(("first", "enough"), [(1, 1), (3, 3)], ids=["planner", "checks"])
+def test_ctrl_c_in_an_ask_ends_it_at_once_in_one_line(
+    first: int, enough: int, tmp_path: Path
+) -> None:
+    """Neither the planner's reply nor the three votes of a check are waited for."""
+    waiting = Gate(ANSWER, enough=enough, first=first)
+
+    def play(request: Request) -> Step:
+        step = waiting(request)
+        return CARS if len(request.body["messages"]) == 2 and first > 1 else step
+
+    ask = ["ask", "evals/demo/red_cars.png", "the car", "--planner", "openai:any", "--json"]
+    more = ["--effort", "thorough", "--out", str(tmp_path / "out"), "--record", str(tmp_path / "r")]
+    with StubServer(play) as server, started(*ask, *more, server=server) as process:
+        assert waiting.arrived.wait(SECONDS)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130  # while the replies are still held back
+        waiting.release.set()
+        out, err = process.communicate()
+    assert out == ""
+    assert err.splitlines()[-1] == "stopped"
+    assert "Traceback" not in err
+    assert len(server.requests) == first + enough - 1
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("library", ["torch.nn", "transformers"])
+def test_ctrl_c_while_a_library_is_imported_is_no_traceback(library: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "sam3_agent", "segment"]
+    process = subprocess.Popen(
+        [*command, "evals/demo/red_cars.png", "dog"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line_with(process, f" {library}")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "stopped"
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_reply_on_its_way_is_read_after_a_stop_unless_it_is_given_up(given_up: bool) -> None:
+    stop, over = threading.Event(), threading.Event()
+    waiting = Gate(LOOK, enough=1)
+
+    def ask(server: StubServer) -> Message:
+        stop_requested.set(stop)
+        abandoned.set(over)
+        planner = registry.planner("openai:any", api_key="stub", base_url=server.openai_url)
+        return planner.reply([Message("user", "Is there a dog?")], registry.tools())
+
+    with StubServer(waiting) as server, ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(contextvars.copy_context().run, ask, server)
+        assert waiting.arrived.wait(SECONDS)
+        stop.set()
+        if given_up:
+            over.set()
+            assert isinstance(reply.exception(SECONDS), StoppedError)
+        waiting.release.set()
+        assert given_up or reply.result(SECONDS).tool_calls[0].name == "segment"

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from sam3_agent.budget import refuse_if_stopped
+from sam3_agent.budget import refuse_if_abandoned
 from sam3_agent.model.providers.network import LimitedBackend, TooMuchReadError, calling
 from sam3_agent.model.providers.wire import ReplyTooLargeError
 
@@ -105,7 +105,7 @@ def _content(response: httpx2.Response, end: float) -> bytes:
             return bytes(content[:MAX_ERROR])
         if len(content) > MAX_REPLY:
             raise ReplyTooLargeError(f"it has more than {MAX_REPLY // 10**6} MB")
-        refuse_if_stopped()
+        refuse_if_abandoned()
         if time.monotonic() > end:
             raise httpx2.ReadTimeout("the time of the call is over", request=response.request)
     return bytes(content)

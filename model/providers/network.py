@@ -2,7 +2,7 @@
 
 HTTP clients count their timeouts from byte to byte, so a server that sends a byte a second is read
 for ever. Here every operation on a socket gets the time that is left of the call, in slices short
-enough to notice that the caller has stopped the question (`budget.stop_requested`).
+enough to notice that nobody waits for the reply any more (`budget.abandoned`).
 """
 
 import queue
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import httpcore2
 
-from sam3_agent.budget import refuse_if_stopped
+from sam3_agent.budget import refuse_if_abandoned
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ def _sliced(
         return operation(timeout)
     limit = time.monotonic() + call.seconds_left(timeout)
     while (left := limit - time.monotonic()) > 0:
-        refuse_if_stopped()
+        refuse_if_abandoned()
         try:
             return operation(min(left, SLICE))
         except over:
