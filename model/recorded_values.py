@@ -61,9 +61,10 @@ class RecordedMessage(_Values):
 
 
 class RecordedReply(RecordedMessage):
-    """A reply of a planner, and its cost."""
+    """A reply of a planner, its cost, and whether it was cut off."""
 
     spent: dict[str, Cost]
+    cut: bool = False
 
     @property
     def usage(self) -> TokenUsage:

@@ -142,6 +142,8 @@ class Recording:
             if isinstance(reply, Message):
                 self._written.add(_fingerprint(reply))
                 line["reply"] = self._kept(reply) | {"spent": asdict(reply.spent)}
+                if reply.cut:
+                    line["reply"]["cut"] = True
             else:
                 kind = "DeadlineError" if isinstance(reply, DeadlineError) else "PlannerError"
                 line["failure"] = {

@@ -137,7 +137,7 @@ class ReplayPlanner:
         """The recorded reply; PlannerError when there is none or the request has changed."""
         reply = self._replay.take(self.name, messages, tools)
         calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in reply.tool_calls)
-        return Message("assistant", reply.text, (), calls, spent=reply.usage)
+        return Message("assistant", reply.text, (), calls, cut=reply.cut, spent=reply.usage)
 
 
 def _next_reply(replies: Iterator[str], question: str) -> str:

@@ -15,19 +15,27 @@ from sam3_agent.events import (
     TurnStarted,
 )
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, settings_of
 from sam3_agent.reply import ask_planner
 from sam3_agent.review import AnswerReview
+from sam3_agent.sanitize import one_line
 from sam3_agent.text_answer import answer_text, text_answer
 from sam3_agent.tool import Conclusion
 from sam3_agent.tool_runner import ToolRunner
 
 LAST_TURN = "This is your last turn: call `answer` now with the best that you have."
 NO_CALL = "You called no tool. Call a tool; when you are done, call `answer`."
+CUT = (
+    "Your reply was cut off at its limit of output tokens, so it does not count. Call a tool at "
+    "once, with few words; when you are done, call `answer` with a short text."
+)
 DOUBTS = (
     "Not sent yet: an independent check of this answer has doubts. It may be wrong, too.\n{}\n"
     "Look again where it pays, then call `answer`: corrected, or the same if you are sure."
 )
+
+MAX_WRITTEN = 200
+"""Characters of a reply that are shown to a person."""
 
 
 class TurnLoop:
@@ -70,6 +78,10 @@ class TurnLoop:
                 yield ChecksFinished(f"{lost.name} takes no pictures, so nothing is verified")
             if reply.tool_calls:
                 conclusion = yield from self._run_calls(reply.tool_calls)
+            elif reply.cut:
+                conclusion = None
+                self.mistakes += 1
+                self.messages.append(Message("user", CUT))
             else:
                 conclusion = yield from self._take_text(reply.text)
             if conclusion is not None:
@@ -81,9 +93,27 @@ class TurnLoop:
         if self.turns >= self.budget.turns:
             return f"its {self.budget.turns} turns"
         if self.mistakes >= self.budget.mistakes:
-            last = self.messages[-1].text.removeprefix("Error: ")
-            return f"its {self.budget.mistakes} mistakes in a row (the last: {last})"
+            return f"its {self.budget.mistakes} mistakes in a row (the last: {self._mistake()})"
         return self.tracker.exhausted() or ""
+
+    def _mistake(self) -> str:
+        """The last mistake, and what a person can do about it."""
+        last = self.messages[-1].text
+        if last == CUT:
+            return "its reply was cut off: allow more output tokens (max_output_tokens)"
+        if last != NO_CALL:
+            return last.removeprefix("Error: ")
+        written = one_line(self.messages[-2].text, MAX_WRITTEN)
+        return f"it called no tool and wrote {written!r}{self._without_tools()}"
+
+    def _without_tools(self) -> str:
+        """What to try with a model that has called no tool at all, where tools were declared."""
+        if self.tracker.tool_calls or settings_of(self.planner).get("tool_calls") != "native":
+            return ""
+        return (
+            "; the model or its server may lack tool calls: try --tool-calls text, in Python "
+            "tool_calls='text', or another model"
+        )
 
     def _reply(self) -> Message:
         with self.tracker.timed("planner"):
@@ -130,6 +160,8 @@ class TurnLoop:
             self.reminded = found is not None
             return None
         conclusion, names_masks = found
+        if hint := self._without_tools():
+            conclusion = replace(conclusion, text=f"{conclusion.text}\n({hint.removeprefix('; ')})")
         if self.review.doubted is not None and not names_masks:
             yield ChecksFinished("the doubted answer is sent: the planner called no tool since")
             return self.review.doubted

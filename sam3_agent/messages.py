@@ -25,6 +25,8 @@ class Message:
     pictures: (H, W, 3) uint8 arrays.
     question, findings: the content of `text` as values, for planners and servers that are programs.
     spent: what it cost to get this message, as far as the planner reports it.
+    cut: whether a reply was cut off at its limit of output tokens: its text has no end, and a call
+    that has none is left out.
     provider_state: opaque; passed back to the planner that put it there (thought signatures).
     """
 
@@ -35,6 +37,7 @@ class Message:
     tool_call_id: str | None = None
     question: Question | None = None
     findings: Findings | None = None
+    cut: bool = False
     provider_state: Any = None
     spent: TokenUsage = TokenUsage()
 

@@ -15,7 +15,7 @@ from sam3_agent import Agent, Budget, Message, PlannerError, registry
 from sam3_agent.budget import deadline
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
-from sam3_agent.loop import NO_CALL
+from sam3_agent.loop import CUT, NO_CALL
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.providers.gemini import GeminiPlanner
 from tests.gemini_fixtures import (
@@ -104,14 +104,14 @@ def test_a_refusal_to_answer_is_an_error_with_advice(body: dict[str, Any], why: 
     assert len(gemini.requests) == 1
 
 
-def test_an_answer_that_was_cut_off_is_taken_as_it_is(
+def test_an_answer_that_was_cut_off_is_asked_for_again_in_fewer_words(
     image: Pixels, segmenter: FakeSegmenter
 ) -> None:
     cut = candidate_body({"text": "Well, I think"}, reason="MAX_TOKENS")
     gemini = MockGemini(candidate_body(reason="MAX_TOKENS"), cut, NOTHING)
     answer = Agent(gemini.planner, segmenter, verifier="none").ask(image, "dogs")
     assert [message.text for message in answer.messages[2:6:2]] == ["", "Well, I think"]
-    assert gemini.bodies[2]["contents"][0]["parts"][-1] == {"text": NO_CALL}
+    assert gemini.bodies[2]["contents"][0]["parts"][-1] == {"text": CUT}
     assert gemini.bodies[2]["contents"][1]["parts"] == [{"text": "Well, I think"}]
 
 

@@ -123,9 +123,10 @@ def retry_after(headers: Any) -> float | None:
         return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # a date of year 0, a time zone of 99 hours
         return None
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, seconds)
 
 
 def root_cause(error: BaseException) -> BaseException:

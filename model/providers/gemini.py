@@ -17,7 +17,7 @@ from sam3_agent.model.providers.profile import Profile
 from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.providers.session import Session
 from sam3_agent.model.providers.text_tool_calls import read_calls
-from sam3_agent.model.providers.wire import Wire
+from sam3_agent.model.providers.wire import Wire, whole_calls
 from sam3_agent.planner import Price
 from sam3_agent.tool import Tool
 
@@ -129,10 +129,15 @@ class GeminiPlanner:
         calls = native or [
             {"name": call.name, "args": call.arguments} for call in read_calls(text, tools)
         ]
+        made = tool_calls(calls, messages)
+        cut = candidate.reason == "MAX_TOKENS"
+        if cut and len(made := whole_calls(made)) < len(native):
+            content = None  # its last function call gets no response
         return Message(
             "assistant",
             text,
-            tool_calls=tuple(tool_calls(calls, messages)),
+            tool_calls=tuple(made),
+            cut=cut,
             # a content without words and calls is refused when it is sent back
             provider_state={STATE: content} if content and (text or native) else None,
             spent=spent,

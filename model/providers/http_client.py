@@ -81,9 +81,11 @@ class _BoundedTransport(httpx2.BaseTransport):
                 if "buffer too long" not in str(error):
                     raise
                 raise ReplyTooLargeError("it has headers without end") from error
-        headers = {
-            name: response.headers[name] for name in KEPT_HEADERS if name in response.headers
-        }
+        headers = [
+            (name.encode(), response.headers[name].encode("ascii", "replace"))
+            for name in KEPT_HEADERS
+            if name in response.headers
+        ]
         return httpx2.Response(response.status_code, headers=headers, content=content)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from sam3_agent.model.providers.failures import (
     unreachable,
 )
 from sam3_agent.model.providers.openai_format import (
+    CUT_REASONS,
     chat_messages,
     chat_tool,
     native_calls,
@@ -35,7 +36,13 @@ from sam3_agent.model.providers.refusals import numbers_in, refusals_in
 from sam3_agent.model.providers.retries import Retrier
 from sam3_agent.model.providers.session import Session
 from sam3_agent.model.providers.text_tool_calls import read_calls
-from sam3_agent.model.providers.wire import Encode, ReplyTooLargeError, UnreadableError, Wire
+from sam3_agent.model.providers.wire import (
+    Encode,
+    ReplyTooLargeError,
+    UnreadableError,
+    Wire,
+    whole_calls,
+)
 from sam3_agent.planner import Price, Provider
 from sam3_agent.tool import Tool
 from sam3_agent.usage import TokenUsage
@@ -157,7 +164,10 @@ class OpenAIPlanner:
             why = str(declined or "its content filter stopped the answer")
             raise self._session.declined(why, spent)
         calls = calls or read_calls(text, tools)
-        return Message("assistant", text, tool_calls=tuple(calls), spent=spent)
+        cut = choice.get("finish_reason") in CUT_REASONS
+        if cut:
+            calls = whole_calls(calls)
+        return Message("assistant", text, tool_calls=tuple(calls), cut=cut, spent=spent)
 
     def _tokens(self, usage: Any) -> TokenUsage:
         """The tokens that the server counted, and their cost where the price is known."""

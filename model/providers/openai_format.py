@@ -10,6 +10,9 @@ from sam3_agent.model.providers.wire import UnreadableError, Wire, native_call, 
 from sam3_agent.sanitize import one_line
 from sam3_agent.tool import Tool
 
+CUT_REASONS = ("length", "max_tokens", "MAX_TOKENS")
+"""Reasons to finish, OpenAI's and those that gateways pass on, of a reply that was cut off."""
+
 
 def chat_messages(messages: Sequence[Message], picture_url: Callable[[Pixels], str]) -> list[Wire]:
     """A conversation as chat messages; `picture_url` gives the data URL of a picture.

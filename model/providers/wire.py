@@ -31,6 +31,15 @@ def used_ids(messages: Sequence[Message]) -> set[str]:
     return {call.id for message in messages for call in message.tool_calls}
 
 
+def whole_calls(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls of a reply that was cut off: without the last one if its arguments have no end."""
+    try:
+        whole = bool(calls) and isinstance(json.loads(calls[-1].arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        whole = False
+    return [*calls] if whole else [*calls[:-1]]
+
+
 def native_call(call_id: Any, name: Any, arguments: Any, used: set[str]) -> ToolCall:
     """A call whose fields may have any type.
 
