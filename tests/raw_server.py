@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
 
 @dataclass
@@ -53,7 +53,7 @@ Handler: TypeAlias = Callable[[Connection], None]
 
 @dataclass
 class RawServer:
-    """A running server. requests: how many connections were made."""
+    """A running server."""
 
     port: int
     connections: list[Connection] = field(default_factory=list)
@@ -102,6 +102,6 @@ def raw_server(handler: Handler) -> Iterator[RawServer]:
 
 def reply(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """A whole response."""
-    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", *headers]
+    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", "Connection: close", *headers]
     head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
     return head.encode("latin-1") + body

@@ -18,6 +18,9 @@ Call: TypeAlias = tuple[str, str]
 MAX_SPAN = 20_000
 """Characters of a broken piece that is looked at."""
 
+MAX_REPAIR = 2000
+"""Characters that json_repair gets: the square of them is its time, 3 s for 20,000."""
+
 BROKEN = object()
 """The value of what is no JSON, or whose repair would be a guess."""
 
@@ -43,12 +46,13 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 
 @dataclass
 class Attempts:
-    """How many broken pieces of one reply are still looked at, which bounds the time it takes.
+    """How many pieces of one reply are still looked at, which bounds the time it takes.
 
-    tries: brackets that turn out to open no JSON. repairs: pieces that are repaired, or marked as
-    a call and not understood.
+    values: pieces of valid JSON. tries: brackets that turn out to open no JSON. repairs: pieces
+    that are repaired, or marked as a call and not understood.
     """
 
+    values: int = 1000
     tries: int = 200
     repairs: int = 20
 
@@ -60,9 +64,12 @@ def value_at(text: str, start: int, attempts: Attempts) -> tuple[Any, int] | Non
     """
     # valid JSON ends where its decoder stops; what fails is repaired up to the closing bracket, or,
     # without one, up to the end of the fence or tag around it
+    if not attempts.values:
+        return None
     if attempts.tries:
         try:
             end = _DECODER.raw_decode(text, start)[1]
+            attempts.values -= 1
             return parse_strict(text[start:end]), end
         except RecursionError:  # so deep are many brackets, each of which would be tried
             attempts.tries = 0
@@ -130,6 +137,8 @@ def repair(span: str, complete: bool) -> Any:
             return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
+    if len(span) > MAX_REPAIR:
+        return BROKEN
     from json_repair import repair_json
 
     try:

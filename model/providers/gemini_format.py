@@ -9,6 +9,7 @@ from sam3_agent.image_encoding import EncodedImage
 from sam3_agent.messages import Message, ToolCall
 from sam3_agent.model.providers.pricing import token_count
 from sam3_agent.model.providers.wire import (
+    BYTE_ORDER_MARK,
     Encode,
     UnreadableError,
     Wire,
@@ -153,7 +154,7 @@ def read_candidate(body: str | None) -> Candidate:
     Raises UnreadableError for what is no JSON object, or holds neither a candidate nor a reason.
     """
     try:
-        response = json.loads(body or "")
+        response = json.loads((body or "").removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{error}: {shorten(body or '', 200)!r}") from error
     response = _mapping(response)

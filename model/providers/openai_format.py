@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 
 from sam3_agent.images import Pixels
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.providers.wire import UnreadableError, Wire, native_call, used_ids
+from sam3_agent.model.providers.wire import (
+    BYTE_ORDER_MARK,
+    UnreadableError,
+    Wire,
+    native_call,
+    used_ids,
+)
 from sam3_agent.sanitize import one_line
 from sam3_agent.tool import Tool
 
@@ -60,7 +66,7 @@ def read_answer(body: str) -> Wire:
     """The JSON of a response; its first choice is sure to have a message, else UnreadableError."""
     beginning = one_line(body[:400], 200)
     try:
-        answer = json.loads(body)
+        answer = json.loads(body.removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{error}; it begins with {beginning!r}") from error
     choices = answer.get("choices") if isinstance(answer, dict) else None

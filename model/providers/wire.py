@@ -14,6 +14,9 @@ Wire: TypeAlias = dict[str, Any]
 
 Encode: TypeAlias = Callable[[Pixels], EncodedImage]
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What some servers write before their JSON, and Python's parser refuses."""
+
 MAX_ID = 100
 """Characters of a call's id; a longer one is replaced."""
 
