@@ -5,6 +5,7 @@ The models themselves are loaded by transformers, from the same cache.
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ FILES = ("*.json", "*.txt", "*.safetensors")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 SECONDS = 10.0
-"""How long the hub may take to answer a question."""
+"""How long the hub may take for all that is asked about one repository."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,27 @@ def repositories(segmenter: str) -> tuple[str, ...]:
 
 def look_up(repository: str) -> Repository:
     """Whether a repository is on disk, and if not, whether this user may download it."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    import httpx2
+    from huggingface_hub import try_to_load_from_cache
 
     known = (try_to_load_from_cache(repository, name, cache_dir=_cache()) for name in WEIGHTS)
     if any(isinstance(path, str) for path in known):
         return Repository(repository, True)
+    found: list[Repository] = []
+    # in a thread, since the hub's client counts its timeout from byte to byte
+    asking = threading.Thread(target=lambda: found.append(_ask_hub(repository)), daemon=True)
+    asking.start()
+    asking.join(SECONDS)
+    if found:
+        return found[0]
+    late = httpx2.ReadTimeout(f"no answer in {SECONDS:g} s")
+    return Repository(repository, False, None, advice(repository, late))
+
+
+def _ask_hub(repository: str) -> Repository:
+    """What the hub says about a repository that is not on disk."""
+    from huggingface_hub import HfApi
+
     api = HfApi(endpoint=_endpoint())
     try:
         info = api.model_info(repository, files_metadata=True, timeout=SECONDS)

@@ -100,8 +100,13 @@ def raw_server(handler: Handler) -> Iterator[RawServer]:
                 thread.join(20)
 
 
-def reply(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+def reply(body: bytes, *headers: str, status: str = "200 OK", connection: str = "close") -> bytes:
     """A whole response."""
-    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", "Connection: close", *headers]
+    lines = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Connection: {connection}",
+        *headers,
+    ]
     head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
     return head.encode("latin-1") + body

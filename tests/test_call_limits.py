@@ -338,7 +338,7 @@ def test_a_forked_worker_asks_on_a_connection_of_its_own(provider: str) -> None:
     def serve(connection: Connection) -> None:
         while True:
             connection.read_request()
-            connection.send(reply(b"{}"))
+            connection.send(reply(b"{}", connection="keep-alive"))
 
     def ask(planner: Planner) -> None:
         with pytest.raises(PlannerError):  # an empty object is no reply
@@ -356,3 +356,24 @@ def test_a_forked_worker_asks_on_a_connection_of_its_own(provider: str) -> None:
         assert len(server.connections) == 2
         ask(planner)
         assert len(server.connections) == 2
+
+
+def test_a_tls_handshake_that_is_not_answered_ends_in_time() -> None:
+    with raw_server(silence) as server:
+        began = time.monotonic()
+        with time_left(SECONDS), pytest.raises(DeadlineError):
+            PROVIDERS["openai"](server.url.replace("http:", "https:")).reply(QUESTION, tools())
+        assert time.monotonic() - began < SOON
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_proxy_of_the_environment_is_used_and_limited_too(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with raw_server(DRIPS["blank chunks"]) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        began = time.monotonic()
+        with time_left(SECONDS), pytest.raises(DeadlineError):
+            PROVIDERS[provider]("http://model.example").reply(QUESTION, tools())
+        assert time.monotonic() - began < SOON
+        assert len(proxy.connections) == 1
