@@ -66,7 +66,7 @@ def test_a_model_that_is_always_cut_ends_with_what_to_do(
 ) -> None:
     answer = asked(planner(Server(*[chat_reply(WORDS)] * 4)), image, segmenter)
     assert answer.status == "out_of_budget"
-    assert "its reply was cut off: allow more output tokens, (max_output_tokens)" in answer.text
+    assert "its reply was cut off: allow more output tokens (max_output_tokens)" in answer.text
     assert WORDS not in answer.text
 
 
