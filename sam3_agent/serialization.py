@@ -13,6 +13,9 @@ from sam3_agent.errors import InputError
 from sam3_agent.masks import Masks
 from sam3_agent.rle import RLE, checked_size
 
+MAX_MASKS = 10_000
+"""Masks of one image in a file; what compares all pairs of them takes 800 MB and some seconds."""
+
 SCORE_DIGITS, BOX_DIGITS = 4, 2
 """Decimals of a score in 0..1, and of a box in pixels or percent."""
 
@@ -69,6 +72,8 @@ def masks_from_record(record: Any) -> Masks:
     if not all(isinstance(column, list) for column in columns):
         raise InputError("its masks need the lists boxes, scores, phrases and counts")
     boxes, scores, phrases, counts = columns
+    if len(counts) > MAX_MASKS:
+        raise InputError(f"it has {len(counts)} masks, and at most {MAX_MASKS} are read")
     if not all(isinstance(phrase, str) for phrase in phrases):
         raise InputError("a phrase of its masks is no text")
     rles: list[RLE] = [{"size": size, "counts": one} for one in counts]

@@ -149,6 +149,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
     "size 0x0": (masks("pred", size=[0, 0]), "line 3: is broken: pred: .*not in 1"),
     "size 10x10": (masks("pred", size=[10, 10]), "line 3: is broken: pred: .*not in 0..100"),
     "size 1e8x1e8": (masks("pred", size=[10**8, 10**8]), "line 3: is broken: pred: .* at most"),
+    "too many masks": (masks("pred", counts=["x"] * 10_001), "line 3: .* at most 10000 are read"),
     "no masks of size 1e6x1e6": (
         masks("pred", size=[10**6, 10**6], boxes=[], scores=[], phrases=[], counts=[]),
         "line 3: is broken: pred: .* at most",
@@ -289,12 +290,12 @@ def header_of(whole: Lines) -> Any:
 
 def test_a_run_file_cannot_name_code_that_a_report_calls(tmp_path: Path, whole: Lines) -> None:
     written = tmp_path / "written"
-    options = {"args": f"touch {written}", "shell": True}
-    change = config(benchmark="subprocess:check_output", options=options, data=None)
+    options = {"input": f"echo run > {written}", "text": True}
+    change = config(benchmark="subprocess:run", options=options, data="/bin/sh")
     (tmp_path / FILE_NAME).write_bytes(b"".join(change(list(whole))))
     done = run("report", tmp_path)
     assert done.exit_code == 2
-    assert "--benchmark subprocess:check_output" in done.stderr.replace("\n", " ")
+    assert "--benchmark subprocess:run" in done.stderr.replace("\n", " ")
     assert not written.exists()
     other = run("report", tmp_path, "--benchmark", "os:system")
     assert other.exit_code == 2
