@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Row
 from sam3_agent.evals.file_lock import lock
 from sam3_agent.evals.json_io import check_regular, parse_json, validation_text
+from sam3_agent.evals.line_file import encoded, replace_file
 from sam3_agent.evals.row_record import StoppedCost, row_from_dict, row_to_dict
-from sam3_agent.evals.run_header import FORMAT, VERSION, Header, Resumption
+from sam3_agent.evals.run_header import Header, Resumption, read_header
 
 logger = logging.getLogger(__name__)
 
@@ -140,10 +141,8 @@ class RunFile:
         lines += [row_to_dict(index, self.rows[index]) for index in sorted(self.rows)]
         lines += [_stopped_line(*one) for one in sorted(self.stopped.items())]
         try:
-            _replace(self.path, lines)
+            replace_file(self.path, lines)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                _new(self.path).unlink(missing_ok=True)
             raise InputError(
                 f"cannot write to {self.path.parent}: {error.strerror or error}"
             ) from error
@@ -176,7 +175,7 @@ class RunFile:
     def _write(self, line: Mapping[str, Any]) -> None:
         """Writes a line whole or not at all; InputError where the disk is full, or fails."""
         end = self._file.seek(0, os.SEEK_END)
-        rest = memoryview(_encoded(line))
+        rest = memoryview(encoded(line))
         try:
             while rest:  # without a buffer a write may take a part
                 rest = rest[self._file.write(rest) :]
@@ -240,7 +239,7 @@ def _parsed(file: IO[bytes], path: Path) -> tuple[Run, int] | None:
             ) from error
         try:
             if header is None:
-                header = _header(content, path)
+                header = read_header(content, path)
             elif content["kind"] == "resumed":
                 resumed.append(Resumption.model_validate(content))
             elif content["kind"] == "stopped":
@@ -281,17 +280,6 @@ def _line(line: bytes, first: bool) -> dict[str, Any]:
     return dict(content)
 
 
-def _header(content: dict[str, Any], path: Path) -> Header:
-    if content.get("format") != FORMAT:
-        raise InputError(f"{path}: is no run of sam3-agent eval (its first line says otherwise)")
-    if content.get("version") != VERSION:
-        raise InputError(
-            f"{path}: is a run of format {content.get('version')}, this is {VERSION}: "
-            "use the version of sam3-agent that wrote it, or run it again"
-        )
-    return Header.model_validate({name: content[name] for name in content if name != "resumed"})
-
-
 def _stopped_line(index: int, cost: float | None) -> dict[str, Any]:
     return {"kind": "stopped", "index": index, "cost": cost}
 
@@ -318,29 +306,3 @@ def _check_same(there: Header, wanted: Header, path: Path) -> None:
         raise InputError(
             f"{path} cannot be resumed: the benchmark's samples have changed since it began"
         )
-
-
-def _encoded(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-
-
-def _replace(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Replaces a file atomically: at any moment the old or the new one is there, whole."""
-    # in the same folder: only within one file system does a rename replace a file in one step
-    new = _new(path)
-    with new.open("wb") as file:
-        for line in lines:
-            file.write(_encoded(line))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _new(path: Path) -> Path:
-    return path.with_name(path.name + ".new")

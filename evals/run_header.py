@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sam3_agent import registry
+from sam3_agent.errors import InputError
 from sam3_agent.evals.benchmark import Sample
 
 FORMAT: Final = "sam3-agent run"
@@ -72,6 +73,18 @@ class Header(BaseModel):
     def without_shard(self) -> "Header":
         """Returns the header of the run of which this one may be a shard."""
         return self.model_copy(update={"config": {**self.config, "shard": None}})
+
+
+def read_header(content: Mapping[str, Any], path: Path) -> Header:
+    """Reads the header of the run in `path`; InputError or ValidationError for another."""
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path}: is no run of sam3-agent eval (its first line says otherwise)")
+    if content.get("version") != VERSION:
+        raise InputError(
+            f"{path}: is a run of format {content.get('version')}, this is {VERSION}: "
+            "use the version of sam3-agent that wrote it, or run it again"
+        )
+    return Header.model_validate({name: content[name] for name in content if name != "resumed"})
 
 
 def new_header(
