@@ -16,6 +16,7 @@ EXTRAS = {
     "mcp": "mcp",
     "mcp_types": "mcp",
     "fastapi": "serve",
+    "h11": "serve",
     "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",

@@ -97,7 +97,8 @@ GUARDED = {
     "plugin/mcp_content.py": {"mcp_types"},
     "plugin/request_body.py": {"fastapi", "starlette"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
-    "commands/server.py": {"uvicorn"},
+    "plugin/http_server.py": {"h11", "uvicorn"},
+    "commands/server.py": {"starlette"},
     "providers/gemini_api.py": {"google.genai"},
 }
 """What a file imports that is only reached through one that requires it."""

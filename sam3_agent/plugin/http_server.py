@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import struct
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -271,11 +272,9 @@ def run(
     Then waiting calls are answered 503 and running ones may end for `limits.grace` seconds; the
     process ends at most CLOSING_SECONDS later, whatever still runs.
     """
-    with contextlib.suppress(ImportError):
-        from sse_starlette.sse import AppStatus
-
-        # it would cut off the responses of running MCP calls, without the grace period
-        AppStatus.enable_automatic_graceful_drain = False
+    events = sys.modules.get("sse_starlette.sse")
+    if events is not None:  # it would cut off running MCP calls, without the grace period
+        events.AppStatus.enable_automatic_graceful_drain = False
     new_server(app, queue, limits).run(sockets=[listening])
 
 
