@@ -153,6 +153,7 @@ async def test_pictures_are_as_large_as_asked_for_or_left_out(
         assert sizes == {"full": [1000], "thumbnail": [512], "off": []}[pictures]
         found = read_report(text_of(asked))
         assert ("not sent here" in text_of(asked)) == (pictures == "off")
+        assert "do not fit" not in text_of(asked)
         assert ("look (close-ups)" in text_of(asked)) == (pictures != "off")
         assert [mask["number"] for mask in found["masks"]] == [1, 2]
         masks = await called(client, "get_masks", image=found["image"], format="png")

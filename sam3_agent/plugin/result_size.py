@@ -206,6 +206,8 @@ def compressed(
     max_side: pixels of the longest side. None when that would need pictures smaller than
     LEAST_SIDE.
     """
+    if not pictures:
+        return ()
     # first a lower quality at full size, then the lowest quality at smaller sizes
     side, qualities = float(max_side), list(QUALITIES)
     while side >= LEAST_SIDE:
