@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ FILE = Path(__file__).parent / "versions.toml"
 VERSIONS: dict[str, dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
-def environment(client: str) -> Path:
-    """The folder of a client's environment, made anew when its packages have changed."""
-    wanted = VERSIONS[client]
+def environment(client: str, wanted: Mapping[str, Any] | None = None) -> Path:
+    """The folder of a client's environment, made anew when its packages have changed.
+
+    wanted: its packages, or those of npm; by default as in versions.toml.
+    """
+    wanted = wanted or VERSIONS[client]
     default = Path.home() / ".cache" / "sam3-agent" / "clients"
     base = Path(os.environ.get("SAM3_AGENT_CLIENTS", default))
     folder = base / client.replace(" ", "-").lower()
