@@ -63,6 +63,9 @@ DARK = 64
 UPPER_BITS = "of the 16 bits of %s only the upper 8 are read; pip install 'sam3-agent[tiff]'"
 """A warning: Pillow alone drops the lower bits of deep colors."""
 
+FAX = ("group3", "group4", "tiff_ccitt")
+"""Compressions of a TIFF of which libtiff writes a line to stderr for each damaged line."""
+
 RUN_LENGTHS = (1, 2)
 """The compressions of a BMP that are run lengths."""
 
@@ -82,7 +85,8 @@ def load_image(
     file, a PIL image, or an array: (H, W) or (H, W, 1) grey, (H, W, 3) RGB, (H, W, 4) RGBA, of
     bools, integers or floats. EXIF rotation is applied, transparency is laid on white, samples of
     more than 8 bits are scaled (see `bit_depth`), and of an animation the first frame is taken.
-    `formats` are the file formats that are tried, by Pillow's names; all by default.
+    `formats` are the file formats that are tried, by Pillow's names; all by default. With them, of
+    callers who are not trusted, a TIFF in a compression for fax is refused, see `FAX`.
 
     Returns a read-only (H, W, 3) uint8 array. Raises ImageError with what was wrong.
     """
@@ -134,6 +138,8 @@ def _open(
     check_size(_tile(picture), name, max_megapixels)
     if picture.format == "BMP" and picture.info.get("compression") in RUN_LENGTHS:
         check_size(picture.size, name, min(max_megapixels, RLE_MEGAPIXELS))
+    if formats is not None and picture.info.get("compression") in FAX:
+        raise ImageError(f"{name} is a TIFF in a compression for fax; save it as PNG")
     # Pillow drops the lower bits of deep colours, or does not read them at all
     if may_be_tiff and is_deep(picture):
         if available("tifffile", "imagecodecs"):

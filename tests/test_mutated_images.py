@@ -11,7 +11,7 @@ from PIL import Image
 from sam3_agent import ImageError, load_image
 from sam3_agent.plugin import ImageLoader
 from tests.image_bombs import PARTS, bomb, chunk, run_bomb
-from tests.image_mutations import good_files, mutations
+from tests.image_mutations import file_of, good_files, mutations
 from tests.plugin_fixtures import png
 
 SECONDS = 5.0
@@ -93,6 +93,15 @@ def test_a_picture_of_run_lengths_is_refused_above_eight_megapixels() -> None:
     with pytest.raises(ImageError, match="49 megapixels, the limit is 8"):
         ImageLoader().read(run_bomb(7_000))
     assert ImageLoader().read(run_bomb(200)).shape == (200, 200, 3)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+def test_a_fax_is_read_but_not_of_untrusted_callers(compression: str) -> None:
+    """Damaged, each of its lines would be a line in the log of a server."""
+    fax = file_of(Image.new("1", (64, 32), 1), "TIFF", compression=compression)
+    assert load_image(fax).shape == (32, 64, 3)
+    with pytest.raises(ImageError, match="a TIFF in a compression for fax; save it as PNG"):
+        ImageLoader().read(fax)
 
 
 def test_warnings_about_metadata_do_not_reach_the_caller(recwarn: pytest.WarningsRecorder) -> None:
