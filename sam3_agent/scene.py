@@ -157,11 +157,7 @@ class Scene:
         """The whole pixels of a region, or of the image; PromptError for less than 2x2 pixels."""
         if region is None:
             return (0, 0, self.width, self.height)
-        x0, y0, x1, y1 = checked_box(region, self.size)
-        window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
-        if window[2] - window[0] < 2 or window[3] - window[1] < 2:
-            raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
-        return window
+        return checked_region(region, self.size)
 
     def drop(self, numbers: Sequence[int]) -> None:
         """Take masks out; they keep their numbers and can be restored."""
@@ -279,6 +275,15 @@ class Scene:
             self.masks = Masks.concatenate([self.masks, found[new]])
         # two masks of one prompt may equal the same known one
         return tuple(dict.fromkeys(numbers))
+
+
+def checked_region(region: Box, size: Size) -> Region:
+    """The whole pixels of a region; raises PromptError for one outside or below 2x2 pixels."""
+    x0, y0, x1, y1 = checked_box(region, size)
+    window = (int(x0), int(y0), int(np.ceil(x1)), int(np.ceil(y1)))
+    if window[2] - window[0] < 2 or window[3] - window[1] < 2:
+        raise PromptError(f"the region {list(region)} is smaller than 2x2 pixels")
+    return window
 
 
 def _inside(prompt: ConceptPrompt, window: Region) -> ConceptPrompt:

@@ -17,10 +17,10 @@ from sam3_agent.agent import Agent
 from sam3_agent.answer import SAVED
 from sam3_agent.budget import Budget
 from sam3_agent.commands.output import errors_as_exit_codes
-from sam3_agent.config import DEFAULTS, VARIABLES
+from sam3_agent.config import DEFAULTS, VARIABLES, chosen
 from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
-from sam3_agent.planner import Planner
+from sam3_agent.planner import Planner, sees
 from sam3_agent.review import checked_effort
 from sam3_agent.saving import prepare_folder
 
@@ -145,6 +145,10 @@ class ModelOptions:
             raise InputError(f"--tool-calls is {self.tool_calls!r}; choose native or text")
         _prices("--price", self.price)
         _prices("--verifier-price", self.verifier_price)
+        if chosen("planner", self.planner).value == "offline":
+            for option, value in (("--price", self.price), ("--tool-calls", self.tool_calls)):
+                if value is not None:
+                    raise InputError(f"{option} is for a model; the planner offline calls none")
 
     def new_planner(self, **options: Any) -> Planner:
         """The planner; `options` go to its constructor, too."""
@@ -154,7 +158,7 @@ class ModelOptions:
 
     def new_verifier(self, planner: Planner) -> Planner | str | None:
         """The verifier as an Agent takes it; the planner's own name means the planner itself."""
-        if self.verifier is None or self.verifier == planner.name:
+        if self.verifier is None or (self.verifier == planner.name and sees(planner)):
             return None
         if self.verifier == "none":
             return "none"

@@ -21,13 +21,12 @@ from sam3_agent.errors import InputError
 from sam3_agent.findings import Finding
 from sam3_agent.geometry import Box
 from sam3_agent.images import Pixels
-from sam3_agent.scene import Scene
+from sam3_agent.scene import Scene, checked_region
 from sam3_agent.segmenter import (
     COUNTING,
     ConceptPrompt,
     ObjectPrompt,
     Selection,
-    checked_box,
     checked_concept,
     checked_object,
     outside_domain,
@@ -149,7 +148,7 @@ def segment(
 def _checked_prompts(
     prompts: Sequence[ConceptPrompt],
     clicks: ObjectPrompt | None,
-    window: Sequence[float] | None,
+    window: Box | None,
     image: Pixels,
 ) -> list[ConceptPrompt]:
     """The prompts as a segmenter takes them; PromptError, before one is loaded, for others."""
@@ -157,7 +156,7 @@ def _checked_prompts(
     if clicks is not None:
         checked_object(clicks, size)
     if window is not None:
-        checked_box(window, size)
+        checked_region(window, size)
     return [checked_concept(prompt, size) for prompt in prompts]
 
 
