@@ -46,7 +46,9 @@ SHORTEST_CONTEXT = 8
 
 
 def check_names(source: str, model: Any, report: Mapping[str, Any]) -> None:
-    """Refuses weights that are missing, of another shape, or left over.
+    """Refuses weights that are missing, of another shape, or of layers that the model lacks.
+
+    Others that are left over are named in a warning.
 
     report: what transformers' from_pretrained returns as loading info.
     """
@@ -67,12 +69,26 @@ def check_names(source: str, model: Any, report: Mapping[str, Any]) -> None:
     if missing:
         logger.warning("%s lacks the weights %s, which nothing reads", source, ", ".join(missing))
     surplus = sorted(name for name in report["unexpected_keys"] if not name.endswith(BUFFERS))
-    if surplus:
+    layers = [name for name in surplus if _of_a_further_layer(model, name)]
+    if layers:
         raise SegmenterError(
-            f"the weights in {source} do not fit its config.json: {surplus[0]}{_more(surplus)} no "
-            "part of the model that it describes, so the model would not be the trained one; "
-            f"{AGAIN}, or take these weights out"
+            f"the weights in {source} do not fit its config.json, which describes fewer layers: "
+            f"{layers[0]}{_more(layers)} left over; {AGAIN}"
         )
+    if surplus:  # of another head, or of a training: the model is whole without them
+        shown = ", ".join(surplus[:5])
+        logger.warning("%s: weights that nothing uses (%d): %s", source, len(surplus), shown)
+
+
+def _of_a_further_layer(model: Any, name: str) -> bool:
+    """Whether a weight belongs to a layer after the last one of a list of layers in the model."""
+    module = model
+    for part in name.split("."):
+        children = dict(module.named_children())
+        if part not in children:
+            return part.isdecimal() and "0" in children
+        module = children[part]
+    return False
 
 
 def _more(names: Sequence[Any]) -> str:
