@@ -206,6 +206,24 @@ def assert_matches(message: str, line: str) -> None:
     assert re.search(message, line), line
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"role": 3, "text": ["x"], "tool_calls": 7, "pictures": "x"},
+        {"role": None, "tool_calls": [3, {"name": "a"}], "pictures": [[], {"width": "w"}]},
+        {"tool_calls": {"name": "a"}, "pictures": None},
+    ],
+    ids=str,
+)
+def test_a_page_shows_messages_of_any_form(
+    tmp_path: Path, whole: Lines, message: dict[str, Any]
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"".join(row(messages=[message])(list(whole))))
+    done = run("report", tmp_path, "--cases", 4)
+    assert done.exit_code == 0, done.exception
+
+
 @pytest.mark.parametrize("name", [n for n, (_, m) in DAMAGED.items() if m.startswith("line 3")])
 def test_a_damaged_run_is_not_resumed_and_stays_as_it_is(
     tmp_path: Path, whole: Lines, name: str

@@ -78,10 +78,16 @@ def _size(image: Pixels) -> Size:
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    calls: Sequence[Mapping[str, Any]] = message.get("tool_calls", ())
+    calls, pictures = (_objects(message.get(name)) for name in ("tool_calls", "pictures"))
     return {
-        "role": message["role"],
-        "text": message.get("text", ""),
-        "calls": [f"{call['name']}({call['arguments']})" for call in calls],
-        "pictures": [f"{p['width']}x{p['height']}" for p in message.get("pictures", ())],
+        "role": str(message.get("role", "")),
+        "text": str(message.get("text", "")),
+        "calls": [f"{call.get('name')}({call.get('arguments')})" for call in calls],
+        "pictures": [f"{one.get('width')}x{one.get('height')}" for one in pictures],
     }
+
+
+def _objects(values: Any) -> list[Mapping[str, Any]]:
+    """The objects in a list of a run file, whose messages may hold anything."""
+    listed = values if isinstance(values, Sequence) else ()
+    return [one for one in listed if isinstance(one, Mapping)]
