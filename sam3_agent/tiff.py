@@ -7,6 +7,7 @@ import io
 import logging
 import math
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sam3_agent.errors import ImageError
 from sam3_agent.extras import require
 from sam3_agent.image_limits import check_size
 from sam3_agent.image_parts import check_count
+from sam3_agent.sanitize import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,9 @@ COMPRESSIONS = {
     *(34925, 34926, 50000),  # LZMA, Zstandard
 }
 """Compressions whose decoders stop at the expected size: a small file cannot fill the memory."""
+
+SHOWN = 40
+"""Characters of a tag's value in an error."""
 
 MAX_PIXEL_BYTES = 16
 """Memory that a page may take for each pixel that is allowed: four bands of 32 bits."""
@@ -84,7 +89,24 @@ def read_tiff(data: bytes, name: str, max_megapixels: float) -> Image.Image:
     require("tifffile", "imagecodecs", purpose=f"reading {name}", error=ImageError)
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
+    logging.getLogger("tifffile").addFilter(_not_here)
+    token = _reading.set(True)
+    try:
+        return _read_page(tifffile.TiffFile(io.BytesIO(data)), name, max_megapixels)
+    finally:
+        _reading.reset(token)
+
+
+_reading: ContextVar[bool] = ContextVar("reading_tiff", default=False)
+
+
+def _not_here(_: logging.LogRecord) -> bool:
+    """A filter of what tifffile logs: a line for each damaged tag, and a file has thousands."""
+    return not _reading.get()
+
+
+def _read_page(opened: Any, name: str, max_megapixels: float) -> Image.Image:
+    with opened as file:
         page: Any = file.pages.first
         _check(page, name, max_megapixels)
         # (planes, depth, height, width, bands); either planes or bands is 1
@@ -107,16 +129,22 @@ def _check(page: Any, name: str, max_megapixels: float) -> None:
         )
     what = None
     if page.compression not in COMPRESSIONS:
-        what = f"compression {getattr(page.compression, 'name', page.compression)}"
+        what = f"compression {_named(page.compression)}"
     elif page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK):
-        what = f"colors {getattr(page.photometric, 'name', page.photometric)}"
+        what = f"colors {_named(page.photometric)}"
     elif page.dtype is None or page.dtype.kind not in "biuf":
         what = f"samples of {page.bitspersample} bits, format {page.sampleformat}"
+        what = shorten(what, SHOWN) if what.isprintable() else "damaged samples"
     if what:
         raise ImageError(
             f"{name} is a TIFF with {what}, which is not read; save it as RGB or grey, "
             "uncompressed or with LZW or deflate"
         )
+
+
+def _named(value: Any) -> str:
+    """The name or number of a tag's value, for an error; a damaged one may be any text."""
+    return str(getattr(value, "name", shorten(repr(value), SHOWN)))
 
 
 def _picture(page: Any, samples: Samples, name: str) -> Image.Image:

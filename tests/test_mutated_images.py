@@ -1,5 +1,6 @@
 """Damaged images are read, or refused as an ImageError; nothing else is raised, warned or hangs."""
 
+import struct
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from PIL import Image
 
 from sam3_agent import ImageError, load_image
 from sam3_agent.plugin import ImageLoader
-from tests.image_bombs import PARTS, bomb, chunk, run_bomb
+from tests.image_bombs import PARTS, bomb, chunk, run_bomb, tiff
 from tests.image_mutations import file_of, good_files, mutations
 from tests.plugin_fixtures import png
 
@@ -93,6 +94,21 @@ def test_a_picture_of_run_lengths_is_refused_above_eight_megapixels() -> None:
     with pytest.raises(ImageError, match="49 megapixels, the limit is 8"):
         ImageLoader().read(run_bomb(7_000))
     assert ImageLoader().read(run_bomb(200)).shape == (200, 200, 3)
+
+
+def test_damaged_tags_of_a_tiff_bring_no_lines_into_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tags = b"".join(struct.pack("<HHII", 60_000 + n, 99, 1, 0) for n in range(500))
+    good = tiff({256: 16, 257: 16, 258: 16, 259: 1, 262: 1, 277: 1, 278: 16}, bytes(512), 273, 279)
+    place, count = 10 + 9 * 12, struct.pack("<H", 9 + 500)
+    data = good[:8] + count + good[10:place] + tags + bytes(4) + good[place + 4 :]
+    load_image(data)
+    assert not caplog.records
+    with pytest.raises(ImageError, match="is a TIFF with colors 99, which is not read"):
+        load_image(
+            data.replace(struct.pack("<HHII", 262, 4, 1, 1), struct.pack("<HHII", 262, 4, 1, 99))
+        )
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
