@@ -82,7 +82,6 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 }
 """Operation -> a body."""
 
-
 RESULT: Mapping[str, Any] = {
     "image": HANDLE,
     "width": 640,
@@ -110,7 +109,6 @@ EVENTS = 'event: progress\ndata: {"text": "turn 1 of 12"}\n\nevent: result\ndata
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route: these, and those that any request may get."""
-
     found: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, *EVERYWHERE}):
         kind, about, example = _ERRORS[status]
