@@ -16,7 +16,6 @@ EXTRAS = {
     "mcp": "mcp",
     "mcp_types": "mcp",
     "fastapi": "serve",
-    "h11": "serve",
     "starlette": "serve",
     "uvicorn": "serve",
     "python_multipart": "serve",

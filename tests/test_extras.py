@@ -28,17 +28,9 @@ DISTRIBUTIONS = {
 
 ALWAYS = {
     *("json_repair", "numpy", "PIL", "pycocotools", "pydantic", "rich", "torch", "torchvision"),
-    *("transformers", "typer"),
+    *("transformers", "typer", "typing_extensions", "yaml"),
     # what these bring themselves
-    *(
-        "huggingface_hub",
-        "safetensors",
-        "tokenizers",
-        "typing_extensions",
-        "yaml",
-        "anyio",
-        "httpx2",
-    ),
+    *("huggingface_hub", "safetensors", "tokenizers", "anyio", "httpx2", "httpcore2", "h11"),
 }
 """What the bare wheel has."""
 
@@ -97,7 +89,7 @@ GUARDED = {
     "plugin/mcp_content.py": {"mcp_types"},
     "plugin/request_body.py": {"fastapi", "starlette"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
-    "plugin/http_server.py": {"h11", "uvicorn"},
+    "plugin/http_server.py": {"uvicorn"},
     "commands/server.py": {"starlette"},
     "providers/gemini_api.py": {"google.genai"},
 }
