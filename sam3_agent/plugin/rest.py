@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,7 +32,7 @@ from sam3_agent.tool import Tool
 from sam3_agent.tool_schema import json_schema
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
 
 PATHS = {"ask_image": "/ask"}
 """The path of a tool that is not its name."""
@@ -130,7 +130,7 @@ def _add_tool(
 ) -> None:
     """The route of a tool: JSON in, or a form with a file; JSON out, or events."""
     from fastapi import Depends, Request
-    from starlette.responses import Response, StreamingResponse
+    from starlette.responses import StreamingResponse
 
     read_body = body_reader(tool.parameters)
     streamed = " Ask for text/event-stream to get progress as events."
@@ -153,18 +153,12 @@ def _add_tool(
                 first.result()  # what is rejected at once has its own status
             events = _events(first, steps, heartbeat_seconds)
             return StreamingResponse(events, media_type=EVENTS, headers=EVENT_HEADERS)
-        async with contextlib.aclosing(steps):
-            async for step in steps:
-                if isinstance(step, ToolResult):
-                    return step
-                if await request.is_disconnected():
-                    break
-        return Response(status_code=LEFT)
+        return await _unless_left(request, _last(steps))
 
 
 def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
     """The routes that open an image and that return files about it."""
-    from fastapi import Depends
+    from fastapi import Depends, Request
     from starlette.responses import Response
 
     schema = json_schema(ImageToOpen)
@@ -178,7 +172,9 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         ),
         openapi_extra=openapi.body("open_image", schema),
     )
-    async def open_image(body: Annotated[RequestBody, Depends(body_reader(schema))]) -> Any:
+    async def open_image(
+        request: Request, body: Annotated[RequestBody, Depends(body_reader(schema))]
+    ) -> Any:
         def work(_: Report) -> OpenedImage:
             values = body.values()
             if set(values) != {"image"} or not isinstance(values["image"], str | bytes):
@@ -188,7 +184,7 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
             return OpenedImage(image=session.handle, width=scene.width, height=scene.height)
 
         with call_errors():
-            return await queue.run(work)
+            return await _unless_left(request, queue.run(work))
 
     @app.get(
         FILES.replace("name", "name:path"),
@@ -232,6 +228,34 @@ def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
+async def _last(steps: AsyncGenerator[Any, None]) -> Any:
+    """The last of these steps, the result of a call."""
+    async with contextlib.aclosing(steps):
+        *_, last = [step async for step in steps]
+    return last
+
+
+async def _unless_left(request: "Request", work: Coroutine[Any, Any, Any]) -> Any:
+    """What `work` returns; it is cancelled, and the status is LEFT, when the client leaves."""
+    from starlette.responses import Response
+
+    async def leaving() -> None:
+        # the body has been read: nothing else comes
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, left = asyncio.ensure_future(work), asyncio.ensure_future(leaving())
+    try:
+        await asyncio.wait({working, left}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        return Response(status_code=LEFT)
+    finally:
+        for task in (working, left):
+            task.cancel()
+        await asyncio.wait({working, left})
+
+
 async def _http_error(_: Any, error: Any) -> Any:
     return error_response(error.status_code, "http", str(error.detail), error.headers)
 
@@ -248,6 +272,8 @@ async def _events(
     heartbeat_seconds: float,
 ) -> AsyncIterator[str]:
     """Server-sent events: `progress` lines and comments, then one `result` or `error`."""
+    from anyio import CancelScope
+
     async with contextlib.aclosing(rest):
         try:
             while True:
@@ -264,7 +290,10 @@ async def _events(
             yield _event("error", error_body(error.kind, str(error)))
         finally:
             step.cancel()
-            await asyncio.wait({step})  # `rest` cannot be closed while it runs
+            # `rest` cannot be closed while it runs; when the client has left, starlette cancels
+            # whatever waits, again and again
+            with CancelScope(shield=True):
+                await asyncio.wait({step})
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
