@@ -273,6 +273,7 @@ def _server() -> Iterator[tuple[int, int]]:
     """A REST server on loopback with its port and process id."""
     command = [sys.executable, "-m", "sam3_agent", "serve", "--http", "127.0.0.1:0"]
     command += ["--planner", "offline", "--segmenter", "tiny"]
+    command += ["--max-memory", "100"]  # open images fill it in the first quarter of 400 calls
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
