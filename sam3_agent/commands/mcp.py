@@ -1,7 +1,10 @@
 """`sam3-agent mcp`: the tools as an MCP server, for chat assistants."""
 
+import os
 import signal
 import sys
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -9,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import typer
 
 from sam3_agent.commands.options import ModelOptions, command
-from sam3_agent.commands.output import print_stderr
+from sam3_agent.commands.output import errors_as_exit_codes, print_stderr
 from sam3_agent.commands.server import (
     AccessOptions,
     ServerOptions,
@@ -18,11 +21,13 @@ from sam3_agent.commands.server import (
     run_http,
 )
 from sam3_agent.extras import available, require
+from sam3_agent.plugin.loading import load_beside
 from sam3_agent.plugin.mcp_client_config import snippet
 from sam3_agent.plugin.mcp_content import ContentOptions
 from sam3_agent.plugin.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS
 from sam3_agent.plugin.result_size import Pictures
 from sam3_agent.plugin.sessions import MAX_IMAGES
+from sam3_agent.plugin.toolkit import Toolkit
 
 Handles: TypeAlias = Literal["session", "shared"]
 
@@ -102,9 +107,10 @@ def mcp(
 
     from sam3_agent.plugin import mcp_server, stdio
 
-    toolkit, queue = server.new_toolkit(models), limits.work_queue()
-    built = mcp_server.build(toolkit, queue, results.content(), shared_handles=handles == "shared")
+    queue, content, shared = limits.work_queue(), results.content(), handles == "shared"
     if address is not None and rules is not None:
+        toolkit = server.new_toolkit(models)
+        built = mcp_server.build(toolkit, queue, content, shared)
         app = mcp_server.http_app(built, rules, toolkit.sessions)
         print_stderr(
             f"at most {MAX_SESSIONS:,} sessions, closed after {IDLE_SECONDS / 60:g} minutes "
@@ -115,7 +121,24 @@ def mcp(
         return
     # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    loading = load_beside(lambda: server.new_toolkit(models), server.loader())
+    built = mcp_server.build(loading, queue, content, shared)
+    serving = threading.Event()
+    serving.set()
+    loading.loaded.add_done_callback(lambda loaded: _end_without_models(loaded, serving))
     anyio.run(stdio.serve_stdio, built, limits.line_bytes)
+    serving.clear()
+    loading.loaded.result()  # Python must not end in the middle of an import
+
+
+def _end_without_models(loaded: Future[Toolkit], serving: threading.Event) -> None:
+    """Ends the process if the models could not be loaded while it waits for its client."""
+    try:
+        with errors_as_exit_codes():
+            if serving.is_set():
+                loaded.result()
+    except typer.Exit as ended:
+        os._exit(ended.exit_code)
 
 
 def _print_config(

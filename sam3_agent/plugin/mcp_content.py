@@ -5,10 +5,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sam3_agent.agent import Agent
 from sam3_agent.plugin import resources
+from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.result_size import MAX_RESULT_BYTES, MAX_RESULT_TOKENS, Pictures, fit
-from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import WorkQueue
 from sam3_agent.segmenter import threshold_of
 from sam3_agent.tool import Tool
@@ -74,15 +75,18 @@ def tool_description(tool: Tool, limits: str, output_schema: dict[str, Any] | No
     )
 
 
-def limits_text(toolkit: Toolkit, queue: WorkQueue) -> str:
-    """The limits of every tool in one paragraph."""
-    loader = toolkit.loader
-    pixels = min(loader.max_megapixels, toolkit.agent.max_megapixels)
+def limits_text(loader: ImageLoader, queue: WorkQueue, agent: Agent | None) -> str:
+    """The limits of every tool in one paragraph; agent: None while its models are loaded."""
+    pixels, scores = loader.max_megapixels, ""
+    if agent is not None:
+        pixels = min(pixels, agent.max_megapixels)
+        least = threshold_of(agent.segmenter)
+        scores = f"scores of at least {least:g} if no threshold is given; "
     return (
         f"Limits: an image of at most {loader.max_bytes / 1e6:g} MB and {pixels:g} megapixels; "
-        f"scores of at least {threshold_of(toolkit.agent.segmenter):g} if no threshold is given; "
-        f"{queue.seconds:g} seconds a call; a result of at most {MAX_RESULT_BYTES / 1e3:g} kB and "
-        f"{MAX_RESULT_TOKENS:,} tokens (pictures are made smaller, rows of masks are left out)."
+        f"{scores}{queue.seconds:g} seconds a call; a result of at most "
+        f"{MAX_RESULT_BYTES / 1e3:g} kB and {MAX_RESULT_TOKENS:,} tokens (pictures are made "
+        "smaller, rows of masks are left out)."
     )
 
 

@@ -9,10 +9,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sam3_agent import registry
-from sam3_agent.errors import InputError
+from sam3_agent.agent import Agent
+from sam3_agent.errors import InputError, Sam3AgentError
 from sam3_agent.extras import require
 from sam3_agent.plugin import mcp_content, resources
 from sam3_agent.plugin.error_responses import CallError, call_errors
+from sam3_agent.plugin.loading import LoadingToolkit
 from sam3_agent.plugin.mcp_content import ContentOptions
 from sam3_agent.plugin.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS, SessionLimiter, owner_of
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
@@ -47,12 +49,15 @@ _URI = re.compile(r"sam3://(img_[0-9a-f]+)/(.+)")
 
 
 def build(
-    toolkit: Toolkit,
+    toolkit: Toolkit | LoadingToolkit,
     queue: WorkQueue,
     content: ContentOptions = ContentOptions(),  # noqa: B008
     shared_handles: bool = False,
 ) -> "Server[Any]":
     """The server; requests that come without HTTP belong to the owner of `toolkit`.
+
+    While its models are loaded only calls of tools and reads of resources wait for them: several
+    clients give the handshake and the list of tools five seconds.
 
     shared_handles: over HTTP a handle serves whoever has it, also after its session.
     """
@@ -61,7 +66,7 @@ def build(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: "Server[Any]") -> AsyncIterator[dict[str, Any]]:
-        sweeping = asyncio.create_task(sweep(toolkit.sessions))
+        sweeping = asyncio.create_task(handlers.sweep())
         yield {}
         sweeping.cancel()
 
@@ -116,12 +121,21 @@ class _Handlers:
     """Answers the requests of MCP clients."""
 
     def __init__(
-        self, toolkit: Toolkit, queue: WorkQueue, content: ContentOptions, shared_handles: bool
+        self,
+        toolkit: Toolkit | LoadingToolkit,
+        queue: WorkQueue,
+        content: ContentOptions,
+        shared_handles: bool,
     ) -> None:
         self._toolkit = toolkit
         self._queue = queue
         self._content = content
         self._shared_handles = shared_handles
+
+    async def sweep(self) -> None:
+        """Drop images that are not used any more, until cancelled."""
+        with contextlib.suppress(Sam3AgentError):  # without models there are no images
+            await sweep((await self._ready()).sessions)
 
     async def list_tools(
         self, context: "ServerRequestContext[Any, Any]", params: Any
@@ -130,7 +144,7 @@ class _Handlers:
 
         # clients reject a result without structured content from a tool that declares a schema
         schema = output_schema() if self._sends_structured(context) else None
-        limits = mcp_content.limits_text(self._toolkit, self._queue)
+        limits = mcp_content.limits_text(self._toolkit.loader, self._queue, self._agent())
         tools = [mcp_content.tool_description(tool, limits, schema) for tool in TOOLS.values()]
         return types.ListToolsResult(tools=tools)
 
@@ -140,14 +154,16 @@ class _Handlers:
         import mcp_types as types
 
         content = replace(self._content, structured=self._sends_structured(context))
-        steps = stream_tool(
-            self._queue,
-            self._toolkit_of(context),
-            params.name,
-            lambda: mcp_content.arguments_with_url(params.arguments or {}),
-            lambda result: mcp_content.result_content(result, content),
-        )
         try:
+            with call_errors():
+                toolkit = await self._toolkit_of(context)
+            steps = stream_tool(
+                self._queue,
+                toolkit,
+                params.name,
+                lambda: mcp_content.arguments_with_url(params.arguments or {}),
+                lambda result: mcp_content.result_content(result, content),
+            )
             async with contextlib.aclosing(steps):
                 count = 0
                 async for step in steps:
@@ -181,7 +197,7 @@ class _Handlers:
         import mcp_types as types
         from mcp.shared.exceptions import MCPError
 
-        toolkit, uri = self._toolkit_of(context), str(params.uri)
+        uri = str(params.uri)
 
         def work(_: Report) -> tuple[bytes, str]:
             found = _URI.fullmatch(uri)
@@ -192,6 +208,7 @@ class _Handlers:
 
         try:
             with call_errors():
+                toolkit = await self._toolkit_of(context)
                 content, kind = await self._queue.run(work)
         except CallError as error:
             code = types.INVALID_PARAMS if error.status == 422 else types.INTERNAL_ERROR
@@ -237,7 +254,22 @@ class _Handlers:
             client is not None and client.client_info.name in STRUCTURED_CLIENTS
         )
 
-    def _toolkit_of(self, context: "ServerRequestContext[Any, Any]") -> Toolkit:
+    def _agent(self) -> Agent | None:
+        """The agent; None while its models are loaded."""
+        toolkit = self._toolkit
+        if isinstance(toolkit, LoadingToolkit):
+            if not toolkit.loaded.done():
+                return None
+            toolkit = toolkit.loaded.result()
+        return toolkit.agent
+
+    async def _ready(self) -> Toolkit:
+        """The toolkit, once its models are there."""
+        if isinstance(self._toolkit, LoadingToolkit):
+            return await self._toolkit.ready()
+        return self._toolkit
+
+    async def _toolkit_of(self, context: "ServerRequestContext[Any, Any]") -> Toolkit:
         """The toolkit with the client of this request as the owner of images.
 
         Over HTTP the older protocols begin a session with a handshake; the transport has checked
@@ -245,9 +277,10 @@ class _Handlers:
         """
         from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+        toolkit = await self._ready()
         if context.request is None:
-            return self._toolkit
+            return toolkit
         session = None
         if not self._shared_handles and context.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS:
             session = context.request.headers.get("mcp-session-id")
-        return replace(self._toolkit, owner=session and owner_of(session))
+        return replace(toolkit, owner=session and owner_of(session))

@@ -50,7 +50,11 @@ async def serve_stdio(server: "Server[Any]", max_line_bytes: int = MAX_LINE_BYTE
     # the library's reader gets nothing to read; its writer keeps stray prints off the wire
     no_input = anyio.wrap_file(io.StringIO())
     unanswered = _Unanswered(MAX_UNANSWERED)
-    async with stdio_server(stdin=no_input) as (_, outgoing), anyio.create_task_group() as tasks:
+    async with (
+        stdio_server(stdin=no_input) as (unused, outgoing),
+        unused,
+        anyio.create_task_group() as tasks,
+    ):
         messages, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         answers, answered = anyio.create_memory_object_stream[SessionMessage](0)
         tasks.start_soon(_read, sys.stdin.buffer, max_line_bytes, messages, outgoing, unanswered)
