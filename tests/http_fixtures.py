@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sam3_agent.plugin.http_server import ConnectionLimits, new_server
+from sam3_agent.plugin.connections import ConnectionLimits
+from sam3_agent.plugin.http_server import new_server
 from sam3_agent.plugin.work_queue import WorkQueue
 
 

@@ -89,6 +89,7 @@ GUARDED = {
     "plugin/mcp_content.py": {"mcp_types"},
     "plugin/request_body.py": {"fastapi", "starlette"},
     "plugin/stdio.py": {"mcp", "mcp_types"},
+    "plugin/connections.py": {"uvicorn"},
     "plugin/http_server.py": {"uvicorn"},
     "commands/server.py": {"starlette"},
     "providers/gemini_api.py": {"google.genai"},

@@ -7,13 +7,15 @@ from openapi_schema_validator import validate as check_value
 from openapi_spec_validator import validate as check_openapi
 from pycocotools import mask as coco
 
-from sam3_agent import Agent
+from sam3_agent import Agent, PlannerError
+from sam3_agent.errors import ToolError
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner
 from sam3_agent.plugin import Toolkit
+from sam3_agent.plugin.error_responses import to_call_error
 from sam3_agent.plugin.rest import build
 from sam3_agent.plugin.tool_calls import TOOLS
-from sam3_agent.plugin.work_queue import WorkQueue
+from sam3_agent.plugin.work_queue import BusyError, CallTimeoutError, ClosedError, WorkQueue
 from tests.plugin_fixtures import data_uri, png, rest_client
 
 GOOD = data_uri(png())
@@ -59,6 +61,25 @@ def test_every_parameter_of_a_path_is_declared_and_described(openapi: dict[str, 
             assert [f"{{{name}}}" in path for name in in_path] == [True] * path.count("{")
             assert all(one["required"] == (one["in"] == "path") for one in declared)
             assert all(one["description"] and one["schema"]["examples"] for one in declared)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ToolError("x"),
+        BusyError(1),
+        ClosedError(),
+        CallTimeoutError(),
+        PlannerError("x"),
+        RuntimeError(),
+    ],
+)
+def test_the_kind_of_an_error_is_described_as_it_is_sent(
+    openapi: dict[str, Any], error: Exception
+) -> None:
+    sent = to_call_error(error)
+    response = operations(openapi)["ask_image"]["responses"][str(sent.status)]
+    assert response["content"]["application/json"]["example"]["error"]["kind"] == sent.kind
 
 
 def test_every_response_is_described_with_an_example_that_fits(openapi: dict[str, Any]) -> None:

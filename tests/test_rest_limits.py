@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +193,21 @@ def test_a_call_that_cannot_be_stopped_holds_neither_a_worker_nor_the_shutdown()
     assert "abandoned 1 calls" in "".join(server.stderr)
 
 
-def test_at_a_signal_a_running_call_is_answered_503_when_the_grace_period_is_over() -> None:
-    with (
-        running("serve", "--planner", "tests.hostile_planners:Blocks", "--grace", "0.2") as server,
-        ThreadPoolExecutor(2) as pool,
-    ):
-        body = {"image": data_uri(png()), "query": "the dog"}
-        asking = pool.submit(
-            httpx2.post, f"{server.url}/ask", json=body, timeout=60, trust_env=False
-        )
-        metrics = f"{server.url}/metrics"
+@contextlib.contextmanager
+def blocked_ask(grace: str) -> Iterator[tuple[Server, "Future[httpx2.Response]"]]:
+    """A server that runs an ask without an end, and the response to it."""
+    body = {"image": data_uri(png()), "query": "the dog"}
+    options = ("--planner", "tests.hostile_planners:Blocks", "--grace", grace)
+    with running("serve", *options) as server, ThreadPoolExecutor(1) as pool:
+        url, metrics = f"{server.url}/ask", f"{server.url}/metrics"
+        asking = pool.submit(httpx2.post, url, json=body, timeout=60, trust_env=False)
         while b"sam3_agent_running 1.0" not in httpx2.get(metrics, trust_env=False).content:
             assert not asking.done()
+        yield server, asking
+
+
+def test_at_a_signal_a_running_call_is_answered_503_when_the_grace_period_is_over() -> None:
+    with blocked_ask(grace="0.2") as (server, asking):
         server.process.send_signal(signal.SIGINT)
         assert asking.result().status_code == 503
         assert asking.result().json()["error"]["kind"] == "closing"
@@ -212,17 +215,7 @@ def test_at_a_signal_a_running_call_is_answered_503_when_the_grace_period_is_ove
 
 
 def test_a_second_signal_ends_the_server_at_once() -> None:
-    with (
-        running("serve", "--planner", "tests.hostile_planners:Blocks", "--grace", "3000") as server,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        body = {"image": data_uri(png()), "query": "the dog"}
-        asking = pool.submit(
-            httpx2.post, f"{server.url}/ask", json=body, timeout=60, trust_env=False
-        )
-        metrics = f"{server.url}/metrics"
-        while b"sam3_agent_running 1.0" not in httpx2.get(metrics, trust_env=False).content:
-            assert not asking.done()
+    with blocked_ask(grace="3000") as (server, asking):
         server.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(ConnectionError):
             while True:  # until it listens no longer

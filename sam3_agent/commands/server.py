@@ -114,7 +114,6 @@ class AccessOptions:
             help="A host name of this server besides localhost; may be given several times."
         ),
     ] = None
-
     cors: Annotated[
         list[str] | None,
         typer.Option(
@@ -154,7 +153,7 @@ def listen(address: tuple[str, int]) -> socket.socket:
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(address, family=family, backlog=256)
+        return socket.create_server(address, family=family)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot listen on {host}:{port}: {reason}") from error
@@ -171,11 +170,12 @@ def run_http(
     from starlette.middleware.cors import CORSMiddleware
 
     from sam3_agent.plugin import http_server
+    from sam3_agent.plugin.connections import ConnectionLimits
 
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    most = http_server.open_file_limit(http_server.ConnectionLimits.connections)
-    connections = http_server.ConnectionLimits(connections=most, grace=limits.grace)
+    most = http_server.open_file_limit(ConnectionLimits.connections)
+    connections = ConnectionLimits(connections=most, grace=limits.grace)
     print_stderr(
         f"at most {limits.workers} calls run and {limits.waiting} wait; {most} connections, "
         f"{app.rules.requests} requests, of one client {app.rules.client_requests}"

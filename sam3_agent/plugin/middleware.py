@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sam3_agent.plugin.clients import client_name
 from sam3_agent.plugin.error_responses import error_response
-from sam3_agent.plugin.work_queue import ClosedError, caller
+from sam3_agent.plugin.work_queue import BusyError, ClosedError, caller
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ MAX_HELD_BODIES = 8
 
 RETRY_SECONDS = 5
 
-BUSY = f"the server is busy; try again in {RETRY_SECONDS} seconds"
+BUSY = str(BusyError(RETRY_SECONDS))
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -34,7 +34,7 @@ BYTES_PER_SECOND = 20_000
 PART = 65_536
 """Bytes of a response that are handed on at once: a client that does not read holds no more."""
 
-LEFT = 499
+CLIENT_LEFT = 499
 """The status of a request whose client has left before it was complete; nobody gets it."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(?::\d{0,5})?")
@@ -213,7 +213,9 @@ class AccessMiddleware:
                     408, f"the body took longer than {seconds:g} seconds to arrive"
                 ) from None
             if message["type"] == "http.disconnect":
-                raise HTTPException(LEFT, "the client has left before its request was complete")
+                raise HTTPException(
+                    CLIENT_LEFT, "the client has left before its request was complete"
+                )
             more = len(message.get("body", b""))
             size, self._held_bytes = size + more, self._held_bytes + more
             complete = not message.get("more_body", False)

@@ -34,7 +34,7 @@ _ERRORS = {
     429: ("busy", "Busy; Retry-After says when to try again", "the server is busy"),
     500: ("bug", "A bug in the server", "something went wrong in the server; its log says what"),
     502: ("planner", "The planner or the segmenter failed", "the planner failed"),
-    503: ("stopping", "The server is shutting down", "the server is shutting down"),
+    503: ("closing", "The server is shutting down", "the server is shutting down"),
     504: ("late", "It took too long", "this took longer than 300 seconds"),
 }
 """Status -> the kind of an error, what it means, and an example of its message."""
@@ -104,7 +104,10 @@ RESULT: Mapping[str, Any] = {
 }
 """An example of what a tool finds."""
 
-EVENTS = 'event: progress\ndata: {"text": "turn 1 of 12"}\n\nevent: result\ndata: {}\n\n'
+EVENTS = "text/event-stream"
+"""The type of a response with progress."""
+
+EVENTS_EXAMPLE = 'event: progress\ndata: {"text": "turn 1 of 12"}\n\nevent: result\ndata: {}\n\n'
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -153,7 +156,7 @@ def tool_responses(events: bool, *statuses: int) -> dict[int | str, dict[str, An
     found["description"] = "What the tool found."
     if events:
         found["description"] += " As events: progress, then result or error."
-        found["content"]["text/event-stream"] = {"schema": {"type": "string"}, "example": EVENTS}
+        found["content"][EVENTS] = {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE}
     return responses
 
 

@@ -21,7 +21,8 @@ from sam3_agent.plugin.error_responses import (
     to_call_error,
 )
 from sam3_agent.plugin.metrics import Metrics, MetricsMiddleware
-from sam3_agent.plugin.middleware import LEFT, AccessMiddleware, AccessRules
+from sam3_agent.plugin.middleware import CLIENT_LEFT, AccessMiddleware, AccessRules
+from sam3_agent.plugin.openapi import EVENTS
 from sam3_agent.plugin.request_body import RequestBody, body_reader
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
@@ -39,8 +40,6 @@ PATHS = {"ask_image": "/ask"}
 
 FILES = "/images/{handle}/{name}"
 """The path of all files about an image."""
-
-EVENTS = "text/event-stream"
 
 EVENT_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 """They keep proxies from storing, compressing or holding back events."""
@@ -236,7 +235,7 @@ async def _last(steps: AsyncGenerator[Any, None]) -> Any:
 
 
 async def _unless_left(request: "Request", work: Coroutine[Any, Any, Any]) -> Any:
-    """What `work` returns; it is cancelled, and the status is LEFT, when the client leaves."""
+    """What `work` returns; it is cancelled, with the status CLIENT_LEFT, when the client leaves."""
     from starlette.responses import Response
 
     async def leaving() -> None:
@@ -249,7 +248,7 @@ async def _unless_left(request: "Request", work: Coroutine[Any, Any, Any]) -> An
         await asyncio.wait({working, left}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        return Response(status_code=LEFT)
+        return Response(status_code=CLIENT_LEFT)
     finally:
         for task in (working, left):
             task.cancel()
