@@ -163,7 +163,7 @@ def bare(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         (["ask", "a.png", "cars", "--planner", "openai:x"], "openai", "openai", 3),
         (["ask", "a.png", "cars", "--planner", "gemini:x"], "google.genai", "gemini", 3),
         (["mcp"], "mcp", "mcp", 2),
-        (["serve"], "fastapi", "serve", 2),
+        (["serve", "--http", "127.0.0.1:0"], "fastapi", "serve", 2),
         (["segment", "float.tif", "car"], "tifffile", "tiff", 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
