@@ -38,8 +38,11 @@ BLOCK = 4096
 ZERO_SHARE = 0.25
 """A model with more of its matrices all zero is damaged; with fewer it is named in a warning."""
 
-PADDING = 128
-"""A text encoder may have fewer more rows than this than the tokenizer has tokens."""
+LEAST_TOKENS = 0.9
+"""A tokenizer with fewer tokens for each embedding is damaged, or of another text encoder."""
+
+MOST_ADDED = 128
+"""Tokens without an embedding that a tokenizer may have, as added tokens that nobody uses."""
 
 SHORTEST_CONTEXT = 8
 """A tokenizer that reads fewer tokens cannot take noun phrases."""
@@ -61,13 +64,13 @@ def check_names(source: str, model: Any, report: Mapping[str, Any]) -> None:
             f"({len(wrong)} in all); one of the two is of another checkpoint: {AGAIN}"
         )
     missing = sorted(report["missing_keys"])
-    needed = [name for name in missing if not name.startswith(UNREAD)]
+    needed = [name for name in missing if not (name.startswith(UNREAD) or name.endswith(BUFFERS))]
     if needed:
         raise SegmenterError(
             f"the weights in {source} are incomplete: {needed[0]}{_more(needed)} missing; {AGAIN}"
         )
     if missing:
-        logger.warning("%s lacks the weights %s, which nothing reads", source, ", ".join(missing))
+        logger.warning("%s lacks %s, which nothing needs", source, ", ".join(missing))
     surplus = sorted(name for name in report["unexpected_keys"] if not name.endswith(BUFFERS))
     layers = [name for name in surplus if _of_a_further_layer(model, name)]
     if layers:
@@ -98,14 +101,17 @@ def _more(names: Sequence[Any]) -> str:
 
 
 def check_types(source: str, folder: Path) -> None:
-    """Refuses safetensors files in a folder whose weights are whole numbers or quantized."""
+    """Refuses a folder whose safetensors files hold weights that are whole numbers or quantized.
+
+    Counters and indexes, which are whole numbers, are no weights by their names.
+    """
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("model*.safetensors")):
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118  # not a dict
                 kind = file.get_slice(name).get_dtype()
-                if kind not in FLOATS and not name.endswith(BUFFERS):
+                if kind not in FLOATS and name.endswith("weight"):
                     raise SegmenterError(
                         f"{path.name} in {source} holds {name} as {kind}, which is no weight in "
                         "half or full precision; use the checkpoint that is not quantized"
@@ -128,8 +134,11 @@ def check_finite(source: str, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_values(source: str, weights: Mapping[str, Any]) -> None:
-    """Refuses weights that are NaN or infinite, and matrices with holes of zeros."""
-    empty, zeros, values = [], 0, 0
+    """Refuses weights that are NaN or infinite, and matrices with holes of zeros.
+
+    Matrices that are all zero, or have rows of zeros, are named in warnings while they are few.
+    """
+    empty, partly, zeros, values = [], [], 0, 0
     for name, norms in check_finite(source, weights).items():
         weight = weights[name]
         if weight.ndim < 2:  # biases of zero are common
@@ -138,17 +147,43 @@ def check_values(source: str, weights: Mapping[str, Any]) -> None:
         if not bool(norms.any()):
             empty.append(name)
             zeros += weight.numel()
-        elif weight.numel() > BLOCK and not bool(norms[:-1].all()):
-            raise SegmenterError(
-                f"the weights in {source} are damaged: {name} has {BLOCK} zeros in a row, as a "
-                f"download that was cut off leaves them; {AGAIN}"
-            )
+        elif not bool(norms[:-1].all()):
+            if _has_hole(weight, norms):
+                raise SegmenterError(
+                    f"the weights in {source} are damaged: {name} has {BLOCK} zeros in a row, as a "
+                    f"download that was cut off leaves them; {AGAIN}"
+                )
+            partly.append(name)
     if zeros > ZERO_SHARE * values:
         raise SegmenterError(
             f"the weights in {source} are damaged: {empty[0]}{_more(empty)} all zero; {AGAIN}"
         )
     if empty:
         logger.warning("in %s these weights are all zero: %s", source, ", ".join(empty[:5]))
+    if partly:
+        logger.warning("in %s these weights have rows of zeros: %s", source, ", ".join(partly[:5]))
+
+
+def _has_hole(weight: Any, norms: Any) -> bool:
+    """Whether zeros that fill a block of a weight begin or end within a row of it.
+
+    norms: its `_block_norms`. Training leaves whole rows of zeros: weight decay takes the
+    embeddings of tokens that never occur to zero. A file that is not whole ends anywhere.
+    """
+    import torch
+
+    # a row of a convolution makes one of its channels
+    length = weight.shape[-1] if weight.ndim < 4 else weight[0].numel()
+    rows = weight.detach().reshape(-1, length)
+    zero = torch.linalg.vector_norm(rows, dim=1) == 0
+    end = (len(norms) - 1) * BLOCK
+    in_zero_rows = zero.repeat_interleave(rows.shape[1])[:end].view(-1, BLOCK).all(dim=1)
+    if bool(((norms[:-1] == 0) & ~in_zero_rows).any()):
+        return True
+    # the row before rows of zeros ends with a zero, or the row after them begins with one
+    before = ~zero[:-1] & zero[1:] & (rows[:-1, -1] == 0)
+    after = zero[:-1] & ~zero[1:] & (rows[1:, 0] == 0)
+    return bool((before | after).any())
 
 
 def _block_norms(weight: Any) -> Any:
@@ -170,11 +205,13 @@ def check_tokenizer(source: str, tokenizer: Any, rows: int) -> None:
     rows: tokens that the text encoder has embeddings of.
     """
     count = len(tokenizer)
-    if not 0 <= rows - count < PADDING:
+    if not LEAST_TOKENS * rows <= count < rows + MOST_ADDED:
         raise SegmenterError(
             f"the tokenizer in {source} has {count} tokens, the text encoder {rows}: "
             f"tokenizer.json is missing, damaged or of another checkpoint; {AGAIN}"
         )
+    if count > rows:
+        logger.warning("%s: %d tokens of the tokenizer have no embedding", source, count - rows)
     ids = tokenizer.get_vocab()
     words = {token.removesuffix("</w>"): token for token in ids if token.endswith("</w>")} or {
         token: token for token in ids

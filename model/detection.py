@@ -153,16 +153,23 @@ def _select(
         for i, logits in zip(new, candidates.mask_logits(new), strict=True):
             decoded[i] = decode_mask(logits, size)
     chosen = [(i, rle) for i in above if (rle := decoded[i]) is not None]
-    rows = [i for i, _ in chosen]
-    masks = Masks(
-        size,
-        candidates.boxes[rows],
-        scores[rows],
-        (prompt.label,) * len(rows),
-        tuple(rle for _, rle in chosen),
-    )
+    rows, rles = [i for i, _ in chosen], tuple(rle for _, rle in chosen)
+    boxes = _boxes_inside(candidates.boxes[rows], rles, size)
+    masks = Masks(size, boxes, scores[rows], (prompt.label,) * len(rows), rles)
     kept = masks.nms(selection.measure, selection.limit)
     return Detection(prompt, candidates.presence, kept)
+
+
+def _boxes_inside(boxes: FloatArray, rles: Sequence[RLE], size: Size) -> FloatArray:
+    """The boxes (N, 4); tight ones of their masks for those that lie outside the image.
+
+    A box has its centre in the image, but rounded to half precision it can leave it at the edge.
+    """
+    height, width = size
+    outside = (boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, :2] >= (width, height)).any(axis=1)
+    inside = boxes.copy()
+    inside[outside] = tight_boxes([rles[i] for i in np.flatnonzero(outside).tolist()])
+    return inside
 
 
 def object_masks(logits: FloatGrid, score: float, size: Size) -> Masks:

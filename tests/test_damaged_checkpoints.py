@@ -146,6 +146,23 @@ def of_sam2(folder: Path) -> None:
     os.replace(other / WEIGHTS, folder / WEIGHTS)
 
 
+def zero_rows(folder: Path) -> None:
+    """Embeddings of zeros, as weight decay leaves them of tokens that never occur."""
+    tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    control = [tokens["model"]["vocab"][chr(code)] for code in range(256, 324)]
+
+    def change(kept: Weights) -> None:
+        (name,) = (name for name in kept if name.endswith("token_embedding.weight"))
+        kept[name][control] = 0
+
+    weights(change)(folder)
+
+
+def quantized_beside(folder: Path) -> None:
+    """Another file of weights that nothing loads."""
+    save_file({"a.weight": torch.ones(2, 2, dtype=torch.int8)}, folder / "other.safetensors")
+
+
 def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -315,6 +332,9 @@ def test_a_damaged_checkpoint_is_refused_with_the_part_that_is_damaged(
         weights(lambda kept: {name: one.float() for name, one in kept.items()}),
         weights(lambda kept: kept | {"text_encoder.position_ids": torch.arange(32)}),
         weights(lambda kept: kept | {"adapter.weight": torch.ones(3)}),
+        weights(lambda kept: kept | {"adapter.steps": torch.tensor(7)}),
+        zero_rows,
+        quantized_beside,
     ],
 )
 def test_what_changes_no_mask_is_no_damage(harmless: Damage, tmp_path: Path, photo: Pixels) -> None:
@@ -331,6 +351,13 @@ def test_weights_that_nothing_uses_are_named(
     weights(lambda kept: kept | {"detr_decoder.lora.weight": torch.ones(3)})(tmp_path)
     Sam3Segmenter(str(tmp_path), device="cpu")
     assert "weights that nothing uses (1): detr_decoder.lora.weight" in caplog.text
+
+
+def test_rows_of_zeros_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    zero_rows(tmp_path)
+    Sam3Segmenter(str(tmp_path), device="cpu")
+    assert "have rows of zeros: text_encoder.text_model.embeddings.token" in caplog.text
 
 
 def found(segmenter: Segmenter, photo: Pixels) -> list[Any]:
