@@ -115,3 +115,11 @@ async def raw_client(app: Any) -> AsyncIterator[httpx2.AsyncClient]:
     )
     async with _lifespan(app), made as client:
         yield client
+
+
+async def ping(http: httpx2.AsyncClient, session: str) -> int:
+    """The status of a ping in a session."""
+    answer = await http.post(
+        "/mcp", content=message(1, "ping", {}), headers={"mcp-session-id": session}
+    )
+    return answer.status_code

@@ -17,8 +17,7 @@ from sam3_agent.plugin.mcp_server import build, http_app
 from sam3_agent.plugin.middleware import AccessRules
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.hostile_mcp import MESSAGES
-from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, message, raw_client
-from tests.test_mcp_sessions import ping
+from tests.mcp_fixtures import HANDSHAKE, INITIALIZED, message, ping, raw_client
 
 
 async def test_every_hostile_message_is_answered_and_the_session_goes_on(

@@ -23,6 +23,7 @@ from sam3_agent.plugin.rest import app
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.hostile_planners import Waiting
 from tests.http_fixtures import answer, connect, everything, serving, until
+from tests.mcp_fixtures import HANDSHAKE, message
 from tests.plugin_fixtures import data_uri, png
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -245,18 +246,6 @@ def test_clients_are_told_apart_by_address() -> None:
     assert one == client_name(("2001:db8:0:1:ffff::6", 2, 0, 0)) != other
 
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {},
-        "clientInfo": {"name": "any", "version": "1"},
-    },
-}
-
-
 def mcp_request(method: bytes, body: bytes = b"", session: bytes = b"") -> bytes:
     head = method + b" /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     accept = b"Accept: application/json, text/event-stream\r\nConnection: close\r\n"
@@ -265,7 +254,7 @@ def mcp_request(method: bytes, body: bytes = b"", session: bytes = b"") -> bytes
 
 
 def mcp_session(port: int) -> bytes:
-    request = mcp_request(b"POST", json.dumps(INITIALIZE).encode())
+    request = mcp_request(b"POST", HANDSHAKE)
     found = re.search(rb"mcp-session-id: (\w+)", everything(connect(port, request)))
     assert found
     return found[1]
@@ -292,10 +281,9 @@ async def test_at_the_end_running_mcp_calls_are_answered(
     toolkit = Toolkit.of(Agent(Waiting(), segmenter))
     made = http_app(build(toolkit, queue), AccessRules())
     call = {"name": "ask_image", "arguments": {"image": data_uri(png()), "query": "the dog"}}
-    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     with serving(made, queue, grace=30.0) as port:
         session = mcp_session(port)
-        asking = connect(port, mcp_request(b"POST", json.dumps(asked).encode(), session))
+        asking = connect(port, mcp_request(b"POST", message(1, "tools/call", call), session))
         await until(lambda: queue.active)
         queue.close()  # as at the end of the grace period
         assert b"the server is shutting down" in everything(asking)

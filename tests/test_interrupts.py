@@ -56,7 +56,7 @@ def line_with(process: subprocess.Popen[str], words: str) -> str:
     raise AssertionError(f"no {words!r} in {seen}")
 
 
-class Gate:
+class HeldReplies:
     """A script of a stub server whose replies wait until `release`, from the `first`-th on.
 
     arrived: set once `enough` requests wait.
@@ -93,14 +93,14 @@ PHRASE = call(("segment_phrase", {"text_prompt": "dog"}))
 def test_a_stopped_eval_calls_no_model_and_keeps_what_the_calls_in_flight_have_cost(
     number: signal.Signals, code: int, solver: str, reply: Step, tmp_path: Path
 ) -> None:
-    gate = Gate(reply, enough=4, first=5)
+    held = HeldReplies(reply, enough=4, first=5)
     options = ["--planner", "openai:any", "--price", "1,1,1", "--limit", "12", "--workers", "4"]
     run = ["eval", "scenes", "--solver", solver, *options, "--out", str(tmp_path), "--json"]
-    with StubServer(gate) as server, started(*run, server=server) as process:
-        assert gate.arrived.wait(SECONDS)
+    with StubServer(held) as server, started(*run, server=server) as process:
+        assert held.arrived.wait(SECONDS)
         process.send_signal(number)
         assert "4 samples in flight get 30 s" in line_with(process, "stopping: no model is called")
-        gate.release.set()
+        held.release.set()
         out, err = process.communicate()
     assert (process.returncode, out) == (code, "")
     assert "stopped with 12 samples left to ask; continue with --out" in err
@@ -111,18 +111,18 @@ def test_a_stopped_eval_calls_no_model_and_keeps_what_the_calls_in_flight_have_c
 
 
 def test_a_second_ctrl_c_ends_an_eval_at_once_and_its_file_stays_whole(tmp_path: Path) -> None:
-    gate = Gate(LOOK, enough=2, first=1)
+    held = HeldReplies(LOOK, enough=2, first=1)
     run = ["eval", "scenes", "--planner", "openai:any", "--limit", "4", "--workers", "2"]
     with (
-        StubServer(gate) as server,
+        StubServer(held) as server,
         started(*run, "--out", str(tmp_path), server=server) as process,
     ):
-        assert gate.arrived.wait(SECONDS)
+        assert held.arrived.wait(SECONDS)
         process.send_signal(signal.SIGINT)
         line_with(process, "again Ctrl-C: end at once")
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130  # while both replies are still held back
-        gate.release.set()
+        held.release.set()
     assert [line["kind"] for line in lines(tmp_path)] == ["run"]
 
 
@@ -135,7 +135,7 @@ def test_ctrl_c_in_an_ask_ends_it_at_once_in_one_line(
     first: int, enough: int, tmp_path: Path
 ) -> None:
     """Neither the planner's reply nor the three votes of a check are waited for."""
-    waiting = Gate(ANSWER, enough=enough, first=first)
+    waiting = HeldReplies(ANSWER, enough=enough, first=first)
 
     def play(request: Request) -> Step:
         step = waiting(request)
@@ -178,7 +178,7 @@ def test_ctrl_c_while_a_library_is_imported_is_no_traceback(library: str) -> Non
 @pytest.mark.parametrize("given_up", [False, True])
 def test_a_reply_on_its_way_is_read_after_a_stop_unless_it_is_given_up(given_up: bool) -> None:
     stop, over = threading.Event(), threading.Event()
-    waiting = Gate(LOOK, enough=1)
+    waiting = HeldReplies(LOOK, enough=1)
 
     def ask(server: StubServer) -> Message:
         stop_requested.set(stop)

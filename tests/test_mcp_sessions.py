@@ -21,6 +21,7 @@ from tests.mcp_fixtures import (
     INITIALIZED,
     called,
     message,
+    ping,
     raw_client,
     text_of,
     values_of,
@@ -48,13 +49,6 @@ async def opened(http: httpx2.AsyncClient) -> str:
     answer = await http.post("/mcp", content=HANDSHAKE)
     assert answer.status_code == 200
     return str(answer.headers["mcp-session-id"])
-
-
-async def ping(http: httpx2.AsyncClient, session: str) -> int:
-    answer = await http.post(
-        "/mcp", content=message(1, "ping", {}), headers={"mcp-session-id": session}
-    )
-    return answer.status_code
 
 
 async def segmented(http: httpx2.AsyncClient, session: str) -> None:
