@@ -13,9 +13,9 @@ from sam3_agent import Agent
 from sam3_agent.model.fake_segmenter import FakeSegmenter
 from sam3_agent.model.scripted_planner import ScriptedPlanner
 from sam3_agent.plugin import ImageLoader, Toolkit
+from sam3_agent.plugin.answer_record import public_name
 from sam3_agent.plugin.mcp_server import build
 from sam3_agent.plugin.middleware import AccessRules
-from sam3_agent.plugin.toolkit import public_name
 from sam3_agent.plugin.work_queue import WorkQueue
 from tests.plugin_fixtures import assert_discloses_nothing, png, rest_client
 

@@ -26,7 +26,7 @@ MAX_ERROR = 64_000
 MAX_READ = MAX_REPLY + 2_000_000
 """Bytes of one call on the network, with headers and the frames of chunks."""
 
-NO_LIMIT = 600.0
+DEFAULT_SECONDS = 600.0
 """Seconds of a call whose request has no timeout."""
 
 KEPT_HEADERS = ("retry-after", "retry-after-ms", "location")
@@ -42,6 +42,7 @@ def bounded_client(client: httpx2.Client | None) -> httpx2.Client:
 
 
 def _sending_client() -> httpx2.Client:
+    """A client with the proxies of the environment, on sockets that keep the limits of a call."""
     limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
     client = httpx2.Client(limits=limits)
     # httpx2 has no parameter for the network backend, which httpcore2 has
@@ -95,7 +96,7 @@ class _BoundedTransport(httpx2.BaseTransport):
 def _seconds(request: httpx2.Request) -> float:
     """The seconds that a request may take in all: the longest of its timeouts."""
     timeouts: dict[str, Any] = request.extensions.get("timeout", {})
-    return max((value for value in timeouts.values() if value is not None), default=NO_LIMIT)
+    return max((value for value in timeouts.values() if value is not None), default=DEFAULT_SECONDS)
 
 
 def _content(response: httpx2.Response, end: float) -> bytes:

@@ -1,8 +1,11 @@
-"""Network streams of which a whole call ends in time: connecting, sending and reading.
+"""Limits the time of a whole call on the network: connecting, sending and reading.
 
 HTTP clients count their timeouts from byte to byte, so a server that sends a byte a second is read
 for ever. Here every operation on a socket gets the time that is left of the call, in slices short
-enough to notice that nobody waits for the reply any more (`budget.abandoned`).
+enough to notice that nobody waits for the reply any more (`budget.abandoned`). An operation whose
+slice is over is tried again, with the same bytes. Three cannot be cut into slices: the look-up of a
+name runs in a thread that is left; a TLS handshake, and writing through two layers of TLS, get all
+the time that is left at once.
 """
 
 import queue
@@ -22,7 +25,7 @@ from sam3_agent.budget import refuse_if_abandoned
 T = TypeVar("T")
 
 SLICE = 0.25
-"""Seconds for which one operation blocks at most before it is seen whether the call goes on."""
+"""Seconds that one operation blocks at most, before it is checked whether the call goes on."""
 
 PIECE = 16_384
 """Bytes that are sent at once: TLS reports a larger piece only when all of it has been sent."""
@@ -149,8 +152,10 @@ class LimitedStream(httpcore2.NetworkStream):
 def _sliced(
     operation: Callable[[float | None], T], timeout: float | None, over: type[Exception]
 ) -> T:
-    """The result of an operation that takes a timeout and raises `over`, with which it may be
-    tried again: until its own timeout or the call is over. Raises StoppedError.
+    """The result of an operation, tried in slices until its own timeout or the call is over.
+
+    operation: takes a timeout in seconds and raises `over` after it, and can be tried again then.
+    Raises `over` at the end, and StoppedError.
     """
     call = _current.get()
     if call is None:
@@ -168,10 +173,10 @@ def _sliced(
 def _in_thread(
     connect: Callable[[], httpcore2.NetworkStream], seconds: float
 ) -> httpcore2.NetworkStream:
-    """What `connect` returns, or raises, if it is there in time.
+    """The connection that `connect` makes in a thread, since the look-up of a name has no timeout.
 
-    In a thread, since a lookup of a name has no timeout. One that nobody waits for any more closes
-    its connection.
+    Raises what it raises, ConnectTimeout after so many seconds, and StoppedError; a connection that
+    is made later is closed.
     """
     found: queue.Queue[httpcore2.NetworkStream | Exception] = queue.Queue()
     left_alone = threading.Event()

@@ -13,7 +13,10 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 @dataclass
 class StopSignal:
-    """requested: set by the first Ctrl-C or SIGTERM. code: the exit code that belongs to it."""
+    """Whether a command was asked to stop, and its exit code then.
+
+    requested: set by the first Ctrl-C or SIGTERM. code: the one that belongs to it.
+    """
 
     requested: threading.Event = field(default_factory=threading.Event)
     code: int = INTERRUPTED

@@ -125,13 +125,13 @@ def print_answer(
 
 def _lines(answer: Answer, extra: dict[str, Any]) -> Iterator[str]:
     """An answer as lines to read."""
-    yield printable(answer.text)
+    yield answer.text
     if answer.status != "answered":
         yield f"status: {answer.status}"
     for instance in answer.to_dict()["instances"]:
         box = ",".join(f"{v:.0f}" for v in instance["box"])
         line = f"  {instance['number']}: {instance['phrase']}  score {instance['score']:.2f}  "
-        yield printable(f"{line}box {box} px  area {instance['area']} px")
+        yield f"{line}box {box} px  area {instance['area']} px"
     for phrase, presence in extra.get("presence", {}).items():
         yield f"  presence of {phrase!r}: {presence:.2f}"
 

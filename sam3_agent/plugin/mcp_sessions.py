@@ -25,8 +25,12 @@ def owner_of(session: str) -> str:
 
 
 @dataclass
-class _Open:
-    """requests: in progress. used: whether there was a request after the one that opened it."""
+class _McpSession:
+    """An open session.
+
+    last: when its last request ended. requests: in progress. used: whether there was a request
+    after the one that opened it.
+    """
 
     last: float
     requests: int = 0
@@ -56,7 +60,7 @@ class SessionLimiter:
         self._app, self._path, self._closed = app, path, closed
         self._limit, self._idle_seconds, self._clock = limit, idle_seconds, clock
         # in order of use
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _McpSession] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -84,7 +88,7 @@ class SessionLimiter:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 for name, value in message["headers"]:
                     if name.lower() == HEADER:
-                        self._open[value.decode("latin-1")] = _Open(self._clock())
+                        self._open[value.decode("latin-1")] = _McpSession(self._clock())
             await send(message)
 
         await self._app(scope, receive, watched)

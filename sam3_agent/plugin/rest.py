@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from sam3_agent.errors import InputError
 from sam3_agent.extras import require
 from sam3_agent.plugin import openapi, resources
+from sam3_agent.plugin.answer_record import public_name
 from sam3_agent.plugin.error_responses import (
     CallError,
     call_errors,
@@ -27,7 +28,7 @@ from sam3_agent.plugin.request_body import RequestBody, body_reader
 from sam3_agent.plugin.result import ToolResult
 from sam3_agent.plugin.sessions import sweep
 from sam3_agent.plugin.tool_calls import TOOLS, stream_tool
-from sam3_agent.plugin.toolkit import Toolkit, public_name
+from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import Report, WorkQueue
 from sam3_agent.tool import Tool
 from sam3_agent.tool_schema import json_schema

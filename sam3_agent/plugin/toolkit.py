@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
@@ -22,6 +21,7 @@ from sam3_agent.images import ImageSource, load_image
 from sam3_agent.masks import Masks
 from sam3_agent.observations import MaskNumbers
 from sam3_agent.plugin import mask_data
+from sam3_agent.plugin.answer_record import answer_record, public_name
 from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.mask_data import MaskFormat
 from sam3_agent.plugin.result import ToolResult, marks
@@ -50,7 +50,6 @@ def _limits(least: int, most: int) -> Any:
 Region: TypeAlias = Annotated[list[float], _limits(4, 4)]
 
 _HANDLE = re.compile("img_[0-9a-f]{24}")
-_FOLDER = re.compile(r"(?<![^:+])[~.]*/(?:[^+]*/)?")
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class Toolkit:
                 answer = self._answer(session.chat, query)
             finally:
                 session.scene.forget_features()
-            record = _answer_record(answer)
+            record = answer_record(answer)
             session.answers.append(json.dumps(record))
             return self._result(
                 session,
@@ -294,21 +293,6 @@ class Toolkit:
             masks=marks(masks, numbers),
             **more,
         )
-
-
-def _answer_record(answer: Answer) -> dict[str, Any]:
-    """An answer with its conversation as JSON values, without folders of this machine."""
-    return {
-        **answer.to_dict(),
-        "planner": public_name(answer.planner),
-        "segmenter": public_name(answer.segmenter),
-        "conversation": [message.to_dict() for message in answer.messages],
-    }
-
-
-def public_name(name: str) -> str:
-    """A model's name without the folder of a machine that it, or a part of it, may lie in."""
-    return Path(name).name if Path(name).is_absolute() else _FOLDER.sub("", name)
 
 
 def _is_source(text: str) -> bool:

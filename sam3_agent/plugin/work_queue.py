@@ -1,4 +1,12 @@
-"""Limits concurrent work and rejects the rest: so many calls run, so many wait."""
+"""Limits concurrent work and rejects the rest: so many calls run, so many wait.
+
+Clients share the workers: the next job is one of the client with the fewest that run. They share
+the places to wait, too: when all are taken, the job that came last of the client with the most jobs
+makes room for one of a client that has at least two fewer, so that a client alone may use all.
+
+A job is queued, then it runs, then it has ended. One that runs when its caller's time is over is
+overdue until it ends: it counts no longer as running, so that another thread may take its place.
+"""
 
 import asyncio
 import contextlib
@@ -59,20 +67,24 @@ class ClosedError(Exception):
 
 @dataclass(eq=False)
 class _Job:
-    """Work of one call. deadline: monotonic. began: when a worker took it, else None."""
+    """Work of one call.
+
+    deadline: `time.monotonic()` when the caller waits no longer. stop: set when it does not wait
+    any more, for this or another reason. began: when a worker took the job, else None.
+    """
 
     work: Callable[[Report], Any]
     report: Report
     client: str
     deadline: float
-    abandoned: threading.Event
+    stop: threading.Event
     future: "Future[Any]" = field(default_factory=Future)
     began: float | None = None
 
     def run(self) -> None:
         """Do the work in this thread, with the context variables that make it end in time."""
         now = time.monotonic()
-        budget.stop_requested.set(self.abandoned)
+        budget.stop_requested.set(self.stop)
         budget.deadline.set(now + WORK_SHARE * (self.deadline - now))
         try:
             result = self.work(self.report)
@@ -136,15 +148,15 @@ class WorkQueue:
         the queue is closed. A caller that leaves returns at once; the work ends at its next
         report with AbandonedError, or at its next model call, and counts as active until then.
         """
-        loop, abandoned = asyncio.get_running_loop(), threading.Event()
+        loop, stop = asyncio.get_running_loop(), threading.Event()
         reports: asyncio.Queue[tuple[Any] | None] = asyncio.Queue()
 
         def report(step: Any) -> None:
-            if abandoned.is_set():
+            if stop.is_set():
                 raise AbandonedError
             loop.call_soon_threadsafe(reports.put_nowait, (step,))
 
-        job = _Job(work, report, caller.get(), time.monotonic() + self.seconds, abandoned)
+        job = _Job(work, report, caller.get(), time.monotonic() + self.seconds, stop)
         self._submit(job)
         release = loop.call_later(self.seconds, self._release, job)
         done = asyncio.wrap_future(job.future)
@@ -156,7 +168,7 @@ class WorkQueue:
             while (item := await self._next(reports, job.deadline)) is not None:
                 yield item[0]
         finally:
-            abandoned.set()
+            stop.set()
             self._forget(job)
         yield done.result()
 
@@ -186,7 +198,7 @@ class WorkQueue:
             self._lock.notify_all()
         for job in jobs:
             job.end(error=ClosedError())
-            job.abandoned.set()
+            job.stop.set()
 
     def unfinished(self) -> list[float]:
         """Seconds for which each piece of work runs that has not ended yet."""
@@ -230,6 +242,7 @@ class WorkQueue:
     def _start_threads(self) -> None:
         """Start a thread for each queued job as far as the limits allow; the lock is held."""
         most = self.workers + min(self.overdue, MAX_OVERDUE * self.workers)
+        # threads without a job, each of which takes one of those that are queued
         idle = self._threads - len(self._running) - self.overdue
         for _ in range(min(len(self._queued) - idle, most - self._threads)):
             self._threads += 1
@@ -245,6 +258,7 @@ class WorkQueue:
     def _take(self) -> _Job | None:
         """The next job: of the client with the fewest that run, the first; None to end."""
         with self._lock:
+            # more threads than workers: an overdue job has ended after its place was taken
             surplus = self._threads - self.overdue > self.workers
             while not surplus and not self._queued and not self._closed:
                 surplus = not self._lock.wait(IDLE_SECONDS)
