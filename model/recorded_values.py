@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
 
 from sam3_agent.errors import InputError
+from sam3_agent.local_files import read_regular_file
 from sam3_agent.model.recording import VERSION, digest_of
 from sam3_agent.usage import TokenUsage
 
@@ -146,7 +147,7 @@ def refused(folder: Path, why: str) -> InputError:
 
 def _content(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular_file(path).decode("utf-8")
     except OSError as error:
         raise refused(path.parent, f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -2,7 +2,7 @@
 
 With --json stdout is exactly one JSON object; everything else goes to stderr. Exit codes: 0 a
 finished run (also when nothing matched), 2 bad usage or input, 3 a planner or segmenter failed,
-130 Ctrl-C, 143 SIGTERM.
+130 Ctrl-C, 143 SIGTERM and 129 SIGHUP during `eval`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 import sam3_agent
-from sam3_agent.commands.interrupts import INTERRUPTED, TERMINATED
+from sam3_agent.commands.interrupts import INTERRUPTED, STOPPED
 from sam3_agent.commands.output import discard, print_stderr
 from sam3_agent.sanitize import PrintableFormatter
 
@@ -112,9 +112,22 @@ def main(
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _occupy_closed_streams() -> None:
+    """Opens the null device as each standard stream that the shell has closed.
+
+    The next file that is opened would else be that stream, and get what libraries print there.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+
+
 def run() -> None:
     """The program: `app`, which ends at once when it was interrupted."""
     code: Any = INTERRUPTED
+    _occupy_closed_streams()
     try:
         app()
     except KeyboardInterrupt:
@@ -125,10 +138,10 @@ def run() -> None:
         discard(sys.stdout, 1)
         print_stderr(f"error: {error}")
         code = 2
-    if code not in (INTERRUPTED, TERMINATED):
+    if code not in STOPPED:
         sys.exit(code)
     # threads with a model call in flight would be waited for, for as long as their server takes
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the shell
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)

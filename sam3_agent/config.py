@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from sam3_agent.errors import InputError
+from sam3_agent.local_files import home_expanded, read_regular_file
 
 Setting: TypeAlias = Literal["planner", "segmenter", "base_url"]
 
@@ -68,7 +69,7 @@ def config_path() -> Path | None:
     """
     named = os.environ.get("SAM3_AGENT_CONFIG")
     if named:
-        return Path(named).expanduser()
+        return home_expanded(named)
     folder = os.environ.get("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", "")
     if not os.path.isabs(folder):  # the XDG specification has relative paths ignored
         folder = os.path.expanduser("~/.config")
@@ -82,9 +83,9 @@ def read_config(path: Path) -> dict[Setting, str]:
     """
     text = ""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular_file(path).decode("utf-8-sig")
         values = tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # HOME=/dev/null, of users of the system
         return {}
     except OSError as error:
         raise InputError(f"cannot read the configuration {path}: {error.strerror}") from error

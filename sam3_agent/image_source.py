@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sam3_agent.errors import ImageError
+from sam3_agent.local_files import home_expanded, read_file_or_stream
 from sam3_agent.sanitize import replace_surrogates, shorten
 from sam3_agent.timed_call import call_until
 
@@ -54,7 +55,9 @@ def read_source(source: object) -> tuple[bytes, str]:
         raise ImageError("the image is an empty text; give a path or a URL")
     path = local_path(source)
     try:
-        return path.read_bytes(), shown(path)
+        return read_file_or_stream(path, MAX_DOWNLOAD_BYTES), shown(path)
+    except MemoryError as error:
+        raise ImageError(f"{shown(path)} is too large for the memory of this machine") from error
     except (OSError, ValueError) as error:
         if looks_like_base64(str(source)):
             raise ImageError(BARE_BASE64) from error
@@ -127,10 +130,7 @@ def local_path(source: str | os.PathLike[str]) -> Path:
         from urllib.request import url2pathname  # slow to import
 
         return Path(url2pathname(parts.path))
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # there is no such user, so it is a name that begins with ~
-        return Path(text)
+    return home_expanded(text)
 
 
 def looks_like_base64(text: str) -> bool:

@@ -9,13 +9,13 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sam3_agent import entry_points
 from sam3_agent.config import VARIABLES, chosen
 from sam3_agent.entry_points import absence
 from sam3_agent.errors import InputError, SegmenterError
+from sam3_agent.local_files import home_expanded
 from sam3_agent.planner import Planner, Provider, checked_planner, provider_of, sees
 from sam3_agent.prompts import fill as prompt
 from sam3_agent.prompts import texts as prompt_texts
@@ -162,7 +162,7 @@ def _segmenter_name(name: str | None) -> str:
     choice = chosen("segmenter", name)
     name = choice.value or ""
     if name.startswith("~"):  # an environment variable or a client's settings have seen no shell
-        name = str(Path(name).expanduser())
+        name = str(home_expanded(name))
     known = _segmenter_class(name)[0] is not None or os.path.exists(name)
     if not known and not HUB_ID.fullmatch(name):
         source = "" if choice.source == "given" else f" (from {choice.source})"

@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sam3_agent.errors import InputError
+from sam3_agent.local_files import home_expanded
 
 PROBE = b"\0" * 4096
 """What is written to learn whether a folder can be written to: one block of a disk."""
@@ -19,7 +20,7 @@ def prepare_folder(folder: Path, *names: str) -> Path:
     names: patterns of the files that will be written; a folder must not have such a name. Raises
     InputError.
     """
-    folder = folder.expanduser()
+    folder = home_expanded(folder)
     probe = _partial(folder / "probe")
     with _failing(f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -167,6 +167,6 @@ def _changed(options: Any) -> list[str]:
             continue
         for one in value if isinstance(value, list) else [value]:
             # the client starts the server in a folder of its own
-            shown = one.expanduser().resolve() if isinstance(one, Path) else one
+            shown = one.resolve() if isinstance(one, Path) else one
             out += [f"--{name}", str(shown)]
     return out

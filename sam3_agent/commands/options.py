@@ -20,6 +20,7 @@ from sam3_agent.commands.output import errors_as_exit_codes
 from sam3_agent.config import DEFAULTS, VARIABLES, chosen
 from sam3_agent.errors import InputError
 from sam3_agent.images import MAX_MEGAPIXELS, Pixels, load_image
+from sam3_agent.local_files import home_expanded
 from sam3_agent.planner import Planner, sees
 from sam3_agent.review import checked_effort
 from sam3_agent.saving import prepare_folder
@@ -77,6 +78,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(**values: Any) -> None:
         with errors_as_exit_codes():
+            values = {name: _home_expanded(value) for name, value in values.items()}
             for name, group in groups.items():
                 values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
             function(**values)
@@ -84,6 +86,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in spread}
     return run
+
+
+def _home_expanded(value: Any) -> Any:
+    """A value whose paths have the home folder for `~`, which shells leave in `--out=~/x`."""
+    if isinstance(value, list):
+        return [_home_expanded(one) for one in value]
+    return home_expanded(value) if isinstance(value, Path) else value
 
 
 def _options(group: Any) -> Iterator[inspect.Parameter]:
@@ -234,7 +243,7 @@ class OutputOptions:
 
 def check_writable(folder: Path) -> None:
     """Raises InputError for a folder that cannot be written to or made; makes nothing."""
-    there = folder = folder.expanduser()
+    there = folder
     try:
         while not there.exists() and there != there.parent:
             there = there.parent

@@ -1,5 +1,6 @@
 """What commands print: progress on stderr, results on stdout, and the exit code of an error."""
 
+import errno
 import json
 import logging
 import os
@@ -80,6 +81,8 @@ def print_stdout(line: str) -> None:
     Raises StdoutError when it cannot be printed.
     """
     try:
+        if sys.stdout is None:  # closed by the shell, as by `>&-`
+            raise OSError(errno.EBADF, "it is closed")
         typer.echo(printable(line))
     except OSError as error:
         raise StdoutError from error
@@ -138,7 +141,8 @@ def _lines(answer: Answer, extra: dict[str, Any]) -> Iterator[str]:
 
 def _unprinted(why: BaseException | None) -> int:
     """Reports why stdout takes nothing, and gives it up; returns the exit code."""
-    discard(sys.stdout, 1)
+    if sys.stdout is not None:
+        discard(sys.stdout, 1)
     if isinstance(why, BrokenPipeError):  # the reader had enough, as `| head` has
         return CLOSED_PIPE
     reason = getattr(why, "strerror", None) or why

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_agent.errors import InputError
+from sam3_agent.local_files import home_expanded
 from sam3_agent.plugin.download import Downloader
 from sam3_agent.plugin.image_loader import ImageLoader
 from sam3_agent.plugin.middleware import LOOPBACK, AccessRules, host_name
@@ -81,7 +82,7 @@ class ServerLimits:
 
         Raises InputError for a root that is not a folder; `~` is the home folder.
         """
-        folders = tuple(folder.expanduser() for folder in roots)
+        folders = tuple(map(home_expanded, roots))
         for folder in folders:
             if not folder.is_dir():
                 raise InputError(f"--root {folder} is no folder")
