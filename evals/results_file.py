@@ -240,17 +240,8 @@ def _parsed(file: IO[bytes], path: Path) -> tuple[Run, int] | None:
         try:
             if header is None:
                 header = read_header(content, path)
-            elif content["kind"] == "resumed":
-                resumed.append(Resumption.model_validate(content))
-            elif content["kind"] == "stopped":
-                cost = StoppedCost.model_validate(content)
-                stopped[cost.index] = cost.cost
             else:
-                index, row = row_from_dict(content)
-                if rows.get(index, row).id != row.id:
-                    raise InputError(f"row {index} is there with another id, {rows[index].id!r}")
-                rows[index] = row
-                stopped.pop(index, None)
+                _add(content, resumed, rows, stopped)
         except ValidationError as error:
             raise InputError(
                 f"{path}, line {number}: is broken: {validation_text(error)}"
@@ -263,6 +254,26 @@ def _parsed(file: IO[bytes], path: Path) -> tuple[Run, int] | None:
     if header is None:
         return None
     return Run(path, header.model_copy(update={"resumed": tuple(resumed)}), rows, stopped), end
+
+
+def _add(
+    content: Mapping[str, Any],
+    resumed: list[Resumption],
+    rows: dict[int, Row],
+    stopped: dict[int, float | None],
+) -> None:
+    """Adds a line after the header to what was read; raises ValidationError and InputError."""
+    if content["kind"] == "resumed":
+        resumed.append(Resumption.model_validate(content))
+    elif content["kind"] == "stopped":
+        cost = StoppedCost.model_validate(content)
+        stopped[cost.index] = cost.cost
+    else:
+        index, row = row_from_dict(content)
+        if rows.get(index, row).id != row.id:
+            raise InputError(f"row {index} is there with another id, {rows[index].id!r}")
+        rows[index] = row
+        stopped.pop(index, None)
 
 
 def _line(line: bytes, first: bool) -> dict[str, Any]:

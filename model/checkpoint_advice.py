@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sam3_agent.model.spoilt_files import spoilt_file
+from sam3_agent.model.damaged_files import damaged_file
 
 _NO_NETWORK = frozenset(
     {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError", "FileMetadataError"}
@@ -67,7 +67,7 @@ def advice(name: str, error: Exception, what: str = "SAM 3 checkpoint") -> str:
         reason = "its pickle file holds more than tensors, which could run code; use safetensors"
         return f"cannot load the {what} {name!r}: {reason}"
     folder = local_folder(name)
-    problem = spoilt_file(folder) if folder is not None else None
+    problem = damaged_file(folder) if folder is not None else None
     if problem is not None:
         return f"cannot load the {what} {name!r}: {problem}"
     return (

@@ -22,7 +22,7 @@ from sam3_agent.model.checkpoint_checks import (
     check_types,
     check_values,
 )
-from sam3_agent.model.spoilt_files import file_problem
+from sam3_agent.model.damaged_files import file_problem
 from sam3_agent.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)

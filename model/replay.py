@@ -17,7 +17,8 @@ from sam3_agent.budget import Budget
 from sam3_agent.errors import DeadlineError, PlannerError
 from sam3_agent.images import Pixels, load_image
 from sam3_agent.messages import Message, ToolCall
-from sam3_agent.model.recorded_values import (
+from sam3_agent.model.recording import message_values
+from sam3_agent.model.recording_format import (
     RecordedMessage,
     RecordedReply,
     Turn,
@@ -25,7 +26,6 @@ from sam3_agent.model.recorded_values import (
     read_turns,
     refused,
 )
-from sam3_agent.model.recording import message_values
 from sam3_agent.review import Effort
 from sam3_agent.segmenter import Segmenter
 from sam3_agent.tool import Tool

@@ -15,9 +15,10 @@ import torch
 from sam3_agent import InputError
 from sam3_agent.errors import ModelError
 from sam3_agent.model.training.batch import TrainingScene
+from sam3_agent.model.training.run import train
 from sam3_agent.model.training.run_folder import run_folder
 from sam3_agent.model.training.settings import Settings
-from sam3_agent.model.training.trainer import Trainer, train
+from sam3_agent.model.training.trainer import Trainer
 from tests.test_training import SMALL, blocks, rows
 
 STATE = "state.pt"

@@ -24,8 +24,9 @@ from sam3_agent.model.training.architecture import (
 )
 from sam3_agent.model.training.batch import TrainingScene, build_batch, image_pixels
 from sam3_agent.model.training.forward import forward
+from sam3_agent.model.training.run import train
 from sam3_agent.model.training.settings import Settings
-from sam3_agent.model.training.trainer import Trainer, train
+from sam3_agent.model.training.trainer import Trainer
 from sam3_agent.model.vocabulary import CATEGORIES, COLORABLE, COLORS, NOUNS
 
 SHIPPED = Path(__file__).parent.parent / "model" / "tiny"

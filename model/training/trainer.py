@@ -1,19 +1,14 @@
-"""Trains the tiny SAM 3 in three stages on a fixed budget, resumable, with one process a core.
+"""One worker of a training of the tiny SAM 3, in three stages on a fixed budget.
 
 First the features of images and words are aligned, then both are scaled to a spread of one, then
 everything is trained jointly. The learning rate falls to zero exactly when the budget ends.
 """
 
-import json
 import logging
 import math
-import os
-import signal
-import tempfile
 import threading
 import time
 from collections import defaultdict
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +20,6 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer, Sam3Model
 
 from sam3_agent.errors import InputError, ModelError
-from sam3_agent.extras import require
 from sam3_agent.model.training.alignment import AlignmentHead, text_features
 from sam3_agent.model.training.architecture import (
     build_model,
@@ -37,74 +31,22 @@ from sam3_agent.model.training.batch import Batch, Source, build_batch
 from sam3_agent.model.training.forward import forward, image_features
 from sam3_agent.model.training.losses import WEIGHTS, detection_losses
 from sam3_agent.model.training.optimizer import average_gradients, build_optimizers
-from sam3_agent.model.training.run_folder import EXPORTED, run_folder
 from sam3_agent.model.training.run_state import (
     FILE,
     RunState,
-    check_same_run,
     damaged,
     read_state,
     write_state,
 )
 from sam3_agent.model.training.settings import Settings
+from sam3_agent.model.training.training_log import TrainingLog
 from sam3_agent.model.training.validation import measures
-from sam3_agent.model.training.workers import interrupt_noted, work_together
+from sam3_agent.model.training.workers import interrupt_noted
 
 logger = logging.getLogger(__name__)
 
 HELD_OUT = 2**40
 """First seed of the scenes that are used for validation only."""
-
-
-def train(
-    source: Source,
-    folder: Path,
-    settings: Settings | None = None,
-    *,
-    export: Path | None = None,
-) -> None:
-    """Train in `folder` (state.pt, log.jsonl) and write the checkpoint to `export` at every save.
-
-    A run that was cut off continues from its last save: same step, same scenes, same schedule.
-    Ctrl-C (SIGINT) ends it after the step at hand with a save, and KeyboardInterrupt. source: must
-    be importable by worker processes. Raises InputError for a folder or export that cannot be
-    written to, a damaged state, or one of other settings; ModelError when the training diverges.
-    """
-    require("scipy", purpose="training the tiny SAM 3")
-    settings = settings or Settings()
-    with (
-        run_folder(folder),
-        run_folder(export, EXPORTED) if export else nullcontext(),
-        tempfile.TemporaryDirectory() as rendezvous,
-    ):
-        check_same_run(folder, settings)
-        job = (settings, source, folder, export, f"file://{rendezvous}/workers")
-        if settings.workers == 1:
-            _work(0, *job)
-        else:
-            work_together(_work, job, settings.workers)
-
-
-def _work(
-    rank: int,
-    settings: Settings,
-    source: Source,
-    folder: Path,
-    export: Path | None,
-    rendezvous: str,
-) -> None:
-    if settings.workers == 1:
-        Trainer(rank, settings, source, folder, export).run()
-        return
-    torch.set_num_threads(1)
-    # torch interrupts workers whose parent died; a shell's background job would ignore that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("gloo", rendezvous, rank=rank, world_size=settings.workers)
-    try:
-        Trainer(rank, settings, source, folder, export).run()
-    finally:
-        dist.destroy_process_group()
 
 
 class Trainer:
@@ -124,7 +66,7 @@ class Trainer:
         self.head = AlignmentHead(self.tokenizer, hidden, config.detr_encoder_config.num_layers)
         self.optimizers = build_optimizers(self.model, self.head, settings.rate)
         self.step, self.stage_step, self.elapsed, self.joint = 0, 0, 0.0, False
-        self._sums: dict[str, float] = defaultdict(float)
+        self._log = TrainingLog(None if rank else folder)
         self._origin = time.monotonic()
         self._stop = threading.Event()
         state = read_state(folder)
@@ -157,7 +99,7 @@ class Trainer:
                 self.save()
                 return
             if self.step % 25 == 0:
-                self._log_losses()
+                self._log.write_means(self.step, self.elapsed)
             if self.elapsed - checked > settings.check_minutes and self.joint:
                 checked = self.elapsed
                 self.check()
@@ -204,8 +146,7 @@ class Trainer:
         self.step += 1
         self.stage_step += 1
         values = {name: loss.item() for name, loss in losses.items()}
-        for name, value in {**values, "rate": rate, "norm": norm, "steps": 1.0}.items():
-            self._sums[name] += value
+        self._log.add({**values, "rate": rate, "norm": norm})
         return values
 
     def _finite_losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -259,8 +200,7 @@ class Trainer:
         No norm follows the ViT or the FPN: alignment drives the 1x map to a spread of 26, while
         position encodings have 0.7 and would have no effect in the detector.
         """
-        if self._sums:
-            self._log_losses()
+        self._log.write_means(self.step, self.elapsed)
         batch = self.batch(HELD_OUT - 1024)
         maps, _ = image_features(self.model, batch.pixels)
         layers: Any = self.model.vision_encoder.neck.fpn_layers[:-1]
@@ -273,7 +213,11 @@ class Trainer:
         self.model.text_projection.bias.div_(words)
         self.head.scale.mul_(maps[-1].std() * words)
         self.joint, self.stage_step = True, 0
-        self._log({"event": "joint", "spread": [level.std().item() for level in maps]})
+        self._log.write(
+            self.step,
+            self.elapsed,
+            {"event": "joint", "spread": [level.std().item() for level in maps]},
+        )
         self.optimizers = build_optimizers(self.model, self.head, self.settings.rate)
 
     def check(self) -> dict[str, float]:
@@ -292,7 +236,7 @@ class Trainer:
             values = torch.tensor(list(sums.values()))
             dist.all_reduce(values)
             sums.update(zip(sums, (values / settings.workers).tolist(), strict=True))
-        self._log({"event": "check", **sums})
+        self._log.write(self.step, self.elapsed, {"event": "check", **sums})
         return dict(sums)
 
     def save(self, *, export: bool = True) -> None:
@@ -341,21 +285,4 @@ class Trainer:
             raise damaged(self.folder / FILE, repr(error)) from error
         self.step, self.stage_step = state.step, state.stage_step
         self.elapsed, self.joint = state.elapsed, state.joint
-        self._log({"event": "resumed"})
-
-    def _log_losses(self) -> None:
-        steps = self._sums.pop("steps")
-        self._log({name: value / steps for name, value in self._sums.items()})
-        self._sums.clear()
-
-    def _log(self, row: dict[str, Any]) -> None:
-        if self.rank:
-            return
-        row = {"step": self.step, "minutes": self.elapsed, **row}
-        rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
-        try:
-            with (self.folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(rounded) + "\n")
-        except OSError as error:
-            logger.warning("cannot write the log of %s: %s", self.folder, error)
-        logger.info("%s", rounded)
+        self._log.write(self.step, self.elapsed, {"event": "resumed"})

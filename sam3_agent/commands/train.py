@@ -24,7 +24,7 @@ def train_tiny(
     for place in (folder, export or folder):
         check_writable(place)
     from sam3_agent.evals.synthetic.training_samples import training_sample
+    from sam3_agent.model.training.run import train
     from sam3_agent.model.training.settings import Settings
-    from sam3_agent.model.training.trainer import train
 
     train(training_sample, folder, Settings(minutes, workers=workers, seed=seed), export=export)

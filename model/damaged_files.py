@@ -1,4 +1,4 @@
-"""Names the file of a checkpoint folder that is damaged, once loading has failed."""
+"""Finds the file of a checkpoint folder that is damaged, once loading has failed."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ POINTER = b"version https://git-lfs"
 """How the placeholder begins that Git leaves where Git LFS has not fetched a file."""
 
 
-def spoilt_file(folder: Path) -> str | None:
+def damaged_file(folder: Path) -> str | None:
     """What is wrong with the first damaged file of a folder, and what to do; None if none is."""
     for path in sorted(folder.glob("*")):
         if path.suffix in (".json", ".safetensors", ".bin", ".txt"):
