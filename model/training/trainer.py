@@ -69,6 +69,7 @@ class Trainer:
         self._log = TrainingLog(None if rank else folder)
         self._origin = time.monotonic()
         self._stop = threading.Event()
+        self._ending = False
         state = read_state(folder)
         if state is not None:
             self._restore(state)
@@ -86,7 +87,7 @@ class Trainer:
             if not self.step:
                 self.save(export=False)  # what would keep it from being saved is found now
             self._run()
-        if self._stop.is_set():
+        if self._ending or self._stop.is_set():
             raise KeyboardInterrupt
 
     def _run(self) -> None:
@@ -95,7 +96,7 @@ class Trainer:
         self._origin = time.monotonic() - 60 * self.elapsed
         while self.progress < 1:
             self.advance()
-            if self._stop.is_set():
+            if self._ending:
                 self.save()
                 return
             if self.step % 25 == 0:
@@ -185,12 +186,12 @@ class Trainer:
         parameters = (parameter for group in groups for parameter in group["params"])
         used = [p for p in parameters if p.grad is not None or self.joint]
         self.elapsed = (time.monotonic() - self._origin) / 60
+        self._ending = self._stop.is_set()
         if self.settings.workers > 1:
             minutes = 0.0 if self.rank else self.elapsed
-            # all workers end in the same step
-            self.elapsed, stopped = average_gradients(used, [minutes, float(self._stop.is_set())])
-            if stopped:
-                self._stop.set()
+            # all workers end in the same step, also those that Ctrl-C reaches a step later
+            self.elapsed, stopped = average_gradients(used, [minutes, float(self._ending)])
+            self._ending = stopped > 0
         return nn.utils.clip_grad_norm_(used, self.settings.clip).item()
 
     @torch.no_grad()
