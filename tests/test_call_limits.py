@@ -90,10 +90,7 @@ DRIPS: dict[str, Handler] = {
         lambda one: one.drip(b"HTTP/1.1 503 No\r\nContent-Length: 9999\r\n\r\n" + b" " * 99)
     ),
     "nothing": answering(silence),
-    "an upload that nobody reads": upload_that_nobody_reads,
-    "an upload that is read slowly": upload_read_slowly,
 }
-
 
 UPLOADS = {"nobody reads": upload_that_nobody_reads, "is read slowly": upload_read_slowly}
 

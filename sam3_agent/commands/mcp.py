@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from sam3_agent.commands.server import (
     run_http,
 )
 from sam3_agent.extras import available, require
-from sam3_agent.plugin.loading import load_beside
+from sam3_agent.plugin.loading import LoadingToolkit, load_beside
 from sam3_agent.plugin.mcp_client_config import snippet
 from sam3_agent.plugin.mcp_content import ContentOptions
 from sam3_agent.plugin.mcp_sessions import IDLE_SECONDS, MAX_SESSIONS
@@ -103,30 +104,37 @@ def mcp(
     server.loader()  # raises for a wrong --root
     rules = None if address is None else access.rules(limits, address)
     require("mcp", "mcp_types", "uvicorn", extra="mcp", purpose="sam3-agent mcp")
-    import anyio
-
-    from sam3_agent.plugin import mcp_server, stdio
+    from sam3_agent.plugin import mcp_server
 
     queue, content, shared = limits.work_queue(), results.content(), handles == "shared"
-    if address is not None and rules is not None:
-        toolkit = server.new_toolkit(models)
-        built = mcp_server.build(toolkit, queue, content, shared)
-        app = mcp_server.http_app(built, rules, toolkit.sessions)
-        print_stderr(
-            f"at most {MAX_SESSIONS:,} sessions, closed after {IDLE_SECONDS / 60:g} minutes "
-            f"unused, and {MAX_IMAGES:,} images in {limits.memory_megabytes:,g} MB; handles: "
-            f"{handles}"
-        )
-        run_http(app, queue, listen(address), mcp_server.PATH, limits)
+    if address is None or rules is None:
+        _serve_stdio(models, server, lambda one: mcp_server.build(one, queue, content))
         return
+    toolkit = server.new_toolkit(models)
+    built = mcp_server.build(toolkit, queue, content, shared)
+    app = mcp_server.http_app(built, rules, toolkit.sessions)
+    print_stderr(
+        f"at most {MAX_SESSIONS:,} sessions, closed after {IDLE_SECONDS / 60:g} minutes unused, "
+        f"and {MAX_IMAGES:,} images in {limits.memory_megabytes:,g} MB; handles: {handles}"
+    )
+    run_http(app, queue, listen(address), mcp_server.PATH, limits)
+
+
+def _serve_stdio(
+    models: ModelOptions, server: ServerOptions, build: Callable[[LoadingToolkit], Any]
+) -> None:
+    """Serves the client that has started this process; it is answered while the models load."""
+    import anyio
+
+    from sam3_agent.plugin import stdio
+
     # the thread that waits for a line of stdin would hold Ctrl-C back until the next one
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     loading = load_beside(lambda: server.new_toolkit(models), server.loader())
-    built = mcp_server.build(loading, queue, content, shared)
     serving = threading.Event()
     serving.set()
     loading.loaded.add_done_callback(lambda loaded: _end_without_models(loaded, serving))
-    anyio.run(stdio.serve_stdio, built, limits.line_bytes)
+    anyio.run(stdio.serve_stdio, build(loading), server.limits().line_bytes)
     serving.clear()
     loading.loaded.result()  # Python must not end in the middle of an import
 
