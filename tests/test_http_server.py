@@ -239,7 +239,7 @@ def test_the_limit_of_connections_fits_into_the_limit_of_open_files() -> None:
     assert open_file_limit(100_000_000) < 100_000_000
 
 
-def test_clients_are_told_apart_by_address() -> None:
+def test_clients_are_distinguished_by_address() -> None:
     assert client_name(None) == ""
     assert client_name(("192.0.2.7", 5)) == client_name(("::ffff:192.0.2.7", 9)) == "192.0.2.7"
     one, other = client_name(("2001:db8:0:1::5", 1)), client_name(("2001:db8:0:2::5", 1))

@@ -1,4 +1,4 @@
-"""Tells the clients of a server apart, by address."""
+"""Names the clients of a server by their addresses."""
 
 import ipaddress
 from collections.abc import Sequence

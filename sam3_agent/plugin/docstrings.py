@@ -12,7 +12,7 @@ _ARGUMENT = re.compile(r" {4}(\w+): ")
 
 
 def documented_tool(function: Callable[..., Any]) -> Tool:
-    """The tool of a function: what its docstring says before "Args:", and of each argument.
+    """The tool of a function, described as its docstring does before and after "Args:".
 
     Raises ValueError when the docstring describes other arguments than the function has.
     """
@@ -25,7 +25,7 @@ def documented_tool(function: Callable[..., Any]) -> Tool:
 
 
 def parsed(docstring: str) -> tuple[str, dict[str, str]]:
-    """What a docstring says of the function, and of each of its arguments in one line."""
+    """The description in a docstring, and that of each argument in one line."""
     description, _, section = docstring.partition("\n\nArgs:\n")
     arguments: dict[str, str] = {}
     name = ""

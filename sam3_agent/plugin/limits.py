@@ -102,15 +102,14 @@ class ServerLimits:
         an origin that is none, and for an address beyond loopback with neither token nor hosts: a
         web page could reach it under a name of its own (DNS rebinding).
         """
-        known = frozenset(map(_host, hosts)) | LOOPBACK
-        if not is_loopback(address) and not hosts:
-            if token is None:
-                raise InputError(
-                    f"{address} can be reached from the network: give --token TOKEN (or set "
-                    "SAM3_AGENT_TOKEN), or --host NAME with each name or address that callers "
-                    "use, such as --host photos.lan"
-                )
-            return AccessRules(token, None, _origins(origins), self.body_bytes)
+        any_host = not is_loopback(address) and not hosts
+        if any_host and token is None:
+            raise InputError(
+                f"{address} can be reached from the network: give --token TOKEN (or set "
+                "SAM3_AGENT_TOKEN), or --host NAME with each name or address that callers "
+                "use, such as --host photos.lan"
+            )
+        known = None if any_host else frozenset(map(_host, hosts)) | LOOPBACK
         return AccessRules(token, known, _origins(origins), self.body_bytes)
 
 

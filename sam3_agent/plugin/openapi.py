@@ -109,6 +109,12 @@ EVENTS = "text/event-stream"
 
 EVENTS_EXAMPLE = 'event: progress\ndata: {"text": "turn 1 of 12"}\n\nevent: result\ndata: {}\n\n'
 
+_FILES: Mapping[str, Any] = {
+    "masks.json": {"type": "object"},
+    "conversation.json": {"type": "array", "items": {"type": "object"}},
+}
+"""Schemas of the files that are JSON."""
+
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route: these, and those that any request may get."""
@@ -138,7 +144,7 @@ def body(operation: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}, "parameters": [ACCEPT]}
 
 
-def done(example: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
+def responses(example: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route, with an example of its successful one."""
     failed = {status: {**one, "model": ErrorBody} for status, one in errors(*statuses).items()}
     return {200: {"content": {JSON: {"example": example}}}, **failed}
@@ -151,13 +157,13 @@ def _encoding(items: Mapping[str, Any]) -> dict[str, Any]:
 
 def tool_responses(events: bool, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a tool; events: it can send its progress."""
-    responses = done(RESULT, *statuses)
-    found = responses[200]
+    described = responses(RESULT, *statuses)
+    found = described[200]
     found["description"] = "What the tool found."
     if events:
         found["description"] += " As events: progress, then result or error."
         found["content"][EVENTS] = {"schema": {"type": "string"}, "example": EVENTS_EXAMPLE}
-    return responses
+    return described
 
 
 def with_files(openapi: dict[str, Any], path: str) -> dict[str, Any]:
@@ -185,13 +191,6 @@ def with_files(openapi: dict[str, Any], path: str) -> dict[str, Any]:
             }
         }
     return openapi
-
-
-_FILES: Mapping[str, Any] = {
-    "masks.json": {"type": "object"},
-    "conversation.json": {"type": "array", "items": {"type": "object"}},
-}
-"""Schemas of the files that are JSON."""
 
 
 def _parameter(name: str, kind: str, about: str, example: Any) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         "/images",
         summary="Open an image; its handle stands for it in all other calls.",
         response_model=OpenedImage,
-        responses=openapi.done(
+        responses=openapi.responses(
             {"image": openapi.HANDLE, "width": 640, "height": 480}, 408, 415, 422, 500, 503, 504
         ),
         openapi_extra=openapi.body("open_image", schema),
@@ -209,7 +209,7 @@ def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
     @app.get(
         "/health",
         summary="Whether the server runs, and with which models.",
-        responses=openapi.done(
+        responses=openapi.responses(
             {"status": "ok", "planner": "offline", "segmenter": "facebook/sam3"}, 503
         ),
     )
