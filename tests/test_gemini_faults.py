@@ -366,3 +366,21 @@ def test_the_key_is_never_shown(step: Step, caplog: pytest.LogCaptureFixture) ->
     shown += caplog.text + repr(caught.value) + repr(cause) + repr(gemini.planner)
     assert KEY not in shown
     assert repr(gemini.planner) == f"GeminiPlanner({MODEL!r})"
+
+
+def test_a_reply_of_megabytes_does_not_go_out_again_with_every_request(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    replies = [
+        candidate_body({**call("segment", phrases=[f"dog {n}"]), "thoughtSignature": "A" * size})
+        for n, size in enumerate((900_000, *[3_000_000] * 4))
+    ]
+    gemini = MockGemini(*replies, *[NOTHING] * 3)
+    Agent(gemini.planner, segmenter, verifier="none").ask(image, "dogs")
+    first, last = gemini.requests[0], gemini.requests[5]
+    assert 900_000 < len(last.content) - len(first.content) < 1_500_000
+    turns = [one["parts"] for one in gemini.bodies[5]["contents"] if one["role"] == "model"]
+    assert turns[0][0]["thoughtSignature"] == "A" * 900_000
+    assert [one[0]["functionCall"]["args"] for one in turns] == [
+        {"phrases": [f"dog {n}"]} for n in range(5)
+    ]

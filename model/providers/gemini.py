@@ -11,7 +11,7 @@ from sam3_agent.errors import InputError, PlannerError
 from sam3_agent.extras import require
 from sam3_agent.messages import Message
 from sam3_agent.model.providers.gemini_api import KEY_PAGE, PROVIDER, GenerateContentApi, given
-from sam3_agent.model.providers.gemini_format import STATE, native_calls, tool_calls
+from sam3_agent.model.providers.gemini_format import STATE, native_calls, small_enough, tool_calls
 from sam3_agent.model.providers.pricing import price_for
 from sam3_agent.model.providers.profile import Profile
 from sam3_agent.model.providers.retries import Retrier
@@ -133,6 +133,8 @@ class GeminiPlanner:
         cut = candidate.reason == "MAX_TOKENS"
         if cut and len(made := whole_calls(made)) < len(native):
             content = None  # its last function call gets no response
+        if content and not small_enough(content):
+            content = None
         return Message(
             "assistant",
             text,

@@ -22,6 +22,11 @@ from sam3_agent.tool import Tool
 STATE = "gemini"
 """Where in `Message.provider_state` the content of a reply is kept, as it came."""
 
+MAX_STATE = 1_000_000
+"""Characters of a content that is sent back as it came, with its signatures: it goes out again with
+every further request. A larger one is sent as its words and calls.
+"""
+
 UNSIGNED = "skip_thought_signature_validator"
 """What Gemini 3 takes for the thought signature of a call that it did not make itself."""
 
@@ -171,6 +176,14 @@ def read_candidate(body: str | None) -> Candidate:
         usage=_mapping(response.get("usageMetadata")),
         model=_word(response.get("modelVersion")),
     )
+
+
+def small_enough(content: Wire) -> bool:
+    """Whether a content may be sent back as it came, and kept with the conversation."""
+    try:
+        return len(json.dumps(content)) <= MAX_STATE
+    except RecursionError:
+        return False
 
 
 def native_calls(content: Wire) -> list[Wire]:
