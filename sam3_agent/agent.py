@@ -143,8 +143,10 @@ class Agent:
 
     def stream(self, image: ImageSource, query: str) -> Generator[Event, None, None]:
         """`ask` as typed events; the last is Finished. Closing the generator stops the run."""
-        query = checked_query(query)
-        return self.stream_task(Task(self._scene(image), query))
+        query, tracker = checked_query(query), UsageTracker(self.budget)
+        with tracker.active():  # a download counts, too
+            scene = self._scene(image)
+        return self.stream_task(Task(scene, query), tracker)
 
     def chat(self, image: ImageSource) -> Chat:
         """A conversation about one image: its masks stay, and questions may follow up."""

@@ -43,6 +43,8 @@ class Budget:
         if self.seconds is not None and seconds >= self.seconds:
             return f"its {self.seconds:g} seconds"
         tokens = spent.input_tokens + spent.output_tokens
+        if self.tokens is not None and spent.calls and not tokens:
+            return f"its {self.tokens} tokens, since the model's server does not count them"
         if self.tokens is not None and tokens >= self.tokens:
             return f"its {self.tokens} tokens"
         if self.usd is not None and spent.cost is None:

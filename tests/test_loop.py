@@ -129,6 +129,15 @@ def test_nothing_is_sent_after_a_budget_is_spent(
     assert answer.usage.spent == sum([SPENDING.spent] * turns, TokenUsage())
 
 
+def test_a_budget_of_tokens_ends_where_the_server_counts_none(
+    image: Pixels, segmenter: FakeSegmenter
+) -> None:
+    planner = ScriptedPlanner([replace(SEGMENT, spent=TokenUsage(calls=1))] * 5)
+    answer = Agent(planner, segmenter, budget=Budget(tokens=1500)).ask(image, "which dog?")
+    assert (answer.status, answer.usage.turns) == ("out_of_budget", 1)
+    assert "1500 tokens, since the model's server does not count them" in answer.text
+
+
 def test_a_cost_is_unknown_as_soon_as_a_part_of_it_is(ask: Ask) -> None:
     free = replace(ANSWER, spent=TokenUsage(calls=1, cost=None))
     answer = ask(SPENDING, free)

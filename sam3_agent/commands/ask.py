@@ -8,6 +8,7 @@ import typer
 
 from sam3_agent.agent import Agent
 from sam3_agent.answer import Answer
+from sam3_agent.budget import UsageTracker
 from sam3_agent.commands.options import (
     BudgetOptions,
     ImageArgument,
@@ -43,7 +44,8 @@ def ask(
     if record is not None:
         check_writable(record)
     limits = budget.budget()
-    pixels = images.load(image)
+    with UsageTracker(limits).active():  # a download may take no longer than the question
+        pixels = images.load(image)
     output.prepare()
     if record is not None:
         prepare_folder(record)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_HELD_BODIES = 8
 """So many bodies of the largest size may be in memory at once, or more that are smaller."""
 
+MAX_CLIENT_BODIES = 6
+"""So many of them of one client: bodies that stop before their end leave room for others."""
+
 RETRY_SECONDS = 5
 
 BUSY = str(BusyError(RETRY_SECONDS))
@@ -87,6 +90,25 @@ class Requests:
                 del self._counts[client]
 
 
+class HeldBytes:
+    """Counts the bytes of bodies in memory, of each client and of all."""
+
+    def __init__(self, most: int, most_of_client: int) -> None:
+        self._most = most
+        self._most_of_client = most_of_client
+        self._counts: Counter[str] = Counter()
+
+    def full(self, client: str) -> bool:
+        """Whether too much is held, by this client or by all."""
+        return self._counts.total() > self._most or self._counts[client] > self._most_of_client
+
+    def add(self, client: str, size: int) -> None:
+        """Note that a client has so many bytes more, or less."""
+        self._counts[client] += size
+        if not self._counts[client]:
+            del self._counts[client]
+
+
 class AccessMiddleware:
     """Rejects requests that break the rules, before their body is read where possible.
 
@@ -98,7 +120,9 @@ class AccessMiddleware:
         self.rules = rules
         self._app = app
         self._requests = Requests(rules.requests, rules.client_requests)
-        self._held_bytes = 0
+        self._held = HeldBytes(
+            MAX_HELD_BODIES * rules.max_bytes, MAX_CLIENT_BODIES * rules.max_bytes
+        )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one connection."""
@@ -112,17 +136,16 @@ class AccessMiddleware:
             return
         client = client_name(scope.get("client"))
         if scope["path"] in self.rules.free:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, client)
             return
-        held = self._held_bytes > MAX_HELD_BODIES * self.rules.max_bytes
-        if held or self._requests.full(client):
+        if self._held.full(client) or self._requests.full(client):
             await _reject(429, "busy", BUSY)(scope, receive, send)
             return
         caller.set(client)
         with self._requests.counted(client):
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, client)
 
-    async def _serve(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def _serve(self, scope: "Scope", receive: "Receive", send: "Send", client: str) -> None:
         """Serve a request with the limits of bodies."""
         from starlette.exceptions import HTTPException
 
@@ -133,7 +156,7 @@ class AccessMiddleware:
             started = True
             await send(message)
 
-        with self._limited(receive) as limited, self._in_parts(sent) as in_parts:
+        with self._limited(receive, client) as limited, self._in_parts(sent, client) as in_parts:
             try:
                 await self._app(scope, limited, in_parts)
             except asyncio.CancelledError:  # the grace period of a shutdown is over
@@ -190,7 +213,7 @@ class AccessMiddleware:
         return f"the body is larger than {self.rules.max_bytes / 1e6:g} MB"
 
     @contextlib.contextmanager
-    def _limited(self, receive: "Receive") -> Iterator["Receive"]:
+    def _limited(self, receive: "Receive", client: str) -> Iterator["Receive"]:
         """`receive` that ends a body which is too large or too slow, with the proper status.
 
         The body counts as held until the request is answered.
@@ -217,21 +240,22 @@ class AccessMiddleware:
                     CLIENT_LEFT, "the client has left before its request was complete"
                 )
             more = len(message.get("body", b""))
-            size, self._held_bytes = size + more, self._held_bytes + more
+            size += more
+            self._held.add(client, more)
             complete = not message.get("more_body", False)
             if size > self.rules.max_bytes:
                 raise HTTPException(413, self._too_large())
-            if self._held_bytes > MAX_HELD_BODIES * self.rules.max_bytes:
+            if self._held.full(client):
                 raise HTTPException(429, BUSY, {"Retry-After": str(RETRY_SECONDS)})
             return message
 
         try:
             yield limited
         finally:
-            self._held_bytes -= size
+            self._held.add(client, -size)
 
     @contextlib.contextmanager
-    def _in_parts(self, send: "Send") -> Iterator["Send"]:
+    def _in_parts(self, send: "Send", client: str) -> Iterator["Send"]:
         """`send` that waits for a client to read each part of a body, which counts as held."""
         size = 0
 
@@ -241,7 +265,8 @@ class AccessMiddleware:
             if len(body) <= PART:
                 await send(message)
                 return
-            size, self._held_bytes = size + len(body), self._held_bytes + len(body)
+            size += len(body)
+            self._held.add(client, len(body))
             for start in range(0, len(body), PART):
                 last = start + PART >= len(body)
                 more = not last or message.get("more_body", False)
@@ -251,7 +276,7 @@ class AccessMiddleware:
         try:
             yield in_parts
         finally:
-            self._held_bytes -= size
+            self._held.add(client, -size)
 
 
 def _headers(scope: "Scope") -> dict[bytes, bytes]:

@@ -32,7 +32,7 @@ def read(toolkit: Toolkit, handle: str, name: str) -> tuple[bytes, str]:
     if kind is None:
         raise InputError(f"there is no {shorten(name, 80)!r}; there are {', '.join(KINDS)}")
     session = toolkit.sessions.get(toolkit.owner, handle)
-    with session.lock:
+    with session.working():
         scene = session.scene
         if found:
             number, known = int(found[1]), len(scene.masks)

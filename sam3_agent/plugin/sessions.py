@@ -1,15 +1,17 @@
 """Open images, kept between calls: each has a secret handle, and all have bounds on memory."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sam3_agent.budget import refuse_if_stopped
 from sam3_agent.chat import Chat
 from sam3_agent.errors import InputError
 from sam3_agent.images import Pixels
@@ -23,6 +25,9 @@ MAX_ANSWERS = 16
 
 MAX_BYTES = 1e9
 """Memory that all open images may take."""
+
+LOCK_SLICE = 0.1
+"""Seconds after which a call that waits for an image sees again whether its caller still waits."""
 
 MAX_IMAGES = 1000
 """Images that may be open at once, however small."""
@@ -56,6 +61,16 @@ class Session:
     answers: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_ANSWERS))
     shown: tuple[int, ...] = ()
     chat: Chat | None = None
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the lock; raises StoppedError when the caller does not wait for it any more."""
+        while not self.lock.acquire(timeout=LOCK_SLICE):
+            refuse_if_stopped()
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def weight(self) -> int:
         """Rough bytes of the image, its masks and the pictures of its chat, without features."""

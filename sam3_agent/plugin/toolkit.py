@@ -87,7 +87,7 @@ class Toolkit:
                 car".
         """
         session = self.session(image)
-        with session.lock:
+        with session.working():
             session.check_not_full()
             if (
                 image != session.handle
@@ -217,7 +217,7 @@ class Toolkit:
                 outline, from 0 (every pixel's edge) to 100. Example: 0.
         """
         session = self.session(image)
-        with session.lock:
+        with session.working():
             scene = session.scene
             chosen = mask_data.chosen_numbers(scene, numbers)
             masks = scene.select(chosen)
@@ -235,7 +235,7 @@ class Toolkit:
                 f"{public_name(self.agent.segmenter.name)} cannot be given {what}; use segment"
             )
         session = self.session(image)
-        with session.lock:
+        with session.working():
             session.check_not_full()
             if name in SEGMENTING:
                 why = self.agent.outside_domain(session.scene.image)
