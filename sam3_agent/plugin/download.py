@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from sam3_agent import budget
 from sam3_agent.errors import ImageError
 from sam3_agent.timed_call import call_until
 
@@ -58,11 +59,14 @@ class Downloader:
 
         Raises StoppedError when the caller has stopped the question.
         """
-        end = time.monotonic() + self.seconds
+        began = time.monotonic()
+        end = began + self.seconds
+        end = min(end, budget.deadline.get() or end)
         try:
             return call_until(lambda: self._followed(url, end), end)
         except TimeoutError as error:
-            raise self._timed_out() from error
+            seconds = max(0.0, end - began)
+            raise ImageError(f"the download took longer than {seconds:.3g} seconds") from error
 
     def _followed(self, url: str, deadline: float) -> bytes:
         """The content at the end of the redirects."""
@@ -117,7 +121,7 @@ class Downloader:
                     return self._body(answer, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if time.monotonic() >= deadline:
-                raise self._timed_out() from error
+                raise TimeoutError from error
             raise ImageError("the URL cannot be downloaded: no proper answer came") from error
         finally:
             connection.close()
@@ -132,7 +136,7 @@ class Downloader:
             if len(body) > self.max_bytes:
                 raise self._too_large()
             if time.monotonic() >= deadline:  # pieces of a byte come without waiting
-                raise self._timed_out()
+                raise TimeoutError
         if length is not None and len(body) < length:
             raise OSError("the answer ended early")
         return bytes(body)
@@ -152,9 +156,6 @@ class Downloader:
 
     def _too_large(self) -> ImageError:
         return ImageError(f"the picture is larger than {self.max_bytes / 1e6:g} MB")
-
-    def _timed_out(self) -> ImageError:
-        return ImageError(f"the download took longer than {self.seconds:g} seconds")
 
 
 def is_public(text: str) -> bool:
