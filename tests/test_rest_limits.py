@@ -133,7 +133,7 @@ async def test_many_bodies_that_never_end_do_not_fill_the_memory(segmenter: Fake
         answers = await asyncio.gather(*(first_response(made, part) for _ in range(20)))
         # six of one client may stay
         assert [answer["status"] for answer in answers].count(429) == 14
-        assert [answer["status"] for answer in answers].count(408) == 8
+        assert [answer["status"] for answer in answers].count(408) == 6
         busy = next(answer for answer in answers if answer["status"] == 429)
         assert dict(busy["headers"])[b"retry-after"] == b"5"
 
