@@ -18,6 +18,7 @@ from tests.command_line import run
 from tests.gemini_fixtures import ANSWER as GEMINI_ANSWER
 from tests.gemini_fixtures import MockGemini
 from tests.openai_fixtures import ANSWER, QUESTION, Server, fails, model_reply, planner
+from tests.plugin_fixtures import free_port
 from tests.stub_server import StubServer, call
 
 
@@ -210,11 +211,6 @@ def test_blanks_around_a_base_url_are_dropped_and_a_blank_one_is_none(
         "http://stub/v1/chat/completions",
         "https://api.openai.com/v1/chat/completions",
     ]
-
-
-def free_port() -> int:
-    with StubServer([]) as server:
-        return int(server.gemini_url.rpartition(":")[2])
 
 
 def test_a_port_where_nothing_listens_is_named_at_once() -> None:
