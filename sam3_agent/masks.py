@@ -85,7 +85,13 @@ class Masks:
         scores: Sequence[float] | FloatArray | None = None,
         phrases: Sequence[str] | None = None,
     ) -> "Masks":
-        """Masks from an (N, H, W) bool array; boxes are tight, scores default to 1."""
+        """Masks from an (N, H, W) bool array; boxes are tight, scores default to 1.
+
+        Of whole numbers all but 0 are the mask; ValueError for parts, such as probabilities.
+        """
+        if dense.dtype.kind not in "biu" and not np.isin(dense, (0, 1)).all():
+            raise ValueError(f"masks are bools, not {dense.dtype}: compare them with a threshold")
+        dense = dense.astype(np.bool_, copy=False)  # no 256 that would be 0 in 8 bits
         count, height, width = dense.shape
         rles = tuple(encode_mask(one) for one in dense)
         return cls(

@@ -205,3 +205,12 @@ def test_centre_of_gravity_and_contour_are_in_image_pixels(two: Masks) -> None:
     assert (5, 10) in contour
     assert (6, 11) not in contour
     assert len(contour) == 2 * (20 + 10) - 4
+
+
+def test_whole_numbers_are_masks_where_they_are_not_0_and_probabilities_are_refused() -> None:
+    numbers = np.zeros((1, 4, 5), np.int64)
+    numbers[0, 1, 1:4] = [1, 256, -3]
+    assert Masks.from_dense(numbers).areas().tolist() == [3]  # type: ignore[arg-type]
+    assert Masks.from_dense((numbers != 0) * 1.0).areas().tolist() == [3]
+    with pytest.raises(ValueError, match="masks are bools, not float64: compare them with a"):
+        Masks.from_dense(numbers * 0.3)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from sam3_agent.config import chosen
 from sam3_agent.errors import ImageError, InputError
 from sam3_agent.images import load_image
 from sam3_agent.model.replay import load_recording
-from tests.command_line import ROOT, run
+from tests.command_line import ROOT, python, run
 
 CARS = ROOT / "evals" / "demo" / "red_cars.png"
 
@@ -138,3 +138,26 @@ def test_a_closed_terminal_stops_a_run_in_order_though_its_signal_comes_twice() 
         signal.raise_signal(signal.SIGHUP)
         assert stop.requested.is_set()
         assert stop.code == 129
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of a file's size")
+def test_a_report_that_cannot_be_written_leaves_the_page_of_before(tmp_path: Path) -> None:
+    """Such as one of which a whole file system has room for the old page, not for the new."""
+    folder = tmp_path / "run"
+    assert (
+        run("eval", "scenes", "--limit", "1", "--solver", "segmenter", "--out", folder).exit_code
+        == 0
+    )
+    (folder / "report.html").write_text("before", "utf-8")
+    script = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"import sys\nsys.argv = ['sam3-agent', 'report', {str(folder)!r}]\n"
+        "from sam3_agent.cli import run\nrun()\n"
+    )
+    done = python("-c", script)
+    assert done.returncode == 2, done.stderr
+    assert "nothing was saved in" in done.stderr
+    assert (folder / "report.html").read_text("utf-8") == "before"
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "run.jsonl"]

@@ -1,5 +1,6 @@
 """Runs a training of the tiny SAM 3: resumable, with one process a core."""
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -61,6 +62,9 @@ def _work(
     torch.set_num_threads(1)
     # torch interrupts workers whose parent died; a shell's background job would ignore that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it died before torch asked for that signal
+        return
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", rendezvous, rank=rank, world_size=settings.workers)
     try:

@@ -16,6 +16,7 @@ from sam3_agent.evals.report.content import content, labels
 from sam3_agent.evals.report.page import markdown as table
 from sam3_agent.evals.report.page import page
 from sam3_agent.evals.results_file import Run, read_run, write_run
+from sam3_agent.saving import write_files
 
 
 @command
@@ -104,6 +105,6 @@ def _content(benchmark: Benchmark, runs: Sequence[Run], cases: int) -> dict[str,
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_files(path.parent, {path.name: text.encode("utf-8", "replace")})  # a page whole, or none
