@@ -1,5 +1,7 @@
 """Many calls at a time on one agent and one server: results as alone, no errors."""
 
+import pytest
+
 from sam3_agent.evals.bench import load
 from sam3_agent.evals.bench.measurement import Measurement
 
@@ -33,5 +35,15 @@ def test_errors_and_other_results_are_found() -> None:
     assert unlike.ours == sum(
         len(call.question) > 20 and not call.given_up for call in load.calls(100)
     )
-    assert growth.target == "at most 10"
+    assert growth.target == "at most 10, beyond two standard errors"
     assert seconds.ours is not None
+
+
+@pytest.mark.parametrize(("each", "met"), [(0.0, True), (0.02, False)])
+def test_memory_that_grows_is_found_whatever_its_noise(each: float, met: bool) -> None:
+    noise = (5.0, -3.0, -7.0, 4.0, 1.0)
+    memory = [(done, 900 + each * done + noise[done // 50 % 5]) for done in range(0, 2000, 50)]
+    outcome = load.Outcome(seconds=[1.0], memory=memory)
+    (growth,) = (row for row in load.rows("a server", outcome) if row.unit == "MB")
+    assert growth.met == met
+    assert growth.ours == pytest.approx(1000 * each, abs=3)
