@@ -225,6 +225,9 @@ def read_config(
     folder = Path(source)
     if folder.exists():
         path = folder / "config.json"
+        for file in folder.glob("*"):  # reading a pipe would wait for ever
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                raise SegmenterError(f"{file} is a pipe or a device, and no file of a {what}")
     else:
         from huggingface_hub import hf_hub_download
 

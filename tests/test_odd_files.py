@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sam3_agent import registry
 from sam3_agent.commands.interrupts import stop_on_signal
 from sam3_agent.config import chosen
-from sam3_agent.errors import ImageError, InputError
+from sam3_agent.errors import ImageError, InputError, SegmenterError
 from sam3_agent.images import load_image
 from sam3_agent.model.replay import load_recording
 from tests.command_line import ROOT, python, run
@@ -161,3 +162,15 @@ def test_a_report_that_cannot_be_written_leaves_the_page_of_before(tmp_path: Pat
     assert "nothing was saved in" in done.stderr
     assert (folder / "report.html").read_text("utf-8") == "before"
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "run.jsonl"]
+
+
+@needs_pipes
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_checkpoint_with_a_pipe_in_it_is_refused_and_not_waited_for(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "sam3_video"}', "utf-8")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SegmenterError, match=f"{name} is a pipe or a device, and no file of a"):
+        registry.segmenter(str(tmp_path))
