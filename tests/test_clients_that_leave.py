@@ -50,7 +50,7 @@ async def test_a_call_that_waits_for_a_busy_image_ends_when_its_client_leaves(
     head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with serving(made, queue) as port, session.lock:
         waiting = connect(port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        await until(lambda: queue.active)
+        await until(queue.unfinished)  # a worker has taken it
         waiting.close()
         await until(lambda: not queue.active)
 

@@ -190,14 +190,19 @@ def _add_images(app: "FastAPI", toolkit: Toolkit, queue: WorkQueue) -> None:
         FILES.replace("name", "name:path"),
         response_class=Response,
     )
-    async def read_file(handle: str, name: str) -> Response:
+    async def read_file(request: Request, handle: str, name: str) -> Response:
+        headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+
+        def work(_: Report) -> Response:
+            content, kind = resources.read(toolkit, handle, name)
+            return Response(content, media_type=kind, headers=headers)
+
         with call_errors():
             try:
-                content, kind = await queue.run(lambda _: resources.read(toolkit, handle, name))
+                response: Response = await _unless_left(request, queue.run(work))
             except InputError as error:
                 raise CallError(404, "input", str(error)) from error
-        headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
-        return Response(content, media_type=kind, headers=headers)
+        return response
 
 
 def _add_status(app: "FastAPI", toolkit: Toolkit, metrics: Metrics) -> None:
