@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a planner gets back from a tool: words, pictures, and what the words say as values."""
+    """What a planner gets back from a tool: words, pictures, and what the words say as values.
+
+    summary: the words without a line for each mask, for callers who list the masks themselves;
+    None where they are the same.
+    """
 
     text: str
     pictures: tuple[Pixels, ...] = ()
     findings: Findings | None = None
+    summary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,9 @@ class Tool:
         unknown = next((name for name in values if name not in known), None)
         if unknown is not None:
             name = shorten(repr(unknown), MAX_SHOWN)
-            raise ToolError(f"{self.name} has no argument {name}; {self._usage()}")
+            raise ToolError(
+                f"{self.name} has no argument {name}, only {', '.join(known)}; {self._usage()}"
+            )
         from pydantic import ValidationError
 
         try:
@@ -235,6 +242,8 @@ def read_json(text: str) -> Any:
 
 
 _EXAMPLES: dict[str, Any] = {
+    "image": "img_0123456789abcdef01234567",
+    "query": "the leftmost red car",
     "phrases": ["red car", "dog"],
     "numbers": [1, 2],
     "text": "Two dogs.",

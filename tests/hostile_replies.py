@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[Wire, str]] = {
     "another argument's name": (calls(call("segment", '{"text_prompt": "dog"}')), "'text_prompt'"),
     "a surplus argument": (
         calls(call("segment", '{"phrases": ["dog"], "masks": [1]}')),
-        "segment has no argument 'masks'; call it like segment(",
+        "segment has no argument 'masks', only phrases, ",
     ),
     "a name of an argument of 10 kB": (
         calls(call("segment", json.dumps({"x" * 10_000: 1}))),

@@ -63,7 +63,7 @@ def test_png_files_are_pictures_where_a_provider_takes_them(
     toolkit: plugin.Toolkit, handle: str
 ) -> None:
     result = got(toolkit, handle, numbers=[3, 1], format="png")
-    assert "in the order 3, 1" in result.text
+    assert "in this order: 3, 1" in result.text
     text, *pictures = plugin.content(result, "anthropic")
     assert lines_of(text["text"]) == []
     assert [one["source"]["media_type"] for one in pictures] == ["image/png"] * 2

@@ -91,6 +91,36 @@ def test_a_call_finds_masks_and_its_handle_serves_the_next(
     assert again.image == first.image
 
 
+def test_a_report_describes_each_mask_once(segmenter: FakeSegmenter, image: Pixels) -> None:
+    toolkit = toolkit_of(segmenter)
+    found = plugin.call(
+        "segment", {"image": "photo", "phrases": ["dog"]}, {"photo": image}, toolkit
+    )
+    assert found.masks
+    lines = found.report().splitlines()
+    for mark in found.masks:
+        assert len([line for line in lines if line.startswith(f"{mark.number}")]) == 1
+
+
+def test_after_unable_a_model_is_advised_what_it_and_what_the_user_can_do(image: Pixels) -> None:
+    toolkit = plugin.Toolkit.of(Agent(planner="offline", segmenter=FakeSegmenter({})))
+    question = {"image": "photo", "query": "which is the saddest?"}
+    report = plugin.call("ask_image", question, {"photo": image}, toolkit).report()
+    assert "status: unable" in report
+    last = report.splitlines()[-1]
+    assert "in other words" in last
+    assert "give the user the advice" in last
+
+
+def test_the_error_of_an_unknown_argument_names_the_known_ones_and_a_right_image(
+    segmenter: FakeSegmenter, image: Pixels
+) -> None:
+    wrong = {"image": "photo", "threshold": 0.2}
+    result = plugin.call("refine", wrong, {"photo": image}, toolkit_of(segmenter))
+    assert "only image, like, unlike, phrase, points, box;" in result.text
+    assert '"img_' in result.text
+
+
 def test_a_question_to_a_handle_follows_up_and_one_to_a_picture_starts_a_new_chat(
     segmenter: FakeSegmenter, image: Pixels
 ) -> None:
@@ -198,9 +228,9 @@ def stub_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def answer_with_the_box(request: Request) -> Step:
-    """Read the first box in the tool's result, as a model would."""
+    """Read the first box in percent in the tool's result, as a model would."""
     body = json.dumps(request.body)
-    found = re.search(r'red car\\*" score [\d.]+ box ([\d.,]+)', body)
+    found = re.search(r'red car\\*" [\d.]+ \| [\d.,]+ \| ([\d.,]+)', body)
     assert found, body[:2000]
     return Step(text=f"The car is at {found[1]}.")
 
@@ -219,7 +249,7 @@ def test_an_example_finds_the_car_and_is_short(name: str, stub_keys: pytest.Monk
         stub_keys.setenv("GOOGLE_GEMINI_BASE_URL", server.gemini_url)
         stub_keys.setenv("ANTHROPIC_BASE_URL", server.gemini_url)
         answer = example.ask(RED_CARS, "Where is a red car?")
-    assert re.fullmatch(r"The car is at 43\.\d,78\.\d,65\.\d,96(\.\d)?\.", answer)
+    assert re.fullmatch(r"The car is at 43\.\d+,78\.\d+,65\.\d+,9[56](\.\d+)?\.", answer)
 
 
 def test_there_is_an_example_for_every_format() -> None:

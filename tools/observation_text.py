@@ -62,7 +62,8 @@ def observation(
         scene.select(shown),
         shown,
     )
-    return Observation("\n".join([*lines, *mask_lines(scene, new)]), pictures, found)
+    text = "\n".join([*lines, *mask_lines(scene, new)])
+    return Observation(text, pictures, found, summary="\n".join(lines))
 
 
 def mask_lines(scene: Scene, numbers: Sequence[int]) -> list[str]:

@@ -28,7 +28,7 @@ TITLES = {
     "rle": "as compressed COCO RLE, a JSON object a line:",
     "polygons": "as polygons, each a list of rings, the first its outline and the others holes, "
     "each ring x, y, x, y, ... in pixels; a JSON object a line:",
-    "png": "as PNG of the image's size, 255 where the mask is, in the order",
+    "png": "as PNG of the image's size, black but for the mask, in this order:",
 }
 
 

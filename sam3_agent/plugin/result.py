@@ -106,7 +106,11 @@ class ToolResult:
         """What a model may do with this result."""
         look = "look (close-ups), " * pictures
         if self.status == "unable":
-            return "next: do what the text advises; nothing is known about the image yet"
+            return (
+                "next: ask_image in other words, if those of the question were not known; else "
+                "give the user the advice of the text (options such as --planner are set where "
+                "the server is started); nothing is known about the image yet"
+            )
         if not self.masks:
             return (
                 f"next, with image {self.image}: segment with other words or a lower threshold, "

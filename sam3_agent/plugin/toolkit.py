@@ -249,7 +249,7 @@ class Toolkit:
             found = result.findings or MaskNumbers(())
             return self._result(
                 session,
-                result.text,
+                result.text if result.summary is None else result.summary,
                 session.scene.select(found.numbers),
                 found.numbers,
                 details=found.to_dict(),
