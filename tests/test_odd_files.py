@@ -174,3 +174,16 @@ def test_a_checkpoint_with_a_pipe_in_it_is_refused_and_not_waited_for(
     os.mkfifo(tmp_path / name)
     with pytest.raises(SegmenterError, match=f"{name} is a pipe or a device, and no file of a"):
         registry.segmenter(str(tmp_path))
+
+
+def test_a_number_below_0_in_a_region_is_outside_of_the_image_and_no_sign_of_an_example() -> None:
+    done = run("segment", CARS, "car", "--region", "-90,0,-10,50")
+    assert done.exit_code == 2
+    assert "[-90.0, 0.0, -10.0, 50.0]" in done.stderr
+
+
+@pytest.mark.parametrize("option", [("--shard", "9" * 5000 + "/9"), ("--repeats", "9" * 30)])
+def test_numbers_of_any_length_are_refused_in_one_line(option: tuple[str, str]) -> None:
+    done = run("eval", "scenes", "--limit", "1", "--solver", "segmenter", *option)
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit)

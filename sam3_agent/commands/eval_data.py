@@ -51,7 +51,10 @@ class DataOptions:
         str | None, typer.Option(metavar="I/N", help="Only every N-th sample, from the I-th on.")
     ] = None
     repeats: Annotated[
-        int, typer.Option(min=1, help="How often each sample is asked, each time with a new seed.")
+        int,
+        typer.Option(
+            min=1, max=1000, help="How often each sample is asked, each time with a new seed."
+        ),
     ] = 1
     score_size: ScoreSizeOption = None
     skip_bad: Annotated[
@@ -95,6 +98,6 @@ class DataOptions:
         if self.shard is None:
             return None
         first, _, of = self.shard.partition("/")
-        if not (first.isdecimal() and of.isdecimal()):
+        if not (first.isdecimal() and of.isdecimal() and len(self.shard) < 30):
             raise InputError(f"--shard is {self.shard!r}; it is I/N, such as 1/4")
         return int(first), int(of)

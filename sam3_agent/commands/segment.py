@@ -215,13 +215,13 @@ def _signed(option: str, text: str, count: int) -> tuple[bool, Any]:
             f"{option} {text!r} has no sign: write + before what is the object, - before what is "
             f"not, such as +{'20,30' if count == 2 else '20,30,90,80'}"
         )
-    return text[0] == "+", _numbers(option, text, count)
+    return text[0] == "+", _numbers(option, text[1:], count)
 
 
 def _numbers(option: str, text: str, count: int) -> Any:
-    """`count` numbers; a sign in front is the example's, not the first number's."""
+    """`count` numbers of an option."""
     try:
-        values = tuple(float(part) for part in text.removeprefix("+").removeprefix("-").split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
     if len(values) != count:
