@@ -51,11 +51,11 @@ class _Fields(BaseModel):
     @classmethod
     def _check_numbers(cls, usage: dict[str, Any]) -> dict[str, Any]:
         for name, value in usage.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if name in ("cost", "seconds", "turns") and value is not None and not number:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                if not abs(value) <= MAX_NUMBER:  # nor NaN
+                    raise ValueError(f"{name} is no number up to {MAX_NUMBER:g}")
+            elif name in ("cost", "seconds", "turns") and value is not None:
                 raise ValueError(f"{name} is {type(value).__name__}, and must be a number")
-            if number and not abs(value) <= MAX_NUMBER:  # nor NaN
-                raise ValueError(f"{name} is no number up to {MAX_NUMBER:g}")
         return usage
 
 

@@ -21,7 +21,10 @@ KEY = "sk-proj-0123456789abcdef"
 TOOLS = tools()
 
 quick = settings(
-    max_examples=300, deadline=None, suppress_health_check=[*HealthCheck], print_blob=True
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
+    print_blob=True,
 )
 long = settings(quick, max_examples=5000)
 

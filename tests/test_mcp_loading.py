@@ -23,6 +23,7 @@ async def test_a_client_gets_the_tools_before_the_models_are_there_and_its_calls
     segmenter: FakeSegmenter, image: Pixels
 ) -> None:
     go = threading.Event()
+    texts: list[str] = []
 
     def load() -> Toolkit:
         assert go.wait(60)
@@ -34,7 +35,6 @@ async def test_a_client_gets_the_tools_before_the_models_are_there_and_its_calls
         assert {tool.name for tool in tools} == NAMES
         assert "9 megapixels" in str(first.description)
         assert "scores of at least" not in str(first.description)
-        texts: list[str] = []
 
         async def call() -> None:
             arguments = {"image": "photo", "phrases": ["dog"]}

@@ -166,7 +166,7 @@ def test_a_disk_that_fills_during_an_eval_leaves_whole_rows_and_the_run_goes_on_
     evaluation = ("eval", "scenes", "--limit", 12, *PLACED, "--out", tmp_path, "--json")
     done = program(*evaluation, preexec_fn=little_space)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "File too large; its finished rows are kept: make room and continue" in done.stderr
+    assert "File too large; the rows before are whole: make room, and continue" in done.stderr
     whole = (tmp_path / "run.jsonl").read_bytes()
     assert whole.endswith(b"}\n")
     kept = [json.loads(line)["kind"] for line in whole.splitlines()]
