@@ -15,6 +15,7 @@ from sam3_agent.rle import (
     RLE,
     BoolArray,
     FloatArray,
+    checked_size,
     decode_crop,
     encode_crop,
     encode_mask,
@@ -51,9 +52,14 @@ class Masks:
 
     def __post_init__(self) -> None:
         count = len(self.rles)
-        height, width = self.size
-        boxes = np.array(self.boxes, dtype=np.float32).reshape(-1, 4)
-        scores = np.array(self.scores, dtype=np.float32).reshape(-1)
+        if isinstance(self.phrases, str) or not all(isinstance(one, str) for one in self.phrases):
+            raise ValueError("phrases are N texts, one for each mask")
+        try:
+            height, width = checked_size(self.size, least=0)
+            boxes = np.array(self.boxes, dtype=np.float32).reshape(-1, 4)
+            scores = np.array(self.scores, dtype=np.float32).reshape(-1)
+        except (InputError, OverflowError) as error:
+            raise ValueError(f"masks cannot be made: {error}") from error
         if not len(boxes) == len(scores) == len(self.phrases) == count:
             raise ValueError(
                 f"columns differ in length: {len(boxes)} boxes, {len(scores)} scores, "

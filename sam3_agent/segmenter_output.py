@@ -68,8 +68,6 @@ def _wrong_column(masks: Masks) -> str | None:
                 f"a box that becomes {box.tolist()} in an image of {width}x{height}; give "
                 "x0 y0 x1 y1 in pixels with x0 < x1 and y0 < y1"
             )
-    if not all(isinstance(phrase, str) for phrase in masks.phrases):
-        return "phrases that are no text"
     return None
 
 

@@ -106,6 +106,23 @@ def test_boxes_that_leave_the_image_are_clipped(two: Masks) -> None:
     assert masks.boxes.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("size", (-1, 5), "a side that is not in 0"),
+        ("size", (float("nan"), 3), "no whole numbers"),
+        ("phrases", "ab", "phrases are N texts"),
+        ("phrases", (b"dog", "cat"), "phrases are N texts"),
+        ("scores", [10**400, 1], "cannot be made: .*int too large"),
+    ],
+)
+def test_columns_of_other_kinds_are_refused(
+    two: Masks, column: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        Masks(**{**vars(two), column: value})
+
+
 def test_columns_that_do_not_fit_together_are_refused(two: Masks) -> None:
     with pytest.raises(ValueError, match="columns differ"):
         Masks((40, 60), two.boxes, two.scores[:1], two.phrases, two.rles)

@@ -71,6 +71,8 @@ def test_a_snippet_without_a_root_comes_with_a_warning_that_no_file_is_read(
         (("mcp", "--root", "no/such/folder"), "is no folder"),
         (("serve", "--http", "127.0.0.1:99999"), "is not HOST:PORT"),
         (("serve", "--http", "127.0.0.1:\u00b2"), "is not HOST:PORT"),
+        (("serve", "--http", "127.0.0.1:\uff18\uff10"), "is not HOST:PORT"),
+        (("mcp", "--http", "127.0.0.1:" + "9" * 5000), "is not HOST:PORT"),
         (("serve", "--http", "203.0.113.1:1"), "cannot listen on 203.0.113.1:1"),
         (("serve", "--effort", "heroic"), "choose fast, balanced"),
     ],

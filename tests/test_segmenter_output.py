@@ -71,7 +71,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a box above": (lambda: square(boxes=np.array([[5, -9, 30, -1]])), "a box that becomes"),
     "a box the other way": (lambda: square(boxes=np.array([[30, 20, 5, 5]])), "with x0 < x1"),
     "too many scores": (lambda: square(scores=np.array([0.9, 0.8])), "columns differ in length"),
-    "numbers as phrases": (lambda: square(phrases=(5,)), "phrases that are no text"),
+    "numbers as phrases": (lambda: square(phrases=(5,)), "phrases are N texts"),
     "another size": (lambda: Masks.empty((9, 9)), r"masks of \(9, 9\) for an image of"),
     "no masks": (lambda: None, "returned NoneType"),
     "an array": (lambda: SQUARE[None], "returned ndarray"),

@@ -45,7 +45,9 @@ class DataOptions:
     ] = Style.TRAIN
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="Only the first LIMIT samples. Default: all; of scenes 200."),
+        typer.Option(
+            min=1, max=10**9, help="Only the first LIMIT samples. Default: all; of scenes 200."
+        ),
     ] = None
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only every N-th sample, from the I-th on.")

@@ -1,6 +1,7 @@
 """What `sam3-agent mcp` and `sam3-agent serve` share: their options, and listening on HTTP."""
 
 import logging
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sam3_agent.plugin.log_rate import LogRateFilter
 from sam3_agent.plugin.middleware import AccessMiddleware, AccessRules
 from sam3_agent.plugin.toolkit import Toolkit
 from sam3_agent.plugin.work_queue import WorkQueue
+from sam3_agent.sanitize import shorten
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ class AccessOptions:
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT; raises InputError."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        raise InputError(f"--http {text!r} is not HOST:PORT, such as 127.0.0.1:8000")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        raise InputError(f"--http {shorten(text, 80)!r} is not HOST:PORT, such as 127.0.0.1:8000")
     return host.strip("[]"), int(port)
 
 
