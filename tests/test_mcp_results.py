@@ -155,6 +155,8 @@ async def test_pictures_are_as_large_as_asked_for_or_left_out(
         assert ("not sent here" in text_of(asked)) == (pictures == "off")
         assert "do not fit" not in text_of(asked)
         assert ("look (close-ups)" in text_of(asked)) == (pictures != "off")
+        offered = {tool.name for tool in (await client.list_tools()).tools}
+        assert offered == (NAMES - {"look"} if pictures == "off" else NAMES)
         assert [mask["number"] for mask in found["masks"]] == [1, 2]
         masks = await called(client, "get_masks", image=found["image"], format="png")
         lines = [json.loads(line) for line in text_of(masks).splitlines() if line[:1] == "{"]

@@ -145,7 +145,11 @@ class _Handlers:
         # clients reject a result without structured content from a tool that declares a schema
         schema = output_schema() if self._sends_structured(context) else None
         limits = mcp_content.limits_text(self._toolkit.loader, self._queue, self._agent())
-        tools = [mcp_content.tool_description(tool, limits, schema) for tool in TOOLS.values()]
+        tools = [
+            mcp_content.tool_description(tool, limits, schema)
+            for tool in TOOLS.values()
+            if tool.name != "look" or self._content.pictures != "off"  # it has nothing but pictures
+        ]
         return types.ListToolsResult(tools=tools)
 
     async def call_tool(
