@@ -310,15 +310,16 @@ def test_a_box_that_is_no_number_is_an_input_error(side: Any) -> None:
 
 
 HUGE_KEY = """
-import resource, sys
+import sys
 from pathlib import Path
+from sam3_agent.evals.bench.measurement import peak_memory
 from sam3_agent.evals.benchmarks.refcoco import load_refs
 from sam3_agent.errors import InputError
 try:
     load_refs(Path(sys.argv[1]))
 except InputError:
     pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(int(peak_memory()))
 """
 
 
