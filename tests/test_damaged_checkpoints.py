@@ -312,11 +312,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 def test_a_damaged_checkpoint_is_refused_with_the_part_that_is_damaged(
     name: str, tmp_path: Path, photo: Pixels
 ) -> None:
-    damage, told = DAMAGES[name]
+    damage, expected = DAMAGES[name]
     folder = tmp_path / "checkpoint"
     shutil.copytree(TINY, folder)
     damage(folder)
-    with pytest.raises(SegmenterError, match=told):
+    with pytest.raises(SegmenterError, match=expected):
         Sam3Segmenter(str(folder), device="cpu").encode(photo)
     assert not (folder / "ran").exists()
 
@@ -397,7 +397,7 @@ def reshape_largest(kept: Weights) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "expected"),
     [
         (weights(lose_largest), "incomplete: .* missing"),
         (weights(spoil_largest), "no finite numbers"),
@@ -406,13 +406,13 @@ def reshape_largest(kept: Weights) -> None:
     ],
 )
 def test_every_kind_of_model_needs_all_its_weights(
-    kind: tuple[Path, Callable[[Path], object]], damage: Damage, told: str, tmp_path: Path
+    kind: tuple[Path, Callable[[Path], object]], damage: Damage, expected: str, tmp_path: Path
 ) -> None:
     saved, load = kind
     shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     load(tmp_path)
     damage(tmp_path)
-    with pytest.raises(SegmenterError, match=told):
+    with pytest.raises(SegmenterError, match=expected):
         load(tmp_path)
 
 
@@ -425,7 +425,7 @@ def test_a_detector_without_its_words_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         (lambda kept: kept.pop("tracker_model.mask_decoder.iou_token.weight"), "is incomplete"),
         (
@@ -441,7 +441,7 @@ def test_a_detector_without_its_words_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_tracker_fails_with_the_first_click_and_phrases_still_work(
-    change: Callable[[Weights], object], told: str, tmp_path: Path, photo: Pixels
+    change: Callable[[Weights], object], expected: str, tmp_path: Path, photo: Pixels
 ) -> None:
     path = save_video_checkpoint(tmp_path) / WEIGHTS
     kept = load_file(path)
@@ -450,7 +450,7 @@ def test_a_damaged_tracker_fails_with_the_first_click_and_phrases_still_work(
     segmenter = Sam3Segmenter(str(tmp_path), device="cpu")
     features = segmenter.encode(photo)
     assert len(segmenter.detect(features, ["dog"])) == 1
-    with pytest.raises(SegmenterError, match=told):
+    with pytest.raises(SegmenterError, match=expected):
         segmenter.segment_at(features, ObjectPrompt(((9.0, 9.0),)))
 
 

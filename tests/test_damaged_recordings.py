@@ -176,11 +176,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 def test_a_damaged_recording_is_refused_with_the_file_and_line(
     name: str, recorded: Path, tmp_path: Path
 ) -> None:
-    damage, told = DAMAGES[name]
+    damage, expected = DAMAGES[name]
     folder = tmp_path / "recording"
     shutil.copytree(recorded, folder)
     damage(folder)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         replay(folder)
 
 
@@ -189,7 +189,7 @@ def another_picture(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "expected"),
     [
         (another_picture, "in request 1 message 2 differs in its pictures; record it again"),
         (turns(lambda kept: kept.clear()), "ends after 0 replies: record it again"),
@@ -197,11 +197,11 @@ def another_picture(folder: Path) -> None:
     ],
 )
 def test_what_does_not_fit_the_recorded_requests_ends_the_replay(
-    damage: Damage, told: str, recorded: Path, tmp_path: Path
+    damage: Damage, expected: str, recorded: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
     damage(tmp_path)
-    with pytest.raises(PlannerError, match=told):
+    with pytest.raises(PlannerError, match=expected):
         replay(tmp_path)
 
 
@@ -236,8 +236,8 @@ def test_an_interrupted_ask_leaves_a_recording_that_says_where_it_ends(tmp_path:
     with pytest.raises(KeyboardInterrupt):
         record(tmp_path, Interrupted(REPLIES))
     assert (tmp_path / TURNS).read_bytes().endswith(b"}\n")
-    told = "ends after 1 replies, as the ask was interrupted before its answer"
-    with pytest.raises(PlannerError, match=told):
+    expected = "ends after 1 replies, as the ask was interrupted before its answer"
+    with pytest.raises(PlannerError, match=expected):
         replay(tmp_path)
 
 

@@ -112,11 +112,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 def test_a_damaged_state_is_refused_and_left_as_it_is(
     name: str, saved: Path, tmp_path: Path
 ) -> None:
-    damage, told = DAMAGES[name]
+    damage, expected = DAMAGES[name]
     shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
     damage(tmp_path)
     before = (tmp_path / STATE).read_bytes()
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         train(blocks, tmp_path, SHORT)
     assert (tmp_path / STATE).read_bytes() == before
     assert not (tmp_path / "ran").exists()
@@ -198,7 +198,7 @@ def below_a_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "expected"),
     [
         (a_file, "cannot write to .*place: File exists"),
         (with_a_folder_inside, r"cannot write .*model\.safetensors: it is a folder"),
@@ -206,12 +206,12 @@ def below_a_file(path: Path) -> None:
     ],
 )
 def test_an_export_that_cannot_be_written_is_refused_before_training(
-    spoil: Callable[[Path], None], told: str, tmp_path: Path
+    spoil: Callable[[Path], None], expected: str, tmp_path: Path
 ) -> None:
     place = tmp_path / "above" / "place"
     place.parent.mkdir()
     spoil(place)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=expected):
         train(blocks, tmp_path / "run", SHORT, export=place)
     assert not (tmp_path / "run" / STATE).exists()
 

@@ -107,11 +107,11 @@ def test_four_times_the_text_takes_at_most_five_times_as_long(
 ) -> None:
     slow = {}
     for name, make in FAMILIES.items():
-        # only what seems slow is measured again; and from there on, since a step that is taken from
-        # some length on is no growth
+        # only what seems slow is measured again, then above call_json.MAX_SPAN, where "[segment("
+        # takes a step; from 7,500 to 240,000 characters its time is linear below and above that
         for size, tries in ((SMALL, 1), (SMALL, 5), (FACTOR * SMALL, 5)):
             small, large = (seconds(reader, make(n), tries) for n in (size, FACTOR * size))
-            if large <= 5 * small + NOISE and large < MOST * size / SMALL:
+            if large <= 5 * small + NOISE and large < MOST:
                 break
         else:
             slow[name] = (small, large)

@@ -83,12 +83,12 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_masks_that_cannot_be_are_errors_of_the_segmenter(name: str) -> None:
-    make, told = WRONG[name]
+    make, expected = WRONG[name]
     plug_in = PlugIn(lambda prompt: Detection(prompt, 0.9, make()))
-    with pytest.raises(SegmenterError, match=f"plug-in .*{told}"):
+    with pytest.raises(SegmenterError, match=f"plug-in .*{expected}"):
         Agent("offline", plug_in, check_domain=False).ask(IMAGE, "the dogs")
     scene = Scene(IMAGE, plug_in)
-    with pytest.raises(SegmenterError, match=told):
+    with pytest.raises(SegmenterError, match=expected):
         scene.segment_at(ObjectPrompt(((5.0, 5.0),)))
     assert len(scene.masks) == 0
 
